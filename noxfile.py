@@ -1,0 +1,62 @@
+"""The front door: `nox -s build` builds the example and tries it, `nox` alone runs lint, types and tests."""
+
+import urllib.error
+import urllib.request
+
+import nox
+
+from stagebake.sessions import generate, stagebake  # noqa: F401
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.needs_version = ">=2025.5.1"
+
+BASE = "debian:trixie-slim"
+IMAGE = "ghcr.io/stagebake/example"
+
+
+@nox.session(python=False)
+def build(session: nox.Session) -> None:
+    """Build the example, run it and ask both of its halves; with `-- --push` push it instead."""
+    if docker_hub_answers():
+        stagebake(session, "build", *session.posargs)
+    else:
+        base = session.run("example/debian-image", external=True, silent=True, stderr=None)
+        context = f"--context={BASE}=docker-image://{str(base).strip()}"
+        stagebake(session, "build", context, *session.posargs, STAGEBAKE_NETWORK="host")
+    if not session.posargs:
+        session.run("example/check", f"{IMAGE}:latest", external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the direction of imports."""
+    session.install("-e", ".", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict."""
+    session.install("-e", ".", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; `-- tests/pure` for the fast ones. The others start an engine and a registry of their own."""
+    session.install("-e", ".", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test"))
+    session.run("pytest", *session.posargs)
+
+
+def docker_hub_answers() -> bool:
+    """Whether the base image can be pulled: any answer of the registry will do."""
+    try:
+        urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=3)
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Per-stage Docker build caches that work."""

@@ -1,0 +1,190 @@
+"""Verbs to functions; the one place that knows flags, exit codes and how an error looks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from stagebake import bakefile, config, dockerfile, files, report, scopes
+from stagebake.build import Wish, build
+from stagebake.config import Settings
+from stagebake.dockerfile import StageGraph
+from stagebake.engine import Engine
+from stagebake.errors import InputError, StagebakeError
+from stagebake.git import Checkout
+from stagebake.init import init
+from stagebake.registry import Registry
+
+_OUR_BUG = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb. Returns the exit code: 0 good, 1 the build failed, 2 your input, 3 our bug, 4 no engine."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options = _parser().parse_args(arguments)
+        return int(options.run(options) or 0)
+    except StagebakeError as error:
+        for line in error.log:
+            errors.print(f"  {escape(line)}", style="dim")
+        errors.print(f"[bold red]error[/]: {escape(error.what)}")
+        errors.print(f"  [bold]→[/] {escape(error.remedy)}")
+        return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted: the build was cancelled, nothing is half written")
+        return 143 if isinstance(interrupt, _Terminated) else 130
+    except Exception:  # the last handler: whatever comes here is a bug of ours
+        errors.print(escape(traceback.format_exc()))
+        errors.print("[bold red]error[/]: this is a bug in stagebake")
+        errors.print("  [bold]→[/] please report it with the lines above")
+        return _OUR_BUG
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like ^C."""
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stagebake", description="Per-stage Docker build caches that work.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    verb = verbs.add_parser("build", help="build the image: restore what did not change, rebuild what did")
+    verb.set_defaults(run=_build)
+    _add_settings(verb)
+    where = verb.add_mutually_exclusive_group()
+    where.add_argument("--push", action="store_true", help="push the image, then the caches of what was rebuilt")
+    where.add_argument("--load", action="store_true", help="load the image into the local engine (the default)")
+    verb.add_argument(
+        "--no-cache",
+        nargs="*",
+        metavar="STAGE",
+        help="rebuild these stages and what depends on them; all if none is named",
+    )
+    verb.add_argument("--builder", metavar="NAME", help="the buildx builder (default: the current one)")
+    verb.add_argument("--scope", metavar="NAME", help="whose caches are read first and written (default: the branch's)")
+    verb.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done, for machines")
+
+    verb = verbs.add_parser("generate", help=f"write {bakefile.NAME} from the Dockerfile")
+    verb.set_defaults(run=_generate)
+    _add_settings(verb)
+    verb.add_argument("--check", action="store_true", help="write nothing; fail with a diff when the file is stale")
+
+    verb = verbs.add_parser("init", help="make a repository with a Dockerfile ready for `nox -s build`")
+    verb.set_defaults(run=_init)
+    _add_settings(verb)
+    verb.add_argument("--yes", action="store_true", help="overwrite without asking")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", metavar="REF", help="repository of the image and its caches, with or without :TAG")
+    parser.add_argument("--target", metavar="STAGE", help="the stage to build (default: the last)")
+    parser.add_argument(
+        "--context", action="append", default=[], metavar="NAME=VALUE",
+        help="put something in the place of an image, as bake's `contexts` does; may be given several times",
+    )  # fmt: skip
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    flags: dict[str, Any] = {"image": options.image, "target": options.target}
+    flags["contexts"] = config.pairs(options.context, "--context") or None
+    return config.load(Path(), os.environ, flags)
+
+
+def _graph(settings: Settings) -> StageGraph:
+    path = settings.root / settings.dockerfile
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no Dockerfile", "name it under `dockerfile` in the settings") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}:1: not readable as text: {error}", "is this the Dockerfile?") from None
+    return dockerfile.parse(
+        text,
+        path=settings.dockerfile,
+        target=settings.target,
+        args=settings.args,
+        platforms=settings.platforms,
+        contexts=settings.contexts,
+    )
+
+
+def _named(settings: Settings, checkout: Checkout) -> Settings:
+    """The settings with the image's name, from the git remote where they give none."""
+    return settings if settings.image else settings.with_image(checkout.image())
+
+
+def _build(options: argparse.Namespace) -> int:
+    checkout = Checkout(Path())
+    settings = _named(_settings(options), checkout)
+    graph = _graph(settings)
+    if options.push and settings.image is None:
+        raise InputError(
+            "--push: there is no image name, and git has no remote at github.com to take it from",
+            'set `image = "ghcr.io/owner/name"` under [tool.stagebake], or pass --image',
+        )
+    override = settings.root / bakefile.OVERRIDE
+    wish = Wish(
+        push=options.push,
+        forced=_forced(options.no_cache, graph),
+        access=scopes.for_branch(options.scope or checkout.branch(), checkout.default_branch(), push=options.push),
+        override=override.read_text(encoding="utf-8") if override.is_file() else None,
+    )
+    engine = Engine(settings.root, options.builder)
+    engine.check()
+    repository = Registry(settings.image) if settings.image else None
+    progress = report.Progress(graph, Console(stderr=True))
+    with progress.running():
+        result = build(graph, settings, wish, engine, repository, progress)
+    report.show(result, Console())
+    if options.report:
+        files.write(options.report, report.to_json(result))
+    return 0
+
+
+def _forced(names: list[str] | None, graph: StageGraph) -> frozenset[str]:
+    if names is None:
+        return frozenset()
+    return frozenset(graph.find(name).name for name in names) if names else frozenset(graph.names)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    settings = _named(_settings(options), Checkout(Path()))
+    path = settings.root / bakefile.NAME
+    text = bakefile.render(_graph(settings), settings)
+    difference = files.difference(path, text)
+    console = Console(highlight=False)
+    if not difference:
+        console.print(f"{path} is up to date")
+    elif options.check:
+        console.print(escape(difference), end="")
+        raise InputError(f"{path} is stale", "run `nox -s generate` and commit what it writes")
+    else:
+        files.write(path, text)
+        console.print(f"wrote {path}")
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    settings = _named(_settings(options), Checkout(Path()))
+    graph = _graph(settings)
+    return init(graph, settings, Console(highlight=False), overwrite=options.yes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""StageGraph and Settings to docker-bake.hcl, and one build's choices to the JSON that is laid over it.
+
+The file is an ordinary bake file (https://docs.docker.com/build/bake/reference/): it builds without stagebake.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import hcl2
+
+from stagebake import scopes
+from stagebake.config import Settings
+from stagebake.dockerfile import Stage, StageGraph
+
+NAME = "docker-bake.hcl"
+OVERRIDE = "docker-bake.override.hcl"
+COMMON = "_common"
+
+# How a stage's cache is written. `mode=min`: the layers of that stage and of what it starts from, and no more; the
+# others have their own refs. An ordinary image manifest, so that every registry takes it and composing can join it.
+EXPORT = "mode=min,image-manifest=true,oci-mediatypes=true"
+
+_HEADER = """\
+# Written by stagebake from {dockerfile}: `nox -s generate` writes it anew, and edits here are lost.
+# Your own edits belong into {override}, which is never touched and always honoured.
+#
+#   docker buildx bake                  build the final stage, reading the composed cache
+#   docker buildx bake stages           build every stage
+#   SAVE=1 docker buildx bake TARGET    build one stage and save its cache in its own ref
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """One bake call: which stage, and what becomes of it.
+
+    `output` is BuildKit's output, `cache` the ref of the cache to read (None for none), `forced` the stages that take
+    nothing from any cache, `save` whether the stage's own cache is written.
+    """
+
+    stage: str
+    output: str
+    cache: str | None = None
+    forced: frozenset[str] = frozenset()
+    save: bool = False
+
+
+def render(graph: StageGraph, settings: Settings) -> str:
+    """The text of docker-bake.hcl. The same input gives the same bytes."""
+    targets = target_names(graph)
+    blocks = [
+        _HEADER.format(dockerfile=settings.dockerfile, override=OVERRIDE),
+        _variable("IMAGE", settings.image or "", "The repository of the image and its caches."),
+        _variable("TAG", "latest", "The tag of the image."),
+        _variable("SCOPE", "", "Whose caches: empty for the default branch."),
+        _variable("CACHE", "${IMAGE}:cache${SCOPE}", "The composed cache that every build reads; empty for none."),
+        _variable("SAVE", "", "Not empty: write the cache of each stage that is built."),
+        _block("group", "default", {"targets": _strings([targets[graph.final.name]])}),
+        _block("group", "stages", {"targets": _strings(targets.values())}),
+        _block("target", COMMON, _common(settings)),
+    ]
+    blocks += [_block("target", targets[stage.name], _target(stage, graph)) for stage in graph.stages]
+    return "\n".join(blocks)
+
+
+def target_names(graph: StageGraph) -> dict[str, str]:
+    """Stage name to bake target. Bake takes [A-Za-z0-9_-]+ only, and `default` and `stages` are groups here."""
+    names: dict[str, str] = {}
+    taken = {"default", "stages", COMMON}
+    for stage in sorted(graph.stages, key=lambda s: "." in s.name):
+        name = stage.name.replace(".", "_")
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names[stage.name] = name
+    return {stage.name: names[stage.name] for stage in graph.stages}
+
+
+def variables(settings: Settings, choices: Choices, scope: scopes.Scope) -> dict[str, str]:
+    """The environment of one bake call: a value for every variable of the file."""
+    return {
+        "IMAGE": settings.image or settings.local_image,
+        "TAG": settings.tag,
+        "SCOPE": scope.suffix,
+        "CACHE": choices.cache or "",
+        "SAVE": "1" if choices.save else "",
+    }
+
+
+def override(graph: StageGraph, choices: Choices) -> str:
+    """The JSON bake file of one call. It is a file because bake ignores a filter that `--set` gives it.
+
+    An unnamed stage cannot stand in a filter; forcing one forces all, which is never less than what was asked.
+    """
+    body: dict[str, Any] = {"output": [choices.output]}
+    forced = [graph[name] for name in graph.names if name in choices.forced]
+    if len(forced) == len(graph.stages) or not all(stage.named for stage in forced):
+        body["no-cache"] = True
+    elif forced:
+        body["no-cache-filter"] = [stage.target for stage in forced]
+    return json.dumps({"target": {target_names(graph)[choices.stage]: body}}, indent=2)
+
+
+def rights(settings: Settings) -> tuple[str, ...]:
+    """What bake is allowed (`--allow`); its question for it is skipped where events are read."""
+    network = ("network.host",) if settings.network == "host" else ()
+    return ("fs.read=*", *network)
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "context": _quoted(settings.context),
+        "dockerfile": _quoted(_seen_from_context(settings)),
+        "cache-from": 'CACHE == "" ? [] : ["type=registry,ref=${CACHE}"]',
+    }
+    if settings.args:
+        body["args"] = _table(settings.args)
+    if settings.contexts:
+        body["contexts"] = _table(settings.contexts)
+    if settings.platforms:
+        body["platforms"] = _strings(settings.platforms)
+    if settings.secrets:
+        body["secret"] = _strings(settings.secrets)
+    if settings.network:
+        body["network"] = _quoted(settings.network)
+    return body
+
+
+def _target(stage: Stage, graph: StageGraph) -> dict[str, Any]:
+    final = stage.name == graph.final.name
+    ref = "${IMAGE}:cache${SCOPE}-" + scopes.short(stage.name)
+    body: dict[str, Any] = {
+        "inherits": _strings([COMMON]),
+        "target": _quoted(stage.target),
+        "cache-to": f'SAVE == "" ? [] : ["type=registry,ref={ref},{EXPORT}"]',
+    }
+    return body | ({"tags": '["${IMAGE}:${TAG}"]'} if final else {"output": '["type=cacheonly"]'})
+
+
+def _seen_from_context(settings: Settings) -> str:
+    """Bake looks for a Dockerfile from the context on."""
+    if "://" in settings.context:
+        return settings.dockerfile
+    return posixpath.relpath(settings.dockerfile, settings.context)
+
+
+def _variable(name: str, default: str, comment: str) -> str:
+    return f"# {comment}\n" + _block("variable", name, {"default": f'"{default}"'})
+
+
+def _block(kind: str, label: str, body: Mapping[str, Any]) -> str:
+    file = hcl2.Builder()
+    file.block(kind, [_quoted(label)], **body)
+    return hcl2.dumps(file.build())  # type: ignore[no-untyped-call]
+
+
+def _strings(values: Iterable[str]) -> str:
+    """A list on one line."""
+    return f"[{', '.join(_quoted(value) for value in values)}]"
+
+
+def _table(values: Mapping[str, str]) -> dict[str, str]:
+    return {_quoted(name): _quoted(value) for name, value in sorted(values.items())}
+
+
+def _quoted(text: str) -> str:
+    """An HCL string of exactly this text: templates are taken literally, and python-hcl2 keeps \\u0022 whole."""
+    escaped = text.replace("\\", "\\\\").replace('"', "\\u0022").replace("\n", "\\n").replace("\t", "\\t")
+    literal = re.sub(r"([$%])(?=\{)", r"\1\1", escaped)
+    return f'"{literal}"'

@@ -1,0 +1,277 @@
+"""One build: compose the caches, ship the image, save what ran."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from stagebake import bakefile, cache, compose, outcome
+from stagebake.bakefile import Choices
+from stagebake.cache import Repository, Shelf
+from stagebake.compose import Document
+from stagebake.config import Settings
+from stagebake.dockerfile import StageGraph
+from stagebake.engine import BakeCall, Baked
+from stagebake.errors import BuildFailed, InputError, RegistryError, StagebakeError
+from stagebake.events import Trace
+from stagebake.outcome import BuildResult, SavedCache
+from stagebake.scopes import DEFAULT, Access, Scope
+
+# An image that is pushed passes the local store by: what is restored is then never downloaded
+_PUSH = "type=image,push=true,store=false,unpack=false"
+_LOAD = "type=docker"
+_NOTHING = "type=cacheonly"
+
+# What BuildKit says when a blob of an imported cache is gone, short or altered
+_BROKEN_BLOB = re.compile(
+    r"httpReadSeeker|could not fetch content descriptor|unexpected commit digest|unexpected EOF|\b416\b"
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ATTEMPTS = 4
+
+
+class Builder(Protocol):
+    """What this module asks of an engine; `engine.Engine` is one."""
+
+    @property
+    def exports_caches(self) -> bool: ...
+
+    def bake(self, call: BakeCall, listen: Callable[[str], None]) -> Baked: ...
+
+
+Progress = Callable[[str, Trace], None]
+"""Told what is under way and what is known of it, at every event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked of one build.
+
+    `forced` are the stages that --no-cache names, all of them for its bare form; what depends on them is rebuilt too.
+    `override` is the text of the user's own bake file, laid over the generated one.
+    """
+
+    access: Access
+    push: bool = False
+    forced: frozenset[str] = frozenset()
+    override: str | None = None
+
+
+def build(
+    graph: StageGraph,
+    settings: Settings,
+    wish: Wish,
+    engine: Builder,
+    repository: Repository | None,
+    progress: Progress,
+) -> BuildResult:
+    """Builds the final stage; where it is pushed, saves the caches of the stages that ran.
+
+    `repository` is None where no image name is known, and then no cache is read. Raises BuildFailed when the build
+    itself fails. A cache that cannot be read or saved is a warning, never a failure.
+    """
+    run = _Run(graph=graph, settings=settings, wish=wish, engine=engine, repository=repository, progress=progress)
+    shelf = run.read()
+    started = time.monotonic()
+    shelf, baked, trace = run.ship(shelf)
+    shipped = time.monotonic()
+    stages = outcome.read(graph, trace, forced=wish.forced, cached=shelf.has)
+    saved = run.save(shelf, outcome.rebuilt(graph, trace), baked.digest)
+    return BuildResult(
+        stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
+        image=f"{settings.image}:{settings.tag}",
+        digest=baked.digest,
+        ship_seconds=shipped - started,
+        save_seconds=time.monotonic() - shipped,
+        pulled=trace.pulled,
+        pushed=sum(entry.bytes for entry in saved.values()),
+        healed=shelf.healed,
+        warnings=(*shelf.warnings, *run.warnings),
+    )
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One build under way: what it was given, and the warnings so far."""
+
+    graph: StageGraph
+    settings: Settings
+    wish: Wish
+    engine: Builder
+    repository: Repository | None
+    progress: Progress
+    warnings: list[str] = field(default_factory=list)
+
+    def read(self) -> Shelf:
+        """The caches that this build may read."""
+        if self.repository is None:
+            return Shelf()
+        self.progress("reading the caches", Trace())
+        if self.wish.access.writes is None:
+            return cache.read_composed(self.repository, self.wish.access)
+        return cache.read_stages(self.repository, self.graph, self.wish.access)
+
+    def ship(self, shelf: Shelf) -> tuple[Shelf, Baked, Trace]:
+        """Builds the final stage; returns the caches that served. What proves broken is left out and tried again."""
+        for _ in range(_ATTEMPTS):
+            baked, trace = self._bake("building", self._final(self._cache_ref(shelf)))
+            if baked.exit_code == 0:
+                self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
+                self._prove_forced(trace)
+                return shelf, baked, trace
+            broken = _broken_blobs(trace) & shelf.blobs().keys()
+            if not broken:
+                break
+            shelf = cache.without_blobs(shelf, broken)
+        raise _failed(self.graph, trace)
+
+    def save(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
+        """Saves the caches of the stages that ran, one bake call each, then composes anew.
+
+        Their old caches are not imported meanwhile, or a forced stage's old result might be saved again.
+        """
+        scope = self.wish.access.writes
+        stages = self._unsaved(shelf, ran, digest)
+        if scope is None or self.repository is None or not stages or not self._can_export():
+            return {}
+        base = self._push(shelf.composed(leaving_out=ran))
+        known = shelf.blobs()
+        saved = {stage: self._save_stage(stage, base, scope, known) for stage in stages}
+        self._push(cache.read_stages(self.repository, self.graph, self.wish.access).composed(), scope.composed_tag)
+        return saved
+
+    def _unsaved(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> list[str]:
+        """The stages whose results the caches lack, in the order in which they depend on each other.
+
+        These are the ones that ran, and those that the engine still knew of an earlier build that was not pushed.
+        """
+        needed = [stage.name for stage in self.graph.needed()]
+        if self.wish.access.writes is None or self.repository is None:
+            return []
+        if digest and not cache.image_blobs(self.repository, digest).keys() <= shelf.blobs().keys() and not ran:
+            return needed
+        return [name for name in needed if name in ran or not shelf.has(name)]
+
+    def _save_stage(self, stage: str, base: str | None, scope: Scope, known: dict[str, int]) -> SavedCache:
+        choices = Choices(stage=stage, output=_NOTHING, cache=base, save=True)
+        baked, trace = self._bake(f"saving {stage}", choices)
+        ref = f"{self.settings.image}:{scope.stage_tag(stage)}"
+        if baked.exit_code != 0:
+            self.warnings.append(f"the cache of {stage} was not saved: {_said(trace)}")
+            return SavedCache(ref=ref, saved=False, bytes=0)
+        if again := outcome.rebuilt(self.graph, trace):
+            self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
+        return SavedCache(ref=ref, saved=True, bytes=self._new_bytes(scope.stage_tag(stage), known))
+
+    def _new_bytes(self, tag: str, known: dict[str, int]) -> int:
+        """Bytes of the layers under a tag that were not known before; now they are."""
+        try:
+            manifest = self.repository.manifest(tag) if self.repository else None
+        except RegistryError:
+            return 0
+        fresh = compose.layers_of(manifest or b"{}").items() - known.items()
+        known.update(fresh)
+        return sum(size for _, size in fresh)
+
+    def _cache_ref(self, shelf: Shelf) -> str | None:
+        """The ref of the one cache that the build reads."""
+        if shelf.published is not None or self.wish.access.writes is None:
+            return shelf.published
+        return self._push(shelf.composed())
+
+    def _push(self, document: Document | None, tag: str | None = None) -> str | None:
+        """Pushes a composed cache; returns its ref, None where there is none or it cannot be pushed."""
+        if document is None or self.repository is None:
+            return None
+        if document.too_large:
+            self.warnings.append("the composed cache is larger than the 1 MiB that BuildKit reads; it is not used")
+            return None
+        try:
+            return f"{self.repository.image}@{self.repository.put(document, tag)}"
+        except RegistryError as error:
+            self.warnings.append(f"the composed cache was not pushed: {error}")
+            return None
+
+    def _final(self, cache_ref: str | None) -> Choices:
+        return Choices(
+            stage=self.graph.final.name,
+            output=_PUSH if self.wish.push else _LOAD,
+            cache=cache_ref,
+            forced=self.graph.dependents(self.wish.forced),
+        )
+
+    def _bake(self, doing: str, choices: Choices) -> tuple[Baked, Trace]:
+        files = {bakefile.NAME: bakefile.render(self.graph, self.settings)}
+        if self.wish.override is not None:
+            files[bakefile.OVERRIDE] = self.wish.override
+        files["choices.json"] = bakefile.override(self.graph, choices)
+        trace = Trace()
+
+        def listen(line: str) -> None:
+            trace.feed(line)
+            self.progress(doing, trace)
+
+        call = BakeCall(
+            target=bakefile.target_names(self.graph)[choices.stage],
+            files=files,
+            variables=bakefile.variables(self.settings, choices, self.wish.access.writes or DEFAULT),
+            allow=bakefile.rights(self.settings),
+        )
+        return self.engine.bake(call, listen), trace
+
+    def _can_export(self) -> bool:
+        if not self.engine.exports_caches:
+            self.warnings.append(
+                "caches are not saved: the `docker` driver exports none without the containerd image store; "
+                "turn it on: https://docs.docker.com/engine/storage/containerd/"
+            )
+        return self.engine.exports_caches
+
+    def _prove_forced(self, trace: Trace) -> None:
+        """No step of a forced stage may have come from a cache: then something old was shipped."""
+        for step in outcome.steps_of(self.graph, trace, self.graph.dependents(self.wish.forced)):
+            if step.cached:
+                raise BuildFailed(
+                    f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",
+                    "force all stages: --no-cache without names; and please report this",
+                )
+
+
+def _broken_blobs(trace: Trace) -> frozenset[str]:
+    """The blobs that a failed build blames; none where a step failed by itself."""
+    failure = trace.failure()
+    message = failure.message if failure else trace.text
+    if "did not complete successfully" in message or not _BROKEN_BLOB.search(message):
+        return frozenset()
+    return frozenset(_DIGEST.findall(message))
+
+
+def _failed(graph: StageGraph, trace: Trace) -> StagebakeError:
+    failure = trace.failure()
+    if failure is None:
+        return BuildFailed(f"bake failed: {_said(trace)}", "correct what it names")
+    for stage in graph.stages:
+        for image in stage.images:
+            if f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
+                return InputError(
+                    f"{graph.path}:{image.line}: `{image.name}` is no stage, and as an image it cannot be had: "
+                    f"{failure.message}",
+                    f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
+                )
+    line = outcome.line_of(graph, failure)
+    return BuildFailed(
+        f"{graph.path}:{line}: {failure.name}: {failure.message}",
+        "the step's own words stand above",
+        failure.log,
+    )
+
+
+def _said(trace: Trace) -> str:
+    """The failure in one line."""
+    if failure := trace.failure():
+        return failure.message
+    errors = [line for line in trace.text.splitlines() if line.startswith("ERROR:")]
+    return (errors or trace.text.splitlines() or ["no word from buildx"])[-1].removeprefix("ERROR: ")

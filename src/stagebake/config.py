@@ -1,0 +1,167 @@
+"""Frozen Settings from [tool.stagebake] in pyproject.toml (or stagebake.toml), the environment and flags."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stagebake.errors import InputError
+
+FILES = ("stagebake.toml", "pyproject.toml")
+
+# distribution/reference, regexp.go: an optional domain, then path components, lower case
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?::[0-9]+)?"
+_IMAGE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a repository says about its builds; the keys of [tool.stagebake].
+
+    `image` is the repository that images and caches go to, None where nothing names one; `tag` goes with it.
+    `root` is the folder that `dockerfile` and `context` are seen from. `args`, `secrets` (`id=…,env=…` or
+    `id=…,src=…`), `network` and `contexts` (NAME = VALUE, in the place of an image) go to BuildKit as they are.
+    """
+
+    root: Path = Path()
+    image: str | None = None
+    dockerfile: str = "Dockerfile"
+    context: str = "."
+    target: str | None = None
+    platforms: tuple[str, ...] = ()
+    args: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    network: str | None = None
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    tag: str = "latest"
+
+    def with_image(self, image: str | None) -> Settings:
+        """These settings with another image name."""
+        return replace(self, image=image)
+
+    @property
+    def local_image(self) -> str:
+        """A name for an image that never leaves the machine: the folder's."""
+        name = re.sub(r"[^a-z0-9]+", "-", self.root.resolve().name.lower()).strip("-")
+        return name or "image"
+
+
+_KEYS = tuple(f.name for f in fields(Settings) if f.name not in ("root", "tag"))
+_LISTS = ("platforms", "secrets")
+_TABLES = ("args", "contexts")
+
+
+def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Reads the settings of the repository at `root`; the environment overrides the file, flags override both.
+
+    In the environment a key is STAGEBAKE_KEY; lists are separated by spaces, tables are `NAME=VALUE` words, both
+    quoted as in a shell. A table from the environment or a flag is laid over the file's. A flag that is None
+    was not given. Raises InputError with file and line.
+    """
+    values = _from_file(root)
+    for layer in (_from_environment(environment), {k: v for k, v in flags.items() if v is not None}):
+        for key, value in layer.items():
+            values[key] = {**values.get(key, {}), **value} if key in _TABLES else value
+    image, tag = split_image(values.pop("image", None))
+    return Settings(root=root, image=image, tag=tag, **values)
+
+
+def split_image(image: str | None) -> tuple[str | None, str]:
+    """`REPOSITORY[:TAG]` in its two parts; the tag is "latest" where none is given. Raises InputError."""
+    if image is None:
+        return None, "latest"
+    match = _IMAGE.fullmatch(image)
+    if match is None or len(match["name"]) > 255:
+        lower = image.lower()
+        better = f"write `{lower}`" if _IMAGE.fullmatch(lower) else "write it like `ghcr.io/owner/name`, lower case"
+        raise InputError(f"image `{image}`: no registry takes this name", better)
+    return match["name"], match["tag"] or "latest"
+
+
+def _from_file(root: Path) -> dict[str, Any]:
+    for name in FILES:
+        path = root / name
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8")
+        document = _parse(text, name)
+        table = document if name == "stagebake.toml" else document.get("tool", {}).get("stagebake")
+        if table is not None:
+            return {key: _checked(key, value, name, text) for key, value in table.items()}
+    return {}
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
+        message, line = (found[1], found[2]) if found else (str(error), "1")
+        raise InputError(f"{name}:{line}: {message}", "correct the TOML") from None
+
+
+def _checked(key: str, value: Any, file: str, text: str) -> Any:
+    where = f"{file}:{_line_of(key, text)}"
+    if key not in _KEYS:
+        close = difflib.get_close_matches(key, _KEYS, n=1)
+        guess = f"did you mean `{close[0]}`? " if close else ""
+        raise InputError(f"{where}: no setting is called `{key}`", f"{guess}the settings are: {', '.join(_KEYS)}")
+    if key in _LISTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if key in _TABLES and isinstance(value, dict):
+        return {name: _scalar(item, f"{where}: `{key}.{name}`") for name, item in value.items()}
+    if key not in (*_LISTS, *_TABLES) and isinstance(value, str):
+        return value
+    kind = "a list of strings" if key in _LISTS else "a table" if key in _TABLES else "a string"
+    raise InputError(f"{where}: `{key}` is {kind}, not `{value!r}`", "see the settings in the README")
+
+
+def _scalar(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise InputError(f"{where} is a string, a number or a boolean, not `{value!r}`", "write one value for each name")
+
+
+def _line_of(key: str, text: str) -> int:
+    section = text.find("[tool.stagebake")
+    start = max(section, 0)
+    found = re.compile(
+        rf'^\s*(?:"{re.escape(key)}"|{re.escape(key)})\s*[=.]|^\[tool\.stagebake\.{re.escape(key)}\]|'
+        rf"^\[{re.escape(key)}\]",
+        re.MULTILINE,
+    ).search(text, start)
+    return text.count("\n", 0, found.start() if found else start) + 1
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key in _KEYS:
+        name = f"STAGEBAKE_{key.upper()}"
+        if text := environment.get(name):
+            values[key] = _from_words(key, text, name)
+    return values
+
+
+def _from_words(key: str, text: str, name: str) -> Any:
+    if key in _LISTS:
+        return tuple(shlex.split(text))
+    if key in _TABLES:
+        return pairs(shlex.split(text), name)
+    return text
+
+
+def pairs(words: list[str], where: str) -> dict[str, str]:
+    """`NAME=VALUE` words as a table. Raises InputError for a word without `=`."""
+    for word in words:
+        if "=" not in word.lstrip("="):
+            raise InputError(f"{where}: `{word}` is not NAME=VALUE", "write a name, `=` and the value")
+    return dict(word.split("=", 1) for word in words)

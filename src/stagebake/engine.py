@@ -1,0 +1,155 @@
+"""Docker through python-on-whales, and the one streaming call that it cannot make: bake.
+
+python-on-whales has no `--allow`, runs `bake --print` first, and leaves the process alive when its stream is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from python_on_whales import DockerClient
+from python_on_whales.client_config import ClientNotFoundError
+from python_on_whales.exceptions import DockerException
+
+from stagebake.errors import EngineError
+
+LOWEST_ENGINE = (28, 0)
+LOWEST_BUILDX = (0, 20)
+_GRACE = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BakeCall:
+    """One `docker buildx bake`: bake files as text in the order in which they are laid over each other."""
+
+    target: str
+    files: Mapping[str, str]
+    variables: Mapping[str, str]
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baked:
+    """How a bake call ended; `digest` is the image's."""
+
+    exit_code: int
+    digest: str | None
+
+
+class Engine:
+    """The Docker engine and buildx builder that builds; paths in bake files are seen from `root`."""
+
+    def __init__(self, root: Path, builder: str | None = None) -> None:
+        self.root = root
+        self._builder = builder
+        self._docker = DockerClient()
+
+    def check(self) -> None:
+        """Raises EngineError, with the command that mends it, where the engine or buildx cannot serve."""
+        try:
+            version = self._docker.version()
+        except (ClientNotFoundError, DockerException) as error:
+            raise _no_engine(error) from None
+        server = version.server.version if version.server else None
+        if server is None:
+            raise EngineError("no Docker engine answers", "start it: sudo systemctl start docker, or Docker Desktop")
+        _refuse_older("Docker Engine", server, LOWEST_ENGINE, "https://docs.docker.com/engine/install/")
+        try:
+            buildx = self._docker.buildx.version()
+        except DockerException:
+            raise EngineError("docker has no buildx plugin", "install it: https://docs.docker.com/go/buildx/") from None
+        _refuse_older("buildx", buildx, LOWEST_BUILDX, "https://docs.docker.com/go/buildx/")
+
+    @cached_property
+    def exports_caches(self) -> bool:
+        """Whether caches can be written: by any builder but a `docker` one without the containerd image store."""
+        builder = self._docker.buildx.inspect(self._builder)
+        if builder.driver != "docker":
+            return True
+        status = self._docker.system.info().driver_status or []
+        return any("io.containerd.snapshotter" in " ".join(map(str, pair)) for pair in status)
+
+    def bake(self, call: BakeCall, listen: Callable[[str], None]) -> Baked:
+        """Runs one bake call and hands each line of its events to `listen`.
+
+        When `listen` or a signal interrupts it, the build is cancelled before this returns.
+        """
+        with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
+            metadata = Path(folder, "metadata.json")
+            command = self._command(call, Path(folder), metadata)
+            environment = {**os.environ, **call.variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
+            exit_code = _stream(command, self.root, environment, listen)
+            return Baked(exit_code=exit_code, digest=_digest(metadata))
+
+    def _command(self, call: BakeCall, folder: Path, metadata: Path) -> list[str]:
+        command = ["docker", "buildx", "bake", "--progress=rawjson", f"--metadata-file={metadata}"]
+        command += [f"--builder={self._builder}"] if self._builder else []
+        for name, text in call.files.items():
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            command.append(f"--file={path}")
+        return [*command, *(f"--allow={right}" for right in call.allow), call.target]
+
+
+def _stream(command: list[str], root: Path, environment: Mapping[str, str], listen: Callable[[str], None]) -> int:
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # ^C of the terminal reaches us alone; we pass it on once
+    )
+    try:
+        for line in process.stderr or ():
+            listen(line)
+        return process.wait()
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Lets buildx cancel its build, and ends it by force where it does not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stderr:
+        process.stderr.close()
+
+
+def _digest(metadata: Path) -> str | None:
+    try:
+        targets = json.loads(metadata.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = [value.get("containerimage.digest") for value in targets.values() if isinstance(value, dict)]
+    return next((digest for digest in found if digest), None)
+
+
+def _no_engine(error: Exception) -> EngineError:
+    if isinstance(error, ClientNotFoundError):
+        return EngineError("no `docker` on PATH", "install Docker Engine: https://docs.docker.com/engine/install/")
+    said = next((line for line in str(error).splitlines() if "daemon" in line), "no Docker engine answers").strip(" '")
+    return EngineError(said, "start it: sudo systemctl start docker, or Docker Desktop")
+
+
+def _refuse_older(what: str, version: str, lowest: tuple[int, int], where: str) -> None:
+    found = re.search(r"(\d+)\.(\d+)", version)
+    if found and (int(found[1]), int(found[2])) < lowest:
+        raise EngineError(f"{what} {found[0]} is too old: {lowest[0]}.{lowest[1]} is the lowest", f"update it: {where}")

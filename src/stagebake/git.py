@@ -1,0 +1,39 @@
+"""What the git checkout says: branch, default branch, and the image's name that its remote stands for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+_REMOTE = re.compile(r"^(?:\w+://)?(?:[^@/]+@)?github\.com[:/](?P<path>[^/]+/[^/]+?)(?:\.git)?/?$")
+
+
+class Checkout:
+    """The git work tree at `root`; every answer is None where git or a repository is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def branch(self) -> str | None:
+        """The branch that is checked out, None on a detached HEAD."""
+        return self._ask("symbolic-ref", "--quiet", "--short", "HEAD")
+
+    def default_branch(self) -> str:
+        """What the remote's HEAD points at, else `main`."""
+        head = self._ask("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+        return head.removeprefix("origin/") if head else "main"
+
+    def image(self) -> str | None:
+        """ghcr.io/OWNER/REPO of a remote at github.com, in lower case."""
+        found = _REMOTE.match(self._ask("remote", "get-url", "origin") or "")
+        return f"ghcr.io/{found['path'].lower()}" if found else None
+
+    def _ask(self, *arguments: str) -> str | None:
+        try:
+            answer = subprocess.run(
+                ["git", *arguments], cwd=self._root, capture_output=True, text=True, check=True, timeout=20
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return answer.stdout.strip() or None

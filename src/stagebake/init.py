@@ -1,0 +1,76 @@
+"""Makes a repository that has a Dockerfile ready for `nox -s build`."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.prompt import Confirm
+
+from stagebake import bakefile, files
+from stagebake.config import Settings
+from stagebake.dockerfile import StageGraph
+
+_NOXFILE = '''\
+"""`nox -s build` builds the image: what did not change is restored, what did is rebuilt."""
+
+from stagebake.sessions import *  # noqa: F403
+'''
+
+
+def init(graph: StageGraph, settings: Settings, console: Console, *, overwrite: bool) -> int:
+    """Writes noxfile.py, docker-bake.hcl and the settings; asks before it overwrites anything. Returns 0.
+
+    Where nobody can be asked, what is there stays as it is, and what could be done by hand is said.
+    """
+    settings_file, settings_text = _settings_file(settings)
+    drafts = {
+        settings_file: settings_text,
+        bakefile.NAME: bakefile.render(graph, settings),
+        "noxfile.py": _NOXFILE,
+    }
+    for name, text in drafts.items():
+        _offer(settings.root / name, text, console, overwrite=overwrite)
+    console.print("next: `nox -s build`")
+    return 0
+
+
+def _offer(path: Path, text: str, console: Console, *, overwrite: bool) -> None:
+    if not files.difference(path, text):
+        console.print(f"{path} is as it should be")
+        return
+    if path.exists() and not overwrite and not _appends(path, text):
+        console.print(escape(files.difference(path, text)), end="")
+        if not sys.stdin.isatty() or not Confirm.ask(f"overwrite {path}?", console=console, default=False):
+            console.print(f"{path} is kept; the lines above marked `+` are what it lacks")
+            return
+    files.write(path, text)
+    console.print(f"wrote {path}")
+
+
+def _appends(path: Path, text: str) -> bool:
+    """Whether all that is there stays, and something is added behind it."""
+    return text.startswith(path.read_text(encoding="utf-8"))
+
+
+def _settings_file(settings: Settings) -> tuple[str, str]:
+    """Where the settings go: behind what pyproject.toml has, else into stagebake.toml."""
+    lines = "".join(
+        f'{key} = "{value}"\n'
+        for key, value in (
+            ("image", settings.image),
+            ("dockerfile", settings.dockerfile if settings.dockerfile != "Dockerfile" else None),
+            ("target", settings.target),
+        )
+        if value is not None
+    )
+    project = settings.root / "pyproject.toml"
+    if not project.is_file() or (settings.root / "stagebake.toml").is_file():
+        return "stagebake.toml", lines or "# The settings of stagebake; the README lists them.\n"
+    text = project.read_text(encoding="utf-8")
+    if "stagebake" in tomllib.loads(text).get("tool", {}):
+        return "pyproject.toml", text
+    return "pyproject.toml", f"{text.rstrip()}\n\n[tool.stagebake]\n{lines}"

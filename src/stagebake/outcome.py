@@ -1,0 +1,130 @@
+"""What a build did, stage by stage, and why: read from its events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stagebake.dockerfile import Stage, StageGraph
+from stagebake.events import Failure, Step, Trace, covered
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a stage was rebuilt: `kind` is forced, parent, cache or step; `what` says which."""
+
+    kind: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedCache:
+    """A stage's cache after the build; `bytes` are those of its layers that were new to the registry."""
+
+    ref: str
+    saved: bool
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What became of a stage: `status` is restored, rebuilt or unused; `seconds` is the time its steps took."""
+
+    name: str
+    status: str
+    seconds: float = 0.0
+    reasons: tuple[Reason, ...] = ()
+    steps: tuple[Step, ...] = ()
+    cache: SavedCache | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """A build that shipped. Times in seconds, sizes in bytes."""
+
+    stages: tuple[StageResult, ...]
+    image: str
+    digest: str | None
+    ship_seconds: float
+    save_seconds: float
+    pulled: int
+    pushed: int
+    healed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def read(
+    graph: StageGraph, trace: Trace, *, forced: frozenset[str], cached: Callable[[str], bool]
+) -> tuple[StageResult, ...]:
+    """The result of every stage, in the Dockerfile's order.
+
+    `forced` are the stages that --no-cache named; `cached` tells whether a stage had a cache to be restored from.
+    """
+    ran = rebuilt(graph, trace)
+    needed = {stage.name for stage in graph.needed()}
+    steps = by_stage(graph, trace)
+
+    def result(stage: Stage) -> StageResult:
+        if stage.name not in needed:
+            return StageResult(name=stage.name, status="unused")
+        own = steps[stage.name]
+        return StageResult(
+            name=stage.name,
+            status="rebuilt" if stage.name in ran else "restored",
+            seconds=covered(tuple(interval for step in own for interval in step.intervals)),
+            reasons=_reasons(stage, own, ran, forced, cached) if stage.name in ran else (),
+            steps=own,
+        )
+
+    return tuple(result(stage) for stage in graph.stages)
+
+
+def rebuilt(graph: StageGraph, trace: Trace) -> frozenset[str]:
+    """The stages of which at least one step ran."""
+    return frozenset(name for name, steps in by_stage(graph, trace).items() if any(step.ran for step in steps))
+
+
+def steps_of(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[Step, ...]:
+    """The steps of these stages, but for their FROM lines."""
+    groups = by_stage(graph, trace)
+    return tuple(step for name in graph.names if name in stages for step in groups[name] if not step.is_from)
+
+
+def line_of(graph: StageGraph, failure: Failure) -> int:
+    """The Dockerfile's line of a failed step: the instruction of that text, else where its stage starts."""
+    stage = next((s for s in graph.stages if s.name == failure.stage), graph.final)
+    text = failure.name.partition("] ")[2]
+    lines = [i.line for i in stage.instructions if text.startswith(i.keyword) and _same(text, i.text)]
+    return lines[0] if lines else stage.line
+
+
+def _same(step: str, instruction: str) -> bool:
+    """BuildKit's step names have white space folded and variables expanded; the start is enough to tell."""
+    return step.split()[:2] == instruction.split()[:2]
+
+
+def by_stage(graph: StageGraph, trace: Trace) -> dict[str, tuple[Step, ...]]:
+    """The steps of each stage in order. BuildKit calls an unnamed stage `stage-N`, and a sole one nothing."""
+    spoken = {stage.name if stage.named else f"stage-{stage.index}": stage.name for stage in graph.stages}
+    groups: dict[str, list[Step]] = {name: [] for name in graph.names}
+    for step in trace.steps():
+        name = spoken.get(step.stage) if step.stage else graph.final.name
+        if name is not None:
+            groups[name].append(step)
+    return {name: tuple(sorted(steps, key=lambda step: step.number)) for name, steps in groups.items()}
+
+
+def _reasons(
+    stage: Stage,
+    steps: tuple[Step, ...],
+    ran: frozenset[str],
+    forced: frozenset[str],
+    cached: Callable[[str], bool],
+) -> tuple[Reason, ...]:
+    if stage.name in forced:
+        return (Reason("forced", "--no-cache"),)
+    if parents := [name for name in stage.parents if name in ran]:
+        return tuple(Reason("parent", name) for name in parents)
+    if not cached(stage.name):
+        return (Reason("cache", "no cache of this stage yet"),)
+    return (Reason("step", next(step.name for step in steps if step.ran)),)

@@ -1,0 +1,234 @@
+"""One repository of an OCI registry: manifests, blobs, tags (opencontainers/distribution-spec)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import stamina
+
+from stagebake.cache import UNTOLD
+from stagebake.compose import MANIFEST_TYPE, Document, config_digest, digest_of
+from stagebake.errors import RegistryError
+
+_ACCEPT = ", ".join(
+    (
+        MANIFEST_TYPE,
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
+_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_PARALLEL = 16
+_LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
+
+
+class Registry:
+    """The repository `image` (HOST/NAME). Requests are retried on 429, 5xx and lost connections.
+
+    Raises RegistryError, with the registry's own words, for everything but "not there".
+    """
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+        host, self._name = _split(image)
+        scheme = "http" if _LOOPBACK.match(host) else "https"
+        self._http = httpx.Client(
+            base_url=f"{scheme}://{host}/v2/{self._name}/",
+            auth=_TokenAuth(_credentials(host)),
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_connections=_PARALLEL),
+            follow_redirects=True,
+        )
+
+    def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+        """The manifests of tags or digests, all at once; None for what is not there, the error for what failed."""
+        return self._each(self.manifest, references)
+
+    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+        """The contents of blobs, all at once; None for what is not there, the error for what failed."""
+        return self._each(self._blob, digests)
+
+    def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+        """The sizes of blobs in bytes, all at once; None for what is not there, the error for what failed."""
+        return self._each(self._size, digests)
+
+    def manifest(self, reference: str) -> bytes | None:
+        """The manifest of a tag or digest, None where there is none."""
+        response = self._request("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
+        return None if response.status_code == 404 else response.content
+
+    def put(self, document: Document, tag: str | None = None) -> str:
+        """Pushes a cache's config and manifest, under a tag or by its digest alone. Returns the manifest's digest."""
+        self._put_blob(config_digest(document.manifest), document.config)
+        self._request(
+            "PUT",
+            f"manifests/{tag or document.digest}",
+            content=document.manifest,
+            headers={"Content-Type": MANIFEST_TYPE},
+        )
+        return document.digest
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _each(self, ask: Any, keys: Iterable[str]) -> dict[str, Any]:
+        def answer(key: str) -> Any:
+            try:
+                return ask(key)
+            except RegistryError as error:
+                return error
+
+        wanted = list(dict.fromkeys(keys))
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            return dict(zip(wanted, pool.map(answer, wanted), strict=True))
+
+    def _blob(self, digest: str) -> bytes | None:
+        response = self._request("GET", f"blobs/{digest}")
+        if response.status_code == 404:
+            return None
+        if digest_of(response.content) != digest:
+            raise RegistryError(f"{self.image}: blob {digest} holds other bytes", "see docs/troubleshooting.md")
+        return response.content
+
+    def _size(self, digest: str) -> int | None:
+        """A redirect to the storage behind says that the blob is there, not how large it is."""
+        response = self._request("HEAD", f"blobs/{digest}", follow_redirects=False)
+        if response.status_code == 404:
+            return None
+        return UNTOLD if response.is_redirect else int(response.headers.get("Content-Length", UNTOLD))
+
+    def _put_blob(self, digest: str, content: bytes) -> None:
+        if self._size(digest) == len(content):
+            return
+        where = self._request("POST", "blobs/uploads/").headers["Location"]
+        url = self._http.base_url.join(where)
+        self._request("PUT", str(url.copy_merge_params({"digest": digest})), content=content)
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            for attempt in stamina.retry_context(on=_passing, attempts=4, timeout=20.0, wait_initial=0.1, wait_max=3.0):
+                with attempt:
+                    response = self._http.request(method, path, **arguments)
+                    if response.is_error and response.status_code != 404:
+                        response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise RegistryError(f"{self.image}: {_words(error.response)}", _remedy(error.response)) from None
+        except httpx.HTTPError as error:
+            name = type(error).__name__
+            raise RegistryError(f"{self.image}: registry not reached ({error or name})", "is the network up?") from None
+        return response
+
+
+class _TokenAuth(httpx.Auth):
+    """Bearer tokens as the registry asks for them (distribution, docs/spec/auth/token.md), else basic credentials."""
+
+    def __init__(self, credentials: tuple[str, str] | None) -> None:
+        self._basic = httpx.BasicAuth(*credentials)._auth_header if credentials else None
+        self._headers: dict[bool, str] = {}
+        self._lock = threading.Lock()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        writes = request.method not in ("GET", "HEAD")
+        if header := self._headers.get(writes):
+            request.headers["Authorization"] = header
+        response = yield request
+        if response.status_code != 401:
+            return
+        scheme, challenge = _challenge(response.headers.get("WWW-Authenticate", ""))
+        if scheme == "bearer" and "realm" in challenge:
+            answer = yield self._token_request(challenge)
+            answer.read()
+            token = answer.json() if answer.is_success else {}
+            header = f"Bearer {token.get('token') or token.get('access_token') or ''}"
+        elif scheme == "basic" and self._basic:
+            header = self._basic
+        else:
+            return
+        with self._lock:
+            self._headers[writes] = header
+        request.headers["Authorization"] = header
+        yield request
+
+    def _token_request(self, challenge: Mapping[str, str]) -> httpx.Request:
+        parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+        headers = {"Authorization": self._basic} if self._basic else {}
+        return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
+
+
+def _challenge(header: str) -> tuple[str, dict[str, str]]:
+    scheme, _, rest = header.partition(" ")
+    return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', rest))
+
+
+def _passing(error: Exception) -> bool:
+    """Failures that may pass by themselves."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+
+def _words(response: httpx.Response) -> str:
+    """The registry's own words (distribution-spec, "Error Codes")."""
+    try:
+        errors = response.json()["errors"]
+        said = "; ".join(f"{e.get('code')}: {e.get('message')}" for e in errors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = response.reason_phrase
+    return f"{response.request.method} answered {response.status_code} ({said})"
+
+
+def _remedy(response: httpx.Response) -> str:
+    if response.status_code in (401, 403):
+        return f"log in: docker login {response.request.url.host}; in a workflow: `permissions: packages: write`"
+    return "try again later, or see docs/troubleshooting.md"
+
+
+def _split(image: str) -> tuple[str, str]:
+    """Host and name. Docker's short names belong to Docker Hub (distribution/reference, normalize.go)."""
+    first, _, rest = image.partition("/")
+    if rest and ("." in first or ":" in first or first == "localhost"):
+        return ("registry-1.docker.io", rest) if first == "docker.io" else (first, rest)
+    return "registry-1.docker.io", image if rest else f"library/{image}"
+
+
+def _credentials(host: str) -> tuple[str, str] | None:
+    """User and password for a host, from docker's config.json or the credential helper that it names."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    key = "https://index.docker.io/v1/" if host == "registry-1.docker.io" else host
+    helper = config.get("credHelpers", {}).get(key) or config.get("credsStore")
+    if found := config.get("auths", {}).get(key, {}).get("auth"):
+        user, _, password = base64.b64decode(found).decode().partition(":")
+        return user, password
+    return _ask_helper(helper, key) if helper else None
+
+
+def _ask_helper(helper: str, key: str) -> tuple[str, str] | None:
+    """Asks `docker-credential-HELPER get` (docker/docker-credential-helpers)."""
+    try:
+        answer = subprocess.run(
+            [f"docker-credential-{helper}", "get"],
+            input=key,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+        found = json.loads(answer.stdout)
+        return found["Username"], found["Secret"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return None

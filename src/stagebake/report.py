@@ -1,0 +1,168 @@
+"""A BuildResult as people and machines read it, and the progress of a build while it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from stagebake import outcome
+from stagebake.dockerfile import StageGraph
+from stagebake.events import Step, Trace
+from stagebake.outcome import BuildResult, Reason, StageResult
+
+_STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
+_WHY = {"forced": "forced by {}", "parent": "{} was rebuilt", "step": "changed: {}", "cache": "{}"}
+
+
+def to_json(result: BuildResult) -> str:
+    """The report for machines. Times in seconds, sizes in bytes; the names are stable."""
+    document = {
+        "stages": [_stage_json(stage) for stage in result.stages],
+        "image": result.image,
+        "digest": result.digest,
+        "seconds": {"ship": round(result.ship_seconds, 3), "save": round(result.save_seconds, 3)},
+        "bytes": {"pulled": result.pulled, "pushed": result.pushed},
+        "healed": list(result.healed),
+        "warnings": list(result.warnings),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _stage_json(stage: StageResult) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "status": stage.status,
+        "seconds": round(stage.seconds, 3),
+        "reasons": [{"kind": reason.kind, "what": reason.what} for reason in stage.reasons],
+        "steps": [{"name": s.name, "cached": not s.ran, "seconds": round(s.seconds, 3)} for s in stage.steps],
+        "cache": None
+        if stage.cache is None
+        else {"ref": stage.cache.ref, "saved": stage.cache.saved, "bytes": stage.cache.bytes},
+    }
+
+
+def show(result: BuildResult, console: Console) -> None:
+    """The table of stages, what it came to, and the warnings."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, side in (
+        ("stage", "left"),
+        ("", "left"),
+        ("seconds", "right"),
+        ("why", "left"),
+        ("cache", "left"),
+    ):
+        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for stage in result.stages:
+        table.add_row(
+            escape(stage.name),
+            Text(stage.status, style=_STYLES[stage.status]),
+            f"{stage.seconds:.1f}" if stage.status != "unused" else "",
+            escape("\n".join(why(reason) for reason in stage.reasons[:3])),
+            _saved(stage),
+        )
+    console.print(table)
+    console.print(escape(_total(result)), highlight=False)
+    for name in result.healed:
+        console.print(f"[yellow]healed[/]: the cache of {escape(name)} was broken and is left out", highlight=False)
+    for warning in result.warnings:
+        console.print(f"[yellow]warning[/]: {escape(warning)}", highlight=False, soft_wrap=True)
+
+
+def why(reason: Reason) -> str:
+    return _WHY[reason.kind].format(" ".join(reason.what.split()))
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _saved(stage: StageResult) -> str:
+    if stage.cache is None:
+        return ""
+    return f"saved, {size(stage.cache.bytes)} new" if stage.cache.saved else "not saved"
+
+
+def _total(result: BuildResult) -> str:
+    parts = [f"{result.image} in {result.ship_seconds:.1f} s"]
+    parts += [f"{size(result.pulled)} pulled"] if result.pulled else []
+    parts += [f"caches saved in {result.save_seconds:.1f} s"] if any(s.cache for s in result.stages) else []
+    return ", ".join(parts)
+
+
+class Progress:
+    """Told of every event: a live view by stage on a terminal, plain lines elsewhere."""
+
+    def __init__(self, graph: StageGraph, console: Console) -> None:
+        self._graph = graph
+        self._console = console
+        self._live: Live | None = None
+        self._said: set[tuple[str, str, int, bool]] = set()
+        self._doing = ""
+        self._drawn = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While this lasts, a terminal shows the live view."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+            yield
+
+    def __call__(self, doing: str, trace: Trace) -> None:
+        if self._live is None:
+            self._say(doing, trace)
+        elif doing != self._doing or time.monotonic() - self._drawn > 0.1:
+            self._live.update(_view(self._graph, doing, trace), refresh=True)
+            self._drawn = time.monotonic()
+        self._doing = doing
+
+    def _say(self, doing: str, trace: Trace) -> None:
+        if doing != self._doing:
+            self._console.print(escape(f"{doing} …"), highlight=False, soft_wrap=True)
+        for stage, steps in outcome.by_stage(self._graph, trace).items():
+            for step in steps:
+                key = (doing, stage, step.number, step.running)
+                if step.ran and key not in self._said:
+                    self._said.add(key)
+                    end = "…" if step.running else f"{step.seconds:.1f} s"
+                    self._console.print(escape(f"  {stage} {step.number}: {_short(step)} {end}"), highlight=False)
+
+
+def _view(graph: StageGraph, doing: str, trace: Trace) -> Group:
+    table = Table.grid(padding=(0, 2))
+    for stage, steps in outcome.by_stage(graph, trace).items():
+        if steps:
+            table.add_row(escape(stage), *_state(steps))
+    return Group(Text(f"{doing} …", style="bold"), table)
+
+
+def _state(steps: tuple[Step, ...]) -> tuple[Text, str]:
+    running = [step for step in steps if step.running]
+    if running:
+        return Text("running", style="yellow"), escape(f"{running[0].number}/{len(steps)} {_short(running[0])}")
+    if any(step.ran for step in steps):
+        return Text("rebuilt", style="yellow"), ""
+    if all(step.cached for step in steps if not step.is_from):
+        return Text("restored", style="green"), ""
+    return Text("waiting", style="dim"), ""
+
+
+def _short(step: Step) -> str:
+    text = " ".join(step.name.split())
+    return text if len(text) <= 80 else f"{text[:79]}…"
