@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from stagebake import bakefile, config, dockerfile, files, report, scopes
+from stagebake import bakefile, config, dockerfile, files, github, report, scopes
 from stagebake.build import Wish, build
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
@@ -24,6 +24,7 @@ from stagebake.errors import InputError, StagebakeError
 from stagebake.git import Checkout
 from stagebake.init import init
 from stagebake.registry import Registry
+from stagebake.scopes import Occasion
 
 _OUR_BUG = 3
 
@@ -142,7 +143,7 @@ def _build(options: argparse.Namespace) -> int:
     wish = Wish(
         push=options.push,
         forced=_forced(options.no_cache, graph),
-        access=scopes.for_branch(options.scope or checkout.branch(), checkout.default_branch(), push=options.push),
+        access=_access(options, checkout),
         override=override.read_text(encoding="utf-8") if override.is_file() else None,
     )
     engine = Engine(settings.root, options.builder)
@@ -155,6 +156,16 @@ def _build(options: argparse.Namespace) -> int:
     if options.report:
         files.write(options.report, report.to_json(result))
     return 0
+
+
+def _access(options: argparse.Namespace, checkout: Checkout) -> scopes.Access:
+    """The scopes of this build; --scope names another branch's, but never gives a stranger's code more rights."""
+    run = github.run(os.environ)
+    occasion = run.occasion if run else Occasion(branch=checkout.branch())
+    if options.scope and occasion.trusted:
+        occasion = Occasion(branch=options.scope)
+    default_branch = (run and run.default_branch) or checkout.default_branch()
+    return scopes.access(occasion, default_branch, push=options.push)
 
 
 def _forced(names: list[str] | None, graph: StageGraph) -> frozenset[str]:

@@ -22,9 +22,10 @@ NAME = "docker-bake.hcl"
 OVERRIDE = "docker-bake.override.hcl"
 COMMON = "_common"
 
-# How a stage's cache is written. `mode=min`: the layers of that stage and of what it starts from, and no more; the
-# others have their own refs. An ordinary image manifest, so that every registry takes it and composing can join it.
-EXPORT = "mode=min,image-manifest=true,oci-mediatypes=true"
+# How a stage's cache is written: with all that it was made from, so that what one ref says of its steps holds together.
+# An ordinary image manifest, so that every registry takes it and composing can join it.
+EXPORT = "mode=max,image-manifest=true,oci-mediatypes=true"
+_OTHER_BLOBS = "compression=zstd,force-compression=true"
 
 _HEADER = """\
 # Written by stagebake from {dockerfile}: `nox -s generate` writes it anew, and edits here are lost.
@@ -41,7 +42,8 @@ class Choices:
     """One bake call: which stage, and what becomes of it.
 
     `output` is BuildKit's output, `cache` the ref of the cache to read (None for none), `forced` the stages that take
-    nothing from any cache, `save` whether the stage's own cache is written.
+    nothing from any cache, `save` whether the stage's own cache is written. `recompress` makes other blobs of the same
+    layers: a registry that holds a blob with wrong bytes does not take the right ones under the same digest.
     """
 
     stage: str
@@ -49,6 +51,7 @@ class Choices:
     cache: str | None = None
     forced: frozenset[str] = frozenset()
     save: bool = False
+    recompress: bool = False
 
 
 def render(graph: StageGraph, settings: Settings) -> str:
@@ -99,6 +102,10 @@ def override(graph: StageGraph, choices: Choices) -> str:
     An unnamed stage cannot stand in a filter; forcing one forces all, which is never less than what was asked.
     """
     body: dict[str, Any] = {"output": [choices.output]}
+    if choices.recompress and choices.save:
+        body["cache-to"] = [f"type=registry,ref={_ref(graph[choices.stage])},{EXPORT},{_OTHER_BLOBS}"]
+    elif choices.recompress:
+        body["output"] = [f"{choices.output},{_OTHER_BLOBS}"]
     forced = [graph[name] for name in graph.names if name in choices.forced]
     if len(forced) == len(graph.stages) or not all(stage.named for stage in forced):
         body["no-cache"] = True
@@ -134,13 +141,16 @@ def _common(settings: Settings) -> dict[str, Any]:
 
 def _target(stage: Stage, graph: StageGraph) -> dict[str, Any]:
     final = stage.name == graph.final.name
-    ref = "${IMAGE}:cache${SCOPE}-" + scopes.short(stage.name)
     body: dict[str, Any] = {
         "inherits": _strings([COMMON]),
         "target": _quoted(stage.target),
-        "cache-to": f'SAVE == "" ? [] : ["type=registry,ref={ref},{EXPORT}"]',
+        "cache-to": f'SAVE == "" ? [] : ["type=registry,ref={_ref(stage)},{EXPORT}"]',
     }
     return body | ({"tags": '["${IMAGE}:${TAG}"]'} if final else {"output": '["type=cacheonly"]'})
+
+
+def _ref(stage: Stage) -> str:
+    return "${IMAGE}:cache${SCOPE}-" + scopes.short(stage.name)
 
 
 def _seen_from_context(settings: Settings) -> str:

@@ -117,7 +117,7 @@ class _Run:
     def ship(self, shelf: Shelf) -> tuple[Shelf, Baked, Trace]:
         """Builds the final stage; returns the caches that served. What proves broken is left out and tried again."""
         for _ in range(_ATTEMPTS):
-            baked, trace = self._bake("building", self._final(self._cache_ref(shelf)))
+            baked, trace = self._bake("building", self._final(shelf))
             if baked.exit_code == 0:
                 self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
                 self._prove_forced(trace)
@@ -125,7 +125,7 @@ class _Run:
             broken = _broken_blobs(trace) & shelf.blobs().keys()
             if not broken:
                 break
-            shelf = cache.without_blobs(shelf, broken)
+            shelf = cache.without_blobs(shelf, broken, poisoned=broken)
         raise _failed(self.graph, trace)
 
     def save(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
@@ -135,28 +135,42 @@ class _Run:
         """
         scope = self.wish.access.writes
         stages = self._unsaved(shelf, ran, digest)
-        if scope is None or self.repository is None or not stages or not self._can_export():
+        if scope is None or self.repository is None or not (stages or shelf.healed) or not self._can_export():
             return {}
         base = self._push(shelf.composed(leaving_out=ran))
         known = shelf.blobs()
-        saved = {stage: self._save_stage(stage, base, scope, known) for stage in stages}
-        self._push(cache.read_stages(self.repository, self.graph, self.wish.access).composed(), scope.composed_tag)
+        saved = {stage: self._save_stage(stage, base, shelf, known) for stage in stages}
+        self._compose_anew(self.repository, scope, shelf.poisoned)
         return saved
+
+    def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> None:
+        """Composes what is in the registry now, and writes what is broken there without it."""
+        shelf = cache.read_stages(repository, self.graph, self.wish.access)
+        shelf = cache.without_blobs(shelf, poisoned & shelf.blobs().keys(), poisoned=poisoned)
+        self._push(shelf.composed(), scope.composed_tag)
+        try:
+            cache.mend(repository, shelf, scope)
+        except RegistryError as error:
+            self.warnings.append(f"a broken cache was not written anew: {error}")
 
     def _unsaved(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> list[str]:
         """The stages whose results the caches lack, in the order in which they depend on each other.
 
-        These are the ones that ran, and those that the engine still knew of an earlier build that was not pushed.
+        These are the ones that ran, and what depends on them: one that was restored because its inputs came out the
+        same is now known by their new keys too, and without these the next build would download the inputs to see it.
+        And the ones that the engine still knew of an earlier build that was not pushed.
         """
         needed = [stage.name for stage in self.graph.needed()]
         if self.wish.access.writes is None or self.repository is None:
             return []
         if digest and not cache.image_blobs(self.repository, digest).keys() <= shelf.blobs().keys() and not ran:
             return needed
-        return [name for name in needed if name in ran or not shelf.has(name)]
+        changed = self.graph.dependents(ran)
+        return [name for name in needed if name in changed or not shelf.has(name)]
 
-    def _save_stage(self, stage: str, base: str | None, scope: Scope, known: dict[str, int]) -> SavedCache:
-        choices = Choices(stage=stage, output=_NOTHING, cache=base, save=True)
+    def _save_stage(self, stage: str, base: str | None, shelf: Shelf, known: dict[str, int]) -> SavedCache:
+        scope = self.wish.access.writes or DEFAULT
+        choices = Choices(stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(shelf.poisoned))
         baked, trace = self._bake(f"saving {stage}", choices)
         ref = f"{self.settings.image}:{scope.stage_tag(stage)}"
         if baked.exit_code != 0:
@@ -164,7 +178,15 @@ class _Run:
             return SavedCache(ref=ref, saved=False, bytes=0)
         if again := outcome.rebuilt(self.graph, trace):
             self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
+        self._rotate(shelf, scope, stage)
         return SavedCache(ref=ref, saved=True, bytes=self._new_bytes(scope.stage_tag(stage), known))
+
+    def _rotate(self, shelf: Shelf, scope: Scope, stage: str) -> None:
+        try:
+            if self.repository:
+                cache.rotate(self.repository, shelf, scope, stage)
+        except RegistryError as error:
+            self.warnings.append(f"the older caches of {stage} were not kept: {error}")
 
     def _new_bytes(self, tag: str, known: dict[str, int]) -> int:
         """Bytes of the layers under a tag that were not known before; now they are."""
@@ -186,21 +208,19 @@ class _Run:
         """Pushes a composed cache; returns its ref, None where there is none or it cannot be pushed."""
         if document is None or self.repository is None:
             return None
-        if document.too_large:
-            self.warnings.append("the composed cache is larger than the 1 MiB that BuildKit reads; it is not used")
-            return None
         try:
             return f"{self.repository.image}@{self.repository.put(document, tag)}"
         except RegistryError as error:
             self.warnings.append(f"the composed cache was not pushed: {error}")
             return None
 
-    def _final(self, cache_ref: str | None) -> Choices:
+    def _final(self, shelf: Shelf) -> Choices:
         return Choices(
             stage=self.graph.final.name,
             output=_PUSH if self.wish.push else _LOAD,
-            cache=cache_ref,
+            cache=self._cache_ref(shelf),
             forced=self.graph.dependents(self.wish.forced),
+            recompress=self.wish.push and bool(shelf.poisoned),
         )
 
     def _bake(self, doing: str, choices: Choices) -> tuple[Baked, Trace]:
@@ -241,10 +261,11 @@ class _Run:
 
 
 def _broken_blobs(trace: Trace) -> frozenset[str]:
-    """The blobs that a failed build blames; none where a step failed by itself."""
+    """The blobs that a failed build blames; none where a step failed by itself, or the image could not be pushed."""
     failure = trace.failure()
     message = failure.message if failure else trace.text
-    if "did not complete successfully" in message or not _BROKEN_BLOB.search(message):
+    pushing = "failed to push" in message and "httpReadSeeker" not in message
+    if pushing or "did not complete successfully" in message or not _BROKEN_BLOB.search(message):
         return frozenset()
     return frozenset(_DIGEST.findall(message))
 
@@ -257,14 +278,16 @@ def _failed(graph: StageGraph, trace: Trace) -> StagebakeError:
         for image in stage.images:
             if f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
                 return InputError(
-                    f"{graph.path}:{image.line}: `{image.name}` is no stage, and as an image it cannot be had: "
+                    f"{graph.path}:{image.line}: `{image.name}` is no stage, and cannot be had as an image: "
                     f"{failure.message}",
                     f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
                 )
-    line = outcome.line_of(graph, failure)
+    if failure.stage is None:
+        return BuildFailed(f"{failure.name}: {failure.message}", "these are the engine's and the registry's own words")
+    where = f"{graph.path}:{outcome.line_of(graph, failure)}"
     return BuildFailed(
-        f"{graph.path}:{line}: {failure.name}: {failure.message}",
-        "the step's own words stand above",
+        f"{where}: [{failure.stage}] {failure.name.partition('] ')[2]}: {failure.message}",
+        "the end of what the step printed stands above",
         failure.log,
     )
 

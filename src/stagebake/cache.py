@@ -1,8 +1,8 @@
-"""The caches of one image in its registry: which refs there are, which can be trusted, and what they make together."""
+"""The caches of one image in its registry: which refs there are, what can be trusted, what they make together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,10 +10,12 @@ from stagebake import compose
 from stagebake.compose import Cache, Document
 from stagebake.dockerfile import StageGraph
 from stagebake.errors import RegistryError
-from stagebake.scopes import Access, Scope
+from stagebake.scopes import GENERATIONS, Access, Scope
 
 # Size of a blob that the registry has without saying how large it is
 UNTOLD = -1
+
+Answers = Mapping[str, bytes | RegistryError | None]
 
 
 class Repository(Protocol):
@@ -33,104 +35,150 @@ class Repository(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageCache:
-    """What one ref holds; `stage` is None for a composed one."""
+class Held:
+    """What one ref holds. `stage` is None for a composed cache; `whole` is False where broken results were left out."""
 
-    stage: str | None
-    scope: Scope
     tag: str
+    scope: Scope
     cache: Cache
+    stage: str | None = None
+    generation: int = 0
+    whole: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shelf:
     """The caches that a build may read, nearest scope first, and what was wrong with the others.
 
-    `published` is the ref of a composed cache that is read as it lies in the registry.
+    `published` is the ref of a composed cache that is read as it lies in the registry. `poisoned` are blobs that the
+    registry has with wrong bytes: it would not take them again, so what is rebuilt must not become the same blob.
     """
 
-    caches: tuple[StageCache, ...] = ()
+    caches: tuple[Held, ...] = ()
     published: str | None = None
-    healed: tuple[str, ...] = ()
+    poisoned: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
-    def composed(self, leaving_out: frozenset[str] = frozenset()) -> Document | None:
-        """All of them as one cache manifest, without these stages' own refs; None where nothing is left."""
-        joined = compose.join(found.cache for found in self.caches if found.stage not in leaving_out)
-        return compose.write(joined) if joined.records else None
+    @property
+    def healed(self) -> tuple[str, ...]:
+        """The stages of which something broken was left out."""
+        return tuple(dict.fromkeys(held.stage for held in self.caches if held.stage and not held.whole))
 
     def has(self, stage: str) -> bool:
-        return any(found.stage in (stage, None) for found in self.caches)
+        """Whether there is anything to restore the stage from."""
+        return any(held.stage in (stage, None) for held in self.caches)
 
     def blobs(self) -> dict[str, int]:
         """Digest and size in bytes of every blob."""
-        return {blob: size for found in self.caches for blob, size in found.cache.blobs().items()}
+        return {blob: size for held in self.caches for blob, size in held.cache.blobs().items()}
+
+    def composed(self, leaving_out: frozenset[str] = frozenset()) -> Document | None:
+        """One cache manifest of all of them but these stages' own; None where nothing is left.
+
+        Where that is more than BuildKit reads, older generations and then farther scopes stay out.
+        """
+        kept = [held for held in self.caches if held.stage not in leaving_out]
+        for choice in _ever_smaller(kept):
+            joined = compose.join(held.cache for held in choice)
+            document = compose.write(joined)
+            if not document.too_large:
+                return document if joined.records else None
+        return None
+
+
+def _ever_smaller(caches: list[Held]) -> Iterator[list[Held]]:
+    for generations in range(GENERATIONS, 0, -1):
+        yield [held for held in caches if held.generation < generations]
+    yield [held for held in caches if held.generation == 0 and held.scope == caches[0].scope]
 
 
 def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Shelf:
-    """Reads the stage caches of all scopes that the build may read.
+    """The stage caches of all scopes that the build may read.
 
-    Each blob is asked for before it is trusted. What is missing, short or not a cache is left out and named.
-    A registry that cannot be reached is one warning.
+    Each blob is asked for before it is trusted. What is missing, short or not a cache is left out and named. A
+    registry that cannot be reached is one warning.
     """
-    wanted = {scope.stage_tag(stage): (scope, stage) for scope in access.reads for stage in graph.names}
-    manifests = repository.manifests(wanted)
-    if manifests and all(isinstance(answer, RegistryError) for answer in manifests.values()):
-        error = next(iter(manifests.values()))
-        return Shelf(warnings=(f"no cache is read: {error}",))
+    wanted = {
+        scope.stage_tag(stage, generation): Held(
+            tag=scope.stage_tag(stage, generation), scope=scope, cache=Cache(), stage=stage, generation=generation
+        )
+        for scope in access.reads
+        for stage in graph.names
+        for generation in range(GENERATIONS)
+    }
     warnings: list[str] = []
-    bodies = _bodies(manifests, warnings)
-    configs = repository.blobs(digest for _, digest in bodies.values())
-    found = []
-    for tag, (manifest, digest) in bodies.items():
-        scope, stage = wanted[tag]
-        cache = _cache(tag, manifest, configs[digest], warnings)
-        if cache is not None:
-            found.append(StageCache(stage=stage, scope=scope, tag=tag, cache=cache))
-    return _verified(repository, Shelf(caches=tuple(found), warnings=tuple(warnings)))
+    contents = _contents(repository, repository.manifests(wanted), warnings)
+    caches = tuple(replace(held, cache=contents[tag]) for tag, held in wanted.items() if tag in contents)
+    return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings)))
 
 
 def read_composed(repository: Repository, access: Access) -> Shelf:
     """The composed cache of the nearest scope that has a whole one, for a build that writes nothing."""
     warnings: list[str] = []
-    answers = repository.manifests(scope.composed_tag for scope in access.reads)
-    bodies = _bodies(answers, warnings)
+    manifests = repository.manifests(scope.composed_tag for scope in access.reads)
+    contents = _contents(repository, manifests, warnings)
     for scope in access.reads:
-        if scope.composed_tag in bodies:
-            manifest, digest = bodies[scope.composed_tag]
-            config = repository.blobs([digest])[digest]
-            content = _cache(scope.composed_tag, manifest, config, warnings)
-            if content is not None:
-                found = StageCache(stage=None, scope=scope, tag=scope.composed_tag, cache=content)
-                shelf = _verified(repository, Shelf(caches=(found,), published=_pinned(repository, manifest)))
-                if shelf.published is not None:
-                    return replace(shelf, warnings=tuple(warnings))
-                warnings.append(f"cache {scope.composed_tag} is left out: it names blobs that are gone")
+        manifest = manifests[scope.composed_tag]
+        if scope.composed_tag in contents and isinstance(manifest, bytes):
+            held = Held(tag=scope.composed_tag, scope=scope, cache=contents[scope.composed_tag])
+            published = f"{repository.image}@{compose.digest_of(manifest)}"
+            shelf = _verified(repository, Shelf(caches=(held,), published=published))
+            if shelf.published is not None:
+                return replace(shelf, warnings=tuple(warnings))
+            warnings.append(f"cache {held.tag} is left out: the registry lost blobs of it")
     return Shelf(warnings=tuple(warnings))
+
+
+def without_blobs(shelf: Shelf, broken: frozenset[str], *, poisoned: frozenset[str]) -> Shelf:
+    """The shelf without every result that stands on one of these blobs."""
+    touched = {held.tag for held in shelf.caches if held.cache.blobs().keys() & broken}
+    if touched and shelf.published is not None:
+        return Shelf(warnings=shelf.warnings)
+    caches = (
+        replace(held, cache=compose.without_blobs(held.cache, broken), whole=False) if held.tag in touched else held
+        for held in shelf.caches
+    )
+    return replace(shelf, caches=tuple(caches), poisoned=shelf.poisoned | poisoned)
+
+
+def rotate(repository: Repository, shelf: Shelf, scope: Scope, stage: str) -> None:
+    """After a stage was saved: what it held before becomes the generation before, and so on.
+
+    `shelf` is what was read before the save. Raises RegistryError.
+    """
+    own = {held.generation: held for held in shelf.caches if held.scope == scope and held.stage == stage}
+    for generation in range(GENERATIONS - 1):
+        if generation in own and own[generation].cache.records:
+            repository.put(compose.write(own[generation].cache), scope.stage_tag(stage, generation + 1))
+
+
+def mend(repository: Repository, shelf: Shelf, scope: Scope) -> None:
+    """Writes the refs of this scope that hold something broken anew, without it. Raises RegistryError."""
+    whole = {held.stage: held for held in reversed(shelf.caches) if held.scope == scope and held.cache.records}
+    for held in shelf.caches:
+        if held.scope == scope and not held.whole and held.stage in whole:
+            good = held if held.cache.records else whole[held.stage]
+            repository.put(compose.write(good.cache), held.tag)
 
 
 def image_blobs(repository: Repository, digest: str) -> dict[str, int]:
     """Digest and size in bytes of an image's layers, over all its platforms; empty where they cannot be read."""
     try:
         top = repository.manifest(digest) or b"{}"
-        below = repository.manifests(compose.manifests_of(top)).values()
-    except RegistryError:
+        bodies = (top, *repository.manifests(compose.manifests_of(top)).values())
+        return {
+            blob: size for body in bodies if isinstance(body, bytes) for blob, size in compose.layers_of(body).items()
+        }
+    except (RegistryError, compose.InvalidCache):
         return {}
-    return {
-        blob: size
-        for body in (top, *below)
-        if isinstance(body, bytes)
-        for blob, size in compose.layers_of(body).items()
-    }
 
 
-def _pinned(repository: Repository, manifest: bytes) -> str:
-    return f"{repository.image}@{compose.digest_of(manifest)}"
-
-
-def _bodies(manifests: Mapping[str, bytes | RegistryError | None], warnings: list[str]) -> dict[str, tuple[bytes, str]]:
-    """Tag to manifest and its config's digest, for those that are a cache."""
-    bodies = {}
+def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -> dict[str, Cache]:
+    """Tag to content, for the tags that hold a cache; the others are named in `warnings`."""
+    if (failed := _all_failed(manifests)) is not None:
+        warnings.append(f"no cache is read: {failed}")
+        return {}
+    bodies: dict[str, tuple[bytes, str]] = {}
     for tag, answer in manifests.items():
         if isinstance(answer, RegistryError):
             warnings.append(f"cache {tag} is not read: {answer}")
@@ -139,34 +187,30 @@ def _bodies(manifests: Mapping[str, bytes | RegistryError | None], warnings: lis
                 bodies[tag] = answer, compose.config_digest(answer)
             except compose.InvalidCache as error:
                 warnings.append(f"cache {tag} is left out: {error}")
-    return bodies
+    configs = repository.blobs(digest for _, digest in bodies.values())
+    contents = {tag: _content(tag, manifest, configs[digest], warnings) for tag, (manifest, digest) in bodies.items()}
+    return {tag: content for tag, content in contents.items() if content is not None}
 
 
-def _cache(tag: str, manifest: bytes, config: bytes | RegistryError | None, warnings: list[str]) -> Cache | None:
-    if not isinstance(config, bytes):
+def _all_failed(manifests: Answers) -> RegistryError | None:
+    errors = [answer for answer in manifests.values() if isinstance(answer, RegistryError)]
+    return errors[0] if errors and len(errors) == len(manifests) else None
+
+
+def _content(tag: str, manifest: bytes, config: bytes | RegistryError | None, warnings: list[str]) -> Cache | None:
+    if isinstance(config, bytes):
+        try:
+            return compose.read(manifest, config)
+        except compose.InvalidCache as error:
+            warnings.append(f"cache {tag} is left out: {error}")
+    else:
         warnings.append(f"cache {tag} is left out: {'its config is missing' if config is None else config}")
-        return None
-    try:
-        return compose.read(manifest, config)
-    except compose.InvalidCache as error:
-        warnings.append(f"cache {tag} is left out: {error}")
-        return None
+    return None
 
 
 def _verified(repository: Repository, shelf: Shelf) -> Shelf:
     """Leaves out what stands on a blob that the registry does not have, or has in another size."""
     expected = shelf.blobs()
     actual = repository.sizes(expected)
-    return without_blobs(shelf, frozenset(b for b, size in expected.items() if actual[b] not in (size, UNTOLD)))
-
-
-def without_blobs(shelf: Shelf, broken: frozenset[str]) -> Shelf:
-    """The shelf without every result that stands on one of these blobs; the stages that held one are named."""
-    touched = [found for found in shelf.caches if found.cache.blobs().keys() & broken]
-    if touched and shelf.published is not None:
-        return Shelf(warnings=shelf.warnings)
-    return replace(
-        shelf,
-        caches=tuple(replace(found, cache=compose.without_blobs(found.cache, broken)) for found in shelf.caches),
-        healed=tuple(dict.fromkeys([*shelf.healed, *(found.stage for found in touched if found.stage)])),
-    )
+    broken = frozenset(blob for blob, size in expected.items() if actual[blob] not in (size, UNTOLD))
+    return without_blobs(shelf, broken, poisoned=frozenset(blob for blob in broken if isinstance(actual[blob], int)))

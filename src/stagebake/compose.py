@@ -3,7 +3,7 @@
 A cache manifest is an OCI image manifest whose config lists layers and records (moby/buildkit,
 cache/remotecache/v1/types/spec.go). A record is a step: its digest, links to the records of its inputs, and its
 results, each a chain of layers. The file points by index; here both carry an identity made of what they are, so that
-joining is the union of two dicts, and the same step saved by two stages is one record.
+joining begins as the union of two dicts.
 
 Numbers left out of the JSON are 0: a layer without `parent` has parent 0, and -1 stands for none.
 """
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -21,6 +23,10 @@ CONFIG_TYPE = "application/vnd.buildkit.cacheconfig.v0"
 
 # moby/buildkit, cache/remotecache/import.go: BuildKit drops a larger manifest or config without a word
 MAX_BYTES = 1 << 20
+
+# BuildKit reads a config leaf by leaf, and a link from one leaf's steps to another's is lost at random (seen in 0.25;
+# cache/remotecache/v1/cachestorage.go, addItemToStorage). So what is written has one leaf, a step that never was.
+_LEAF = "sha256:" + hashlib.sha256(b"stagebake: the one leaf of a composed cache").hexdigest()
 
 
 class InvalidCache(ValueError):
@@ -49,11 +55,15 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a step made, as one layer chain (`chained` False) or as a list of layers, and when."""
+    """What a step made, as one layer chain (`chained` False) or as a list of layers, and when.
+
+    `proven` is when a cache that holds it was saved: then it still was what its inputs lead to.
+    """
 
     layers: tuple[str, ...]
     chained: bool
     created: str
+    proven: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,53 +135,54 @@ def read(manifest: bytes, config: bytes) -> Cache:
         descriptors = {layer["digest"]: layer for layer in _object(manifest).get("layers", [])}
         document = _object(config)
         layers, layer_ids = _read_layers(document.get("layers") or [], descriptors)
-        return Cache(layers=layers, records=_read_records(document.get("records") or [], layer_ids))
-    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        records = _read_records(document.get("records") or [], layer_ids)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise InvalidCache(f"a cache config that does not hold together ({error!r})") from None
+    except CycleError:
+        raise InvalidCache("a cache config that points in a circle") from None
+    return _proven(Cache(layers=layers, records=records))
 
 
 def join(caches: Iterable[Cache]) -> Cache:
     """All that the caches know. Of two results of the same step the newer one stays.
 
-    A result that is older than what it was made from is left out: its input ran again since (a forced stage whose
-    dependents could not be saved), and taking it would ship what the forced run replaced.
+    A link from a step that ran after the result behind the link was last proven is cut: taking that result would ship
+    what a forced run has replaced (its own cache was saved, that of its dependents was not).
     """
     layers: dict[str, Layer] = {}
     records: dict[str, Record] = {}
     for cache in caches:
         layers.update(cache.layers)
         for identity, record in cache.records.items():
-            records[identity] = _newer(records.get(identity), record)
-    return _pruned(Cache(layers=layers, records=_without_outdated(records)))
+            records[identity] = _union(records.get(identity), record)
+    return _pruned(layers, _without_outdated(_merged(records)))
 
 
 def without_blobs(cache: Cache, blobs: frozenset[str]) -> Cache:
     """The cache without every result whose layer chain touches one of these blobs."""
-    if not blobs & cache.blobs().keys():
+    touched: set[str] = set()
+    for identity in _order({i: [layer.parent] if layer.parent else [] for i, layer in cache.layers.items()}):
+        layer = cache.layers[identity]
+        if layer.blob in blobs or layer.parent in touched:
+            touched.add(identity)
+    if not touched:
         return cache
-    touched = _memo(
-        lambda identity, again: (
-            cache.layers[identity].blob in blobs
-            or ((parent := cache.layers[identity].parent) is not None and again(parent))
-        )
-    )
     records = {
-        identity: replace(record, result=None)
-        if record.result and any(touched(layer) for layer in record.result.layers)
-        else record
+        identity: replace(record, result=None) if record.result and touched & set(record.result.layers) else record
         for identity, record in cache.records.items()
     }
-    return _pruned(Cache(layers=cache.layers, records=records))
+    return _pruned(cache.layers, records)
 
 
 def write(cache: Cache) -> Document:
     """The cache as manifest and config. The same cache gives the same bytes."""
+    records = _with_one_leaf(cache.records)
     layer_ids = {identity: index for index, identity in enumerate(sorted(cache.layers))}
-    record_ids = {identity: index for index, identity in enumerate(sorted(cache.records))}
+    record_ids = {identity: index for index, identity in enumerate(sorted(records))}
     config = _dump(
         {
             "layers": [_layer_out(cache.layers[identity], layer_ids) for identity in layer_ids],
-            "records": [_record_out(cache.records[identity], record_ids, layer_ids) for identity in record_ids],
+            "records": [_record_out(records[identity], record_ids, layer_ids) for identity in record_ids],
         }
     )
     blobs = {layer.blob: layer.descriptor for layer in cache.layers.values()}
@@ -189,7 +200,7 @@ def write(cache: Cache) -> Document:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidCache("not JSON") from None
     if not isinstance(document, dict):
         raise InvalidCache("not a JSON object")
@@ -204,82 +215,69 @@ def _identity(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _memo(rule: Callable[[Any, Callable[[Any], Any]], Any]) -> Callable[[Any], Any]:
-    """A recursive rule over a graph, each node worked out once; a circle is an InvalidCache."""
-    known: dict[Any, Any] = {}
-    under_way: set[Any] = set()
-
-    def value(node: Any) -> Any:
-        if node not in known:
-            if node in under_way:
-                raise InvalidCache("a cache config that points in a circle")
-            under_way.add(node)
-            known[node] = rule(node, value)
-            under_way.discard(node)
-        return known[node]
-
-    return value
+def _order(below: Mapping[Any, Iterable[Any]]) -> list[Any]:
+    """The nodes, each after those below it. Raises CycleError."""
+    return list(TopologicalSorter({node: sorted(set(below[node])) for node in sorted(below)}).static_order())
 
 
 def _read_layers(
     raw: list[dict[str, Any]], descriptors: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Layer], list[str]]:
-    def layer_identity(index: int, again: Callable[[int], str]) -> str:
-        parent = raw[index].get("parent", 0)
-        return _identity(raw[index]["blob"], again(_within(parent, raw)) if parent >= 0 else None)
-
-    identity = _memo(layer_identity)
-    ids = [identity(index) for index in range(len(raw))]
+    parents = {index: _within(entry.get("parent", 0), raw, lowest=-1) for index, entry in enumerate(raw)}
+    ids: dict[int, str] = {}
     layers = {}
-    for own, entry in zip(ids, raw, strict=True):
-        parent = entry.get("parent", 0)
-        layers[own] = Layer(descriptors[entry["blob"]], ids[parent] if parent >= 0 else None, entry.get("annotations"))
-    return layers, ids
+    for index in _order({index: [parent] if parent >= 0 else [] for index, parent in parents.items()}):
+        entry, parent = raw[index], ids.get(parents[index])
+        ids[index] = _identity(entry["blob"], parent)
+        layers[ids[index]] = Layer(descriptors[entry["blob"]], parent, entry.get("annotations"))
+    return layers, [ids[index] for index in range(len(raw))]
 
 
 def _read_records(raw: list[dict[str, Any]], layer_ids: list[str]) -> dict[str, Record]:
-    def inputs(index: int, again: Callable[[int], str]) -> tuple[tuple[Link, ...], ...]:
-        return tuple(
-            tuple(
-                sorted(
-                    Link(again(_within(link.get("link", 0), raw)), link.get("selector", "")) for link in alternatives
-                )
-            )
-            for alternatives in raw[index].get("inputs") or []
-        )
-
-    identity = _memo(lambda index, again: _identity(raw[index]["digest"], inputs(index, again)))
+    inputs = {index: [list(map(_link_in(raw), a)) for a in e.get("inputs") or []] for index, e in enumerate(raw)}
+    ids: dict[int, str] = {}
     records: dict[str, Record] = {}
-    for index, entry in enumerate(raw):
-        record = Record(entry["digest"], inputs(index, identity), _newest(_read_results(entry, layer_ids)))
-        records[identity(index)] = _newer(records.get(identity(index)), record)
+    for index in _order({index: [link for a in inputs[index] for link, _ in a] for index in inputs}):
+        digest = str(raw[index]["digest"])
+        links = tuple(tuple(sorted({Link(ids[link], selector) for link, selector in a})) for a in inputs[index])
+        ids[index] = _identity(digest, links)
+        if digest != _LEAF:
+            record = Record(digest, links, _newest(_read_results(raw[index], layer_ids)))
+            records[ids[index]] = _union(records.get(ids[index]), record)
     return records
 
 
+def _link_in(raw: list[dict[str, Any]]) -> Callable[[dict[str, Any]], tuple[int, str]]:
+    return lambda entry: (_within(entry.get("link", 0), raw), str(entry.get("selector", "")))
+
+
 def _read_results(entry: Mapping[str, Any], layer_ids: list[str]) -> list[Result]:
-    single = [
-        Result((layer_ids[_within(r.get("layer", 0), layer_ids)],), chained=False, created=r.get("createdAt", ""))
-        for r in entry.get("layers") or []
-    ]
-    chains = [
-        Result(
-            tuple(layer_ids[_within(i, layer_ids)] for i in r["layers"]),
-            chained=True,
-            created=r.get("createdAt", ""),
-        )
-        for r in entry.get("chains") or []
-    ]
+    def chain(indexes: Iterable[int]) -> tuple[str, ...]:
+        return tuple(layer_ids[_within(index, layer_ids)] for index in indexes)
+
+    single = [Result(chain([r.get("layer", 0)]), False, r.get("createdAt", "")) for r in entry.get("layers") or []]
+    chains = [Result(chain(r["layers"]), True, r.get("createdAt", "")) for r in entry.get("chains") or []]
     return single + chains
 
 
-def _within(index: int, items: list[Any]) -> int:
-    if not 0 <= index < len(items):
+def _within(index: int, items: list[Any], lowest: int = 0) -> int:
+    if not lowest <= index < len(items):
         raise IndexError(f"index {index} of {len(items)}")
     return index
 
 
+def _proven(cache: Cache) -> Cache:
+    """A cache was saved after the last of its steps ran; all that it holds was right then."""
+    last = max((record.result.created for record in cache.records.values() if record.result), key=_time, default="")
+    records = {
+        identity: replace(record, result=replace(record.result, proven=last)) if record.result else record
+        for identity, record in cache.records.items()
+    }
+    return Cache(layers=cache.layers, records=records)
+
+
 def _newest(results: Iterable[Result]) -> Result | None:
-    return max(results, key=lambda result: (_time(result.created), result.layers), default=None)
+    return max(results, key=lambda result: (_time(result.created), _time(result.proven), result.layers), default=None)
 
 
 def _time(created: str) -> tuple[str, str]:
@@ -288,50 +286,120 @@ def _time(created: str) -> tuple[str, str]:
     return seconds, fraction.ljust(9, "0")
 
 
-def _newer(known: Record | None, record: Record) -> Record:
+def _union(known: Record | None, record: Record) -> Record:
+    """Two records of one step as one: the alternatives of both, and the newer result."""
     if known is None:
         return record
-    return replace(record, result=_newest(r for r in (known.result, record.result) if r is not None))
+    inputs = tuple(tuple(sorted({*a, *b})) for a, b in zip(known.inputs, record.inputs, strict=True))
+    return replace(known, inputs=inputs, result=_newest(r for r in (known.result, record.result) if r is not None))
+
+
+def _links(record: Record) -> list[str]:
+    return [link.record for alternatives in record.inputs for link in alternatives]
+
+
+def _parents_first(records: Mapping[str, Record]) -> list[str]:
+    return _order({identity: _links(record) for identity, record in records.items()})
+
+
+def _merged(records: Mapping[str, Record]) -> dict[str, Record]:
+    """Records that BuildKit takes for the same step as one.
+
+    These are the ones of the same digest that share an alternative of every input (cache/remotecache/v1/chains.go,
+    CacheChains.Add). BuildKit would choose between them at random, or refuse the cache.
+    """
+    merged = _merge_once(records)
+    while len(merged) < len(records):
+        records, merged = merged, _merge_once(merged)
+    return merged
+
+
+def _merge_once(records: Mapping[str, Record]) -> dict[str, Record]:
+    merged: dict[str, Record] = {}
+    home: dict[str, str] = {}
+    holders: dict[tuple[str, int, Link], set[str]] = defaultdict(set)
+    for identity in _parents_first(records):
+        record = _relinked(records[identity], home)
+        sharing = [
+            set[str]().union(*(holders[record.digest, i, link] for link in a)) for i, a in enumerate(record.inputs)
+        ]
+        twins = set.intersection(*sharing) if sharing else set()
+        home[identity] = target = min(twins, default=identity)
+        merged[target] = _union(merged.get(target), _without_circle(record, target, merged) if twins else record)
+        for i, alternatives in enumerate(merged[target].inputs):
+            for link in alternatives:
+                holders[record.digest, i, link].add(target)
+    return merged
+
+
+def _relinked(record: Record, home: Mapping[str, str]) -> Record:
+    inputs = tuple(tuple(sorted({Link(home[link.record], link.selector) for link in a})) for a in record.inputs)
+    return replace(record, inputs=inputs)
+
+
+def _without_circle(record: Record, target: str, records: Mapping[str, Record]) -> Record:
+    """The record without links that lead back to the one it is merged into."""
+    inputs = tuple(tuple(link for link in a if not _leads_to(link.record, target, records)) for a in record.inputs)
+    return replace(record, inputs=inputs)
+
+
+def _leads_to(start: str, target: str, records: Mapping[str, Record]) -> bool:
+    seen: set[str] = set()
+    queue = [start]
+    while queue:
+        identity = queue.pop()
+        if identity == target:
+            return True
+        if identity not in seen:
+            seen.add(identity)
+            queue += _links(records[identity])
+    return False
 
 
 def _without_outdated(records: Mapping[str, Record]) -> dict[str, Record]:
-    oldest = ("", "")
-
-    def latest_below(identity: str, again: Callable[[str], tuple[str, str]]) -> tuple[str, str]:
-        links = [link.record for alternatives in records[identity].inputs for link in alternatives]
-        return max((max(again(link), _step_time(records[link])) for link in links), default=oldest)
-
-    below = _memo(latest_below)
-    return {
-        identity: replace(record, result=None)
-        if record.result and _time(record.result.created) < below(identity)
-        else record
-        for identity, record in records.items()
-    }
+    kept: dict[str, Record] = {}
+    for identity in _parents_first(records):
+        record = records[identity]
+        proven = _time(record.result.proven) if record.result else None
+        inputs = tuple(
+            tuple(link for link in a if link.record in kept and (proven is None or _ran(kept[link.record]) <= proven))
+            for a in record.inputs
+        )
+        if all(inputs):
+            kept[identity] = replace(record, inputs=inputs)
+    return kept
 
 
-def _step_time(record: Record) -> tuple[str, str]:
+def _ran(record: Record) -> tuple[str, str]:
     """When a step ran. A record without inputs is a source (an image, local files), which does not run."""
     return _time(record.result.created) if record.result and record.inputs else ("", "")
 
 
-def _pruned(cache: Cache) -> Cache:
+def _pruned(layers: Mapping[str, Layer], records: Mapping[str, Record]) -> Cache:
     """Only the records that lead to a result and the layers that a result stands on."""
-    records: dict[str, Record] = {}
-    queue = [identity for identity, record in cache.records.items() if record.result]
+    kept: dict[str, Record] = {}
+    queue = [identity for identity, record in records.items() if record.result]
     while queue:
         identity = queue.pop()
-        if identity not in records:
-            records[identity] = cache.records[identity]
-            queue += [link.record for alternatives in records[identity].inputs for link in alternatives]
-    layers: dict[str, Layer] = {}
-    stack = [layer for record in records.values() if record.result for layer in record.result.layers]
+        if identity not in kept:
+            kept[identity] = records[identity]
+            queue += _links(records[identity])
+    standing: dict[str, Layer] = {}
+    stack = [layer for record in kept.values() if record.result for layer in record.result.layers]
     while stack:
         identity = stack.pop()
-        if identity not in layers:
-            layers[identity] = cache.layers[identity]
+        if identity not in standing:
+            standing[identity] = layers[identity]
             stack += [parent] if (parent := layers[identity].parent) is not None else []
-    return Cache(layers=layers, records=records)
+    return Cache(layers=standing, records=kept)
+
+
+def _with_one_leaf(records: Mapping[str, Record]) -> dict[str, Record]:
+    leaves = sorted(set(records) - {link for record in records.values() for link in _links(record)})
+    if len(leaves) < 2:
+        return dict(records)
+    leaf = Record(_LEAF, (tuple(Link(identity, "") for identity in leaves),), None)
+    return {**records, _identity(leaf.digest, leaf.inputs): leaf}
 
 
 def _layer_out(layer: Layer, layer_ids: Mapping[str, int]) -> dict[str, Any]:
