@@ -47,34 +47,34 @@ target "_common" {
 target "base" {
   inherits = ["_common"]
   target   = "base"
-  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-base,mode=min,image-manifest=true,oci-mediatypes=true"]
+  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-base,mode=max,image-manifest=true,oci-mediatypes=true"]
   output   = ["type=cacheonly"]
 }
 
 target "python-deps" {
   inherits = ["_common"]
   target   = "python-deps"
-  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-python-deps,mode=min,image-manifest=true,oci-mediatypes=true"]
+  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-python-deps,mode=max,image-manifest=true,oci-mediatypes=true"]
   output   = ["type=cacheonly"]
 }
 
 target "node-deps" {
   inherits = ["_common"]
   target   = "node-deps"
-  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-node-deps,mode=min,image-manifest=true,oci-mediatypes=true"]
+  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-node-deps,mode=max,image-manifest=true,oci-mediatypes=true"]
   output   = ["type=cacheonly"]
 }
 
 target "builder" {
   inherits = ["_common"]
   target   = "builder"
-  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-builder,mode=min,image-manifest=true,oci-mediatypes=true"]
+  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-builder,mode=max,image-manifest=true,oci-mediatypes=true"]
   output   = ["type=cacheonly"]
 }
 
 target "runtime" {
   inherits = ["_common"]
   target   = "runtime"
-  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-runtime,mode=min,image-manifest=true,oci-mediatypes=true"]
+  cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-runtime,mode=max,image-manifest=true,oci-mediatypes=true"]
   tags     = ["${IMAGE}:${TAG}"]
 }

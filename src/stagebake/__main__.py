@@ -8,14 +8,15 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from stagebake import bakefile, config, dockerfile, files, github, report, scopes
+from stagebake import advice, bakefile, config, dockerfile, files, github, report, scopes
 from stagebake.build import Wish, build
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
@@ -31,25 +32,28 @@ _OUR_BUG = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns the exit code: 0 good, 1 the build failed, 2 your input, 3 our bug, 4 no engine."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = report.console(stderr=True)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         options = _parser().parse_args(arguments)
         return int(options.run(options) or 0)
     except StagebakeError as error:
         for line in error.log:
-            errors.print(f"  {escape(line)}", style="dim")
-        errors.print(f"[bold red]error[/]: {escape(error.what)}")
-        errors.print(f"  [bold]→[/] {escape(error.remedy)}")
+            errors.print(f"  {line}", style="dim")
+        _say(errors, error.what, error.remedy)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         errors.print("interrupted: the build was cancelled, nothing is half written")
         return 143 if isinstance(interrupt, _Terminated) else 130
     except Exception:  # the last handler: whatever comes here is a bug of ours
-        errors.print(escape(traceback.format_exc()))
-        errors.print("[bold red]error[/]: this is a bug in stagebake")
-        errors.print("  [bold]→[/] please report it with the lines above")
+        errors.print(traceback.format_exc())
+        _say(errors, "this is a bug in stagebake", "please report it with the lines above")
         return _OUR_BUG
+
+
+def _say(errors: Console, what: str, remedy: str) -> None:
+    errors.print(Text.assemble(("error", "bold red"), f": {what}"))
+    errors.print(Text.assemble(("  →", "bold"), f" {remedy}"))
 
 
 class _Terminated(KeyboardInterrupt):
@@ -78,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--builder", metavar="NAME", help="the buildx builder (default: the current one)")
     verb.add_argument("--scope", metavar="NAME", help="whose caches are read first and written (default: the branch's)")
+    verb.add_argument(
+        "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
+        help="a secret for RUN --mount=type=secret; may be given several times",
+    )  # fmt: skip
     verb.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done, for machines")
 
     verb = verbs.add_parser("generate", help=f"write {bakefile.NAME} from the Dockerfile")
@@ -104,6 +112,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _settings(options: argparse.Namespace) -> Settings:
     flags: dict[str, Any] = {"image": options.image, "target": options.target}
     flags["contexts"] = config.pairs(options.context, "--context") or None
+    flags["secrets"] = tuple(getattr(options, "secret", ())) or None
     return config.load(Path(), os.environ, flags)
 
 
@@ -126,8 +135,8 @@ def _graph(settings: Settings) -> StageGraph:
 
 
 def _named(settings: Settings, checkout: Checkout) -> Settings:
-    """The settings with the image's name, from the git remote where they give none."""
-    return settings if settings.image else settings.with_image(checkout.image())
+    """The settings with the image's name: where they give none, GitHub's repository or the git remote does."""
+    return settings if settings.image else settings.with_image(github.image(os.environ) or checkout.image())
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -149,10 +158,11 @@ def _build(options: argparse.Namespace) -> int:
     engine = Engine(settings.root, options.builder)
     engine.check()
     repository = Registry(settings.image) if settings.image else None
-    progress = report.Progress(graph, Console(stderr=True))
+    progress = report.Progress(graph, report.console(stderr=True))
     with progress.running():
         result = build(graph, settings, wish, engine, repository, progress)
-    report.show(result, Console())
+    result = replace(result, warnings=(*_warnings(settings, graph), *result.warnings))
+    report.show(result, report.console())
     if options.report:
         files.write(options.report, report.to_json(result))
     return 0
@@ -168,6 +178,17 @@ def _access(options: argparse.Namespace, checkout: Checkout) -> scopes.Access:
     return scopes.access(occasion, default_branch, push=options.push)
 
 
+def _warnings(settings: Settings, graph: StageGraph) -> tuple[str, ...]:
+    """What is worth a word about the input, whatever the build did."""
+    found = list(advice.secrets_in_view(graph))
+    if advice.modes_differ((settings.root / settings.dockerfile).stat().st_mode):
+        found.append(
+            "files here are writable by others than you (umask 002?): their modes are part of the cache keys, so the "
+            "caches of a checkout under umask 022, such as GitHub's, are missed; run: chmod -R go-w ."
+        )
+    return tuple(found)
+
+
 def _forced(names: list[str] | None, graph: StageGraph) -> frozenset[str]:
     if names is None:
         return frozenset()
@@ -179,11 +200,11 @@ def _generate(options: argparse.Namespace) -> int:
     path = settings.root / bakefile.NAME
     text = bakefile.render(_graph(settings), settings)
     difference = files.difference(path, text)
-    console = Console(highlight=False)
+    console = report.console()
     if not difference:
         console.print(f"{path} is up to date")
     elif options.check:
-        console.print(escape(difference), end="")
+        console.print(difference, end="")
         raise InputError(f"{path} is stale", "run `nox -s generate` and commit what it writes")
     else:
         files.write(path, text)
@@ -194,7 +215,7 @@ def _generate(options: argparse.Namespace) -> int:
 def _init(options: argparse.Namespace) -> int:
     settings = _named(_settings(options), Checkout(Path()))
     graph = _graph(settings)
-    return init(graph, settings, Console(highlight=False), overwrite=options.yes)
+    return init(graph, settings, report.console(), overwrite=options.yes)
 
 
 if __name__ == "__main__":

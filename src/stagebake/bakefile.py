@@ -22,6 +22,9 @@ NAME = "docker-bake.hcl"
 OVERRIDE = "docker-bake.override.hcl"
 COMMON = "_common"
 
+# The HCL specification, "Quoted Template Expressions"; the quote as python-hcl2 keeps it whole
+_ESCAPES = {"\\": "\\\\", '"': "\\u0022", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 # How a stage's cache is written: with all that it was made from, so that what one ref says of its steps holds together.
 # An ordinary image manifest, so that every registry takes it and composing can join it.
 EXPORT = "mode=max,image-manifest=true,oci-mediatypes=true"
@@ -68,21 +71,21 @@ def render(graph: StageGraph, settings: Settings) -> str:
         _block("group", "stages", {"targets": _strings(targets.values())}),
         _block("target", COMMON, _common(settings)),
     ]
-    blocks += [_block("target", targets[stage.name], _target(stage, graph)) for stage in graph.stages]
+    blocks += [_block("target", targets[stage.name], _target(stage, graph)) for stage in graph.targets]
     return "\n".join(blocks)
 
 
 def target_names(graph: StageGraph) -> dict[str, str]:
-    """Stage name to bake target. Bake takes [A-Za-z0-9_-]+ only, and `default` and `stages` are groups here."""
+    """Stage that can be built by itself to bake target. Bake takes [A-Za-z0-9_-]+; two names are groups here."""
     names: dict[str, str] = {}
     taken = {"default", "stages", COMMON}
-    for stage in sorted(graph.stages, key=lambda s: "." in s.name):
+    for stage in sorted(graph.targets, key=lambda s: "." in s.name):
         name = stage.name.replace(".", "_")
         while name in taken:
             name += "_"
         taken.add(name)
         names[stage.name] = name
-    return {stage.name: names[stage.name] for stage in graph.stages}
+    return {stage.name: names[stage.name] for stage in graph.targets}
 
 
 def variables(settings: Settings, choices: Choices, scope: scopes.Scope) -> dict[str, str]:
@@ -143,7 +146,7 @@ def _target(stage: Stage, graph: StageGraph) -> dict[str, Any]:
     final = stage.name == graph.final.name
     body: dict[str, Any] = {
         "inherits": _strings([COMMON]),
-        "target": _quoted(stage.target),
+        **({"target": _quoted(stage.target)} if stage.target else {}),
         "cache-to": f'SAVE == "" ? [] : ["type=registry,ref={_ref(stage)},{EXPORT}"]',
     }
     return body | ({"tags": '["${IMAGE}:${TAG}"]'} if final else {"output": '["type=cacheonly"]'})
@@ -181,6 +184,6 @@ def _table(values: Mapping[str, str]) -> dict[str, str]:
 
 def _quoted(text: str) -> str:
     """An HCL string of exactly this text: templates are taken literally, and python-hcl2 keeps \\u0022 whole."""
-    escaped = text.replace("\\", "\\\\").replace('"', "\\u0022").replace("\n", "\\n").replace("\t", "\\t")
+    escaped = "".join(_ESCAPES.get(c, c if c.isprintable() else f"\\u{ord(c):04x}") for c in text)
     literal = re.sub(r"([$%])(?=\{)", r"\1\1", escaped)
     return f'"{literal}"'

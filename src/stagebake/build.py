@@ -160,7 +160,7 @@ class _Run:
         same is now known by their new keys too, and without these the next build would download the inputs to see it.
         And the ones that the engine still knew of an earlier build that was not pushed.
         """
-        needed = [stage.name for stage in self.graph.needed()]
+        needed = [stage.name for stage in self.graph.needed() if stage in self.graph.targets]
         if self.wish.access.writes is None or self.repository is None:
             return []
         if digest and not cache.image_blobs(self.repository, digest).keys() <= shelf.blobs().keys() and not ran:
@@ -282,11 +282,11 @@ def _failed(graph: StageGraph, trace: Trace) -> StagebakeError:
                     f"{failure.message}",
                     f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
                 )
-    if failure.stage is None:
+    if failure.steps == 0:
         return BuildFailed(f"{failure.name}: {failure.message}", "these are the engine's and the registry's own words")
     where = f"{graph.path}:{outcome.line_of(graph, failure)}"
     return BuildFailed(
-        f"{where}: [{failure.stage}] {failure.name.partition('] ')[2]}: {failure.message}",
+        f"{where}: {failure.name}: {failure.message}",
         "the end of what the step printed stands above",
         failure.log,
     )

@@ -103,7 +103,7 @@ def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Sh
             tag=scope.stage_tag(stage, generation), scope=scope, cache=Cache(), stage=stage, generation=generation
         )
         for scope in access.reads
-        for stage in graph.names
+        for stage in (target.name for target in graph.targets)
         for generation in range(GENERATIONS)
     }
     warnings: list[str] = []

@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ MAX_BYTES = 1 << 20
 
 # BuildKit reads a config leaf by leaf, and a link from one leaf's steps to another's is lost at random (seen in 0.25;
 # cache/remotecache/v1/cachestorage.go, addItemToStorage). So what is written has one leaf, a step that never was.
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _LEAF = "sha256:" + hashlib.sha256(b"stagebake: the one leaf of a composed cache").hexdigest()
 
 
@@ -132,14 +134,14 @@ def manifests_of(index: bytes) -> list[str]:
 def read(manifest: bytes, config: bytes) -> Cache:
     """One cache manifest and its config. Raises InvalidCache where BuildKit would refuse them."""
     try:
-        descriptors = {layer["digest"]: layer for layer in _object(manifest).get("layers", [])}
+        descriptors = {layer["digest"]: {**layer, "size": int(layer["size"])} for layer in _object(manifest)["layers"]}
         document = _object(config)
         layers, layer_ids = _read_layers(document.get("layers") or [], descriptors)
         records = _read_records(document.get("records") or [], layer_ids)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InvalidCache(f"a cache config that does not hold together ({error!r})") from None
     except CycleError:
         raise InvalidCache("a cache config that points in a circle") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidCache(f"a cache config that does not hold together ({error!r})") from None
     return _proven(Cache(layers=layers, records=records))
 
 
@@ -155,7 +157,7 @@ def join(caches: Iterable[Cache]) -> Cache:
         layers.update(cache.layers)
         for identity, record in cache.records.items():
             records[identity] = _union(records.get(identity), record)
-    return _pruned(layers, _without_outdated(_merged(records)))
+    return _renamed(_pruned(layers, _without_outdated(_merged(records))))
 
 
 def without_blobs(cache: Cache, blobs: frozenset[str]) -> Cache:
@@ -277,13 +279,18 @@ def _proven(cache: Cache) -> Cache:
 
 
 def _newest(results: Iterable[Result]) -> Result | None:
-    return max(results, key=lambda result: (_time(result.created), _time(result.proven), result.layers), default=None)
+    def age(result: Result) -> tuple[datetime, datetime, tuple[str, ...], bool]:
+        return _time(result.created), _time(result.proven), result.layers, result.chained
+
+    return max(results, key=age, default=None)
 
 
-def _time(created: str) -> tuple[str, str]:
-    """RFC 3339 in UTC, as Go writes it: fractions of any length, so that strings alone do not compare."""
-    seconds, _, fraction = created.rstrip("Z").partition(".")
-    return seconds, fraction.ljust(9, "0")
+def _time(created: str) -> datetime:
+    """RFC 3339 as Go writes it, in any time zone; what is no time came first."""
+    try:
+        return datetime.fromisoformat(created).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return _NEVER
 
 
 def _union(known: Record | None, record: Record) -> Record:
@@ -314,22 +321,38 @@ def _merged(records: Mapping[str, Record]) -> dict[str, Record]:
     return merged
 
 
+class _Slot(NamedTuple):
+    """One alternative of one input of a step of this digest with this many inputs."""
+
+    digest: str
+    inputs: int
+    position: int
+    link: Link
+
+
 def _merge_once(records: Mapping[str, Record]) -> dict[str, Record]:
     merged: dict[str, Record] = {}
     home: dict[str, str] = {}
-    holders: dict[tuple[str, int, Link], set[str]] = defaultdict(set)
+    holders: dict[_Slot, set[str]] = defaultdict(set)
     for identity in _parents_first(records):
         record = _relinked(records[identity], home)
-        sharing = [
-            set[str]().union(*(holders[record.digest, i, link] for link in a)) for i, a in enumerate(record.inputs)
-        ]
-        twins = set.intersection(*sharing) if sharing else set()
+        twins = _sharing_every_input(record, holders)
         home[identity] = target = min(twins, default=identity)
         merged[target] = _union(merged.get(target), _without_circle(record, target, merged) if twins else record)
-        for i, alternatives in enumerate(merged[target].inputs):
-            for link in alternatives:
-                holders[record.digest, i, link].add(target)
+        for slot in _slots(merged[target]):
+            holders[slot].add(target)
     return merged
+
+
+def _slots(record: Record) -> list[_Slot]:
+    return [_Slot(record.digest, len(record.inputs), i, link) for i, a in enumerate(record.inputs) for link in a]
+
+
+def _sharing_every_input(record: Record, holders: Mapping[_Slot, set[str]]) -> set[str]:
+    sharing: list[set[str]] = [set() for _ in record.inputs]
+    for slot in _slots(record):
+        sharing[slot.position] |= holders.get(slot, set())
+    return set.intersection(*sharing) if sharing else set()
 
 
 def _relinked(record: Record, home: Mapping[str, str]) -> Record:
@@ -358,21 +381,39 @@ def _leads_to(start: str, target: str, records: Mapping[str, Record]) -> bool:
 
 def _without_outdated(records: Mapping[str, Record]) -> dict[str, Record]:
     kept: dict[str, Record] = {}
+    ran: dict[str, datetime] = {}
     for identity in _parents_first(records):
         record = records[identity]
         proven = _time(record.result.proven) if record.result else None
         inputs = tuple(
-            tuple(link for link in a if link.record in kept and (proven is None or _ran(kept[link.record]) <= proven))
+            tuple(link for link in a if link.record in kept and (proven is None or ran[link.record] <= proven))
             for a in record.inputs
         )
         if all(inputs):
-            kept[identity] = replace(record, inputs=inputs)
+            kept[identity] = record = replace(record, inputs=inputs)
+            ran[identity] = _ran(record, ran)
     return kept
 
 
-def _ran(record: Record) -> tuple[str, str]:
-    """When a step ran. A record without inputs is a source (an image, local files), which does not run."""
-    return _time(record.result.created) if record.result and record.inputs else ("", "")
+def _ran(record: Record, ran: Mapping[str, datetime]) -> datetime:
+    """When a step ran; where its result is not known, when the last of its inputs did.
+
+    A record without inputs is a source (an image, local files), which does not run.
+    """
+    if not record.inputs:
+        return _NEVER
+    return _time(record.result.created) if record.result else max(ran[link] for link in _links(record))
+
+
+def _renamed(cache: Cache) -> Cache:
+    """Records by an identity made of what they are now, so that joining in any order gives the same."""
+    names: dict[str, str] = {}
+    records: dict[str, Record] = {}
+    for identity in _parents_first(cache.records):
+        record = _relinked(cache.records[identity], names)
+        names[identity] = _identity(record.digest, record.inputs)
+        records[names[identity]] = record
+    return Cache(layers=cache.layers, records=records)
 
 
 def _pruned(layers: Mapping[str, Layer], records: Mapping[str, Record]) -> Cache:

@@ -18,7 +18,8 @@ FILES = ("stagebake.toml", "pyproject.toml")
 # distribution/reference, regexp.go: an optional domain, then path components, lower case
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?::[0-9]+)?"
-_IMAGE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?")
+_NAME = rf"(?P<name>(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+_IMAGE = re.compile(rf"{_NAME}(?::(?P<tag>[\w][\w.-]{{0,127}}))?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +63,23 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
     """Reads the settings of the repository at `root`; the environment overrides the file, flags override both.
 
     In the environment a key is STAGEBAKE_KEY; lists are separated by spaces, tables are `NAME=VALUE` words, both
-    quoted as in a shell. A table from the environment or a flag is laid over the file's. A flag that is None
-    was not given. Raises InputError with file and line.
+    quoted as in a shell. Tables are laid over the file's, and secrets are added to them. A flag that is None was not
+    given. Raises InputError with file and line.
     """
     values = _from_file(root)
     for layer in (_from_environment(environment), {k: v for k, v in flags.items() if v is not None}):
         for key, value in layer.items():
-            values[key] = {**values.get(key, {}), **value} if key in _TABLES else value
+            values[key] = _laid_over(key, values.get(key), value)
+    for secret in values.get("secrets", ()):
+        _refuse_bad_secret(secret)
     image, tag = split_image(values.pop("image", None))
     return Settings(root=root, image=image, tag=tag, **values)
+
+
+def _laid_over(key: str, below: Any, value: Any) -> Any:
+    if key in _TABLES:
+        return {**(below or {}), **value}
+    return (*(below or ()), *value) if key == "secrets" else value
 
 
 def split_image(image: str | None) -> tuple[str | None, str]:
@@ -85,17 +94,31 @@ def split_image(image: str | None) -> tuple[str | None, str]:
     return match["name"], match["tag"] or "latest"
 
 
+def _refuse_bad_secret(text: str) -> None:
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    if not parts.get("id") or parts.keys() - {"id", "type", "env", "src", "source"}:
+        named = text.partition(",")[0] if text.startswith("id=") else "(not shown)"
+        raise InputError(f"secret {named}: not a secret of BuildKit", "write id=NAME,env=VARIABLE or id=NAME,src=FILE")
+
+
 def _from_file(root: Path) -> dict[str, Any]:
     for name in FILES:
         path = root / name
         if not path.is_file():
             continue
-        text = path.read_text(encoding="utf-8")
+        text = _text(path, name)
         document = _parse(text, name)
-        table = document if name == "stagebake.toml" else document.get("tool", {}).get("stagebake")
-        if table is not None:
-            return {key: _checked(key, value, name, text) for key, value in table.items()}
+        if name == "pyproject.toml":
+            document = _table(_table(document, "tool", name, text), "stagebake", name, text)
+        return {key: _checked(key, value, name, text) for key, value in document.items()}
     return {}
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}:1: not readable as text: {error}", "TOML files are UTF-8") from None
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
@@ -103,8 +126,15 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
-        message, line = (found[1], found[2]) if found else (str(error), "1")
+        message, line = (found[1], int(found[2])) if found else (str(error), text.rstrip().count("\n") + 1)
         raise InputError(f"{name}:{line}: {message}", "correct the TOML") from None
+
+
+def _table(document: Mapping[str, Any], key: str, name: str, text: str) -> dict[str, Any]:
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{name}:{_line_of(key, text)}: `{key}` is a table, not `{table!r}`", "write [tool.stagebake]")
+    return table
 
 
 def _checked(key: str, value: Any, file: str, text: str) -> Any:
@@ -132,13 +162,11 @@ def _scalar(value: Any, where: str) -> str:
 
 
 def _line_of(key: str, text: str) -> int:
-    section = text.find("[tool.stagebake")
-    start = max(section, 0)
-    found = re.compile(
-        rf'^\s*(?:"{re.escape(key)}"|{re.escape(key)})\s*[=.]|^\[tool\.stagebake\.{re.escape(key)}\]|'
-        rf"^\[{re.escape(key)}\]",
-        re.MULTILINE,
-    ).search(text, start)
+    """The line that sets a key, else where the settings begin."""
+    start = max(text.find("[tool.stagebake"), 0)
+    name = rf"[\"']?{re.escape(key)}[\"']?"
+    setting = re.compile(rf"^[ \t]*{name}[ \t]*[=.]|^[ \t]*\[(?:tool\.stagebake\.)?{name}\]", re.MULTILINE)
+    found = setting.search(text, start)
     return text.count("\n", 0, found.start() if found else start) + 1
 
 
@@ -152,11 +180,13 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _from_words(key: str, text: str, name: str) -> Any:
-    if key in _LISTS:
-        return tuple(shlex.split(text))
-    if key in _TABLES:
-        return pairs(shlex.split(text), name)
-    return text
+    if key not in (*_LISTS, *_TABLES):
+        return text
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}", "quote it as in a shell") from None
+    return pairs(words, name) if key in _TABLES else tuple(words)
 
 
 def pairs(words: list[str], where: str) -> dict[str, str]:

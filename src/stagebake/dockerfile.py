@@ -11,7 +11,8 @@ import difflib
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from e2b_dockerfile_utils import DockerfileInstruction as ParsedInstruction
@@ -55,19 +56,19 @@ class ImageUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage. `target` is what BuildKit's `--target` takes: the name as written, or the number."""
+    """One stage. `target` is the name as written, for BuildKit's `--target`; None where the stage has no name."""
 
     name: str
     index: int
     line: int
-    target: str
+    target: str | None
     instructions: tuple[Instruction, ...]
     parents: tuple[str, ...]
     images: tuple[ImageUse, ...]
 
     @property
     def named(self) -> bool:
-        return not self.target.isdigit()
+        return self.target is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,17 @@ class StageGraph:
         wanted = set(names)
         return frozenset(s.name for s in self.stages if wanted & {below.name for below in self._below(s)})
 
+    @property
+    def targets(self) -> tuple[Stage, ...]:
+        """The stages that can be built by themselves: BuildKit finds a stage by its name, or the last one."""
+        return tuple(stage for stage in self.stages if stage.named or stage is self.stages[-1])
+
     def find(self, wanted: str) -> Stage:
-        """The stage of that name (any case) or number. Raises InputError that lists the stages."""
-        for stage in self.stages:
-            if wanted.lower() in (stage.name, stage.target.lower()):
+        """The stage of that name, in any case. Raises InputError that lists the stages."""
+        for stage in self.targets:
+            if wanted.lower() == stage.name:
                 return stage
-        raise _unknown_stage(self.path, wanted, self.names)
+        raise _unknown_stage(self.path, wanted, tuple(stage.name for stage in self.targets))
 
     def _below(self, stage: Stage) -> tuple[Stage, ...]:
         seen = {stage.name: stage}
@@ -128,12 +134,18 @@ def parse(
     Raises InputError with `path:line:` for what BuildKit would refuse, and for stage names that differ only by case.
     """
     instructions = _instructions(text, path)
-    variables = _global_variables(instructions, args or {}, platforms)
-    drafts = _split(instructions, path)
-    stages = tuple(_stage(draft, drafts, variables, path, frozenset(contexts)) for draft in drafts)
+    reader = _Reader(
+        path=path,
+        drafts=_split(instructions, path),
+        variables=_global_variables(instructions, args or {}, platforms, path),
+        contexts=frozenset(contexts),
+    )
+    stages = tuple(reader.stage(draft) for draft in reader.drafts)
     graph = StageGraph(path=path, stages=stages, final=stages[-1])
-    _refuse_cycles(graph)
-    return graph if target is None else StageGraph(path=path, stages=stages, final=graph.find(target))
+    _refuse_circles(graph)
+    graph = replace(graph, final=graph.find(target)) if target is not None else graph
+    reader.refuse_later_sources(graph)
+    return graph
 
 
 def _instructions(text: str, path: str) -> tuple[Instruction, ...]:
@@ -157,7 +169,7 @@ def _instruction(node: ParsedInstruction) -> Instruction:
 
 
 def _global_variables(
-    instructions: tuple[Instruction, ...], args: Mapping[str, str], platforms: tuple[str, ...]
+    instructions: tuple[Instruction, ...], args: Mapping[str, str], platforms: tuple[str, ...], path: str
 ) -> dict[str, str]:
     """The ARGs before the first FROM, as FROM lines see them, over the platform's predefined ones."""
     variables = _platform_variables(platforms)
@@ -166,7 +178,8 @@ def _global_variables(
             break
         for word in instruction.args:
             name, given, default = word.partition("=")
-            value = args.get(name, _expand(default, variables) if given else variables.get(name))
+            default_value = _expand(default, variables, instruction, path) if given else variables.get(name)
+            value = args.get(name, default_value)
             if value is not None:
                 variables[name] = value
     return variables
@@ -184,15 +197,20 @@ def _platform_variables(platforms: tuple[str, ...]) -> dict[str, str]:
     return variables
 
 
-def _expand(word: str, variables: Mapping[str, str]) -> str:
-    return ShellLex("\\", env=variables, skip_unset_env=False).process_word(word)
+def _expand(word: str, variables: Mapping[str, str], instruction: Instruction, path: str) -> str:
+    try:
+        return ShellLex("\\", env=variables, skip_unset_env=False).process_word(word)
+    except ValueError as error:
+        raise InputError(f"{path}:{instruction.line}: {error}", f"correct the {instruction.keyword} line") from None
 
 
 @dataclass(frozen=True)
 class _Draft:
+    """A stage before its references are known."""
+
     name: str
     index: int
-    target: str
+    target: str | None
     instructions: tuple[Instruction, ...]
 
     @property
@@ -213,7 +231,7 @@ def _split(instructions: tuple[Instruction, ...], path: str) -> tuple[_Draft, ..
     _refuse_duplicates(written, groups, path)
     taken = {name.lower() for name in written if name}
     return tuple(
-        _Draft(name.lower() if name else _free_name(index, taken), index, name or str(index), group)
+        _Draft(name.lower() if name else _free_name(index, taken), index, name, group)
         for index, (name, group) in enumerate(zip(written, groups, strict=True))
     )
 
@@ -253,113 +271,123 @@ def _free_name(index: int, taken: set[str]) -> str:
     return name
 
 
-def _stage(
-    draft: _Draft,
-    drafts: tuple[_Draft, ...],
-    variables: Mapping[str, str],
-    path: str,
-    contexts: frozenset[str],
-) -> Stage:
-    parents: dict[str, None] = {}
-    images: list[ImageUse] = []
-    for source in _sources(draft, drafts, variables, path, contexts):
-        if isinstance(source, ImageUse):
-            images.append(source)
-        else:
-            parents[source] = None
-    return Stage(
-        name=draft.name,
-        index=draft.index,
-        line=draft.line,
-        target=draft.target,
-        instructions=draft.instructions,
-        parents=tuple(parents),
-        images=tuple(images),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Finds out what each stage takes from where."""
 
+    path: str
+    drafts: tuple[_Draft, ...]
+    variables: Mapping[str, str]
+    contexts: frozenset[str]
 
-def _sources(
-    draft: _Draft,
-    drafts: tuple[_Draft, ...],
-    variables: Mapping[str, str],
-    path: str,
-    contexts: frozenset[str],
-) -> Iterator[str | ImageUse]:
-    by_name = {other.name: other for other in drafts if not other.target.isdigit()}
-    start = draft.instructions[0]
-    base = _base_name(start, variables, path)
-    earlier = by_name.get(base.lower())
-    if earlier is not None and earlier.index < draft.index:
-        yield earlier.name
-    elif base != "scratch":
-        yield ImageUse(name=base, line=start.line)
-    for instruction in draft.instructions[1:]:
-        for reference in _references(instruction, path):
-            if reference.lower() in by_name:
-                yield reference.lower()
-            elif instruction.keyword == "COPY" and reference.isdigit():
-                yield _numbered(reference, drafts, instruction, path)
-            elif reference != "scratch":
-                _refuse_misspelt(reference, by_name, instruction, path, contexts)
-                yield ImageUse(name=reference, line=instruction.line)
-
-
-def _base_name(instruction: Instruction, variables: Mapping[str, str], path: str) -> str:
-    word = instruction.args[0]
-    try:
-        name = _expand(word, variables)
-    except ValueError as error:
-        raise InputError(f"{path}:{instruction.line}: {error}", "correct the FROM line") from None
-    if not name:
-        raise InputError(
-            f"{path}:{instruction.line}: `FROM {word}` is empty: no ARG before the first FROM gives it a value",
-            f"give the ARG a default, or set it under `args` in the settings: {word}",
+    def stage(self, draft: _Draft) -> Stage:
+        sources = [source for _, source in self._sources(draft)]
+        return Stage(
+            name=draft.name,
+            index=draft.index,
+            line=draft.line,
+            target=draft.target,
+            instructions=draft.instructions,
+            parents=tuple(dict.fromkeys(source for source in sources if isinstance(source, str))),
+            images=tuple(source for source in sources if isinstance(source, ImageUse)),
         )
-    return name
+
+    def refuse_later_sources(self, graph: StageGraph) -> None:
+        """BuildKit builds no stage that takes from one further down."""
+        needed = {stage.name for stage in graph.needed()}
+        for draft in self.drafts:
+            for instruction, source in self._sources(draft):
+                if draft.name in needed and isinstance(source, str) and graph[source].index > draft.index:
+                    raise InputError(
+                        f"{self.path}:{instruction.line}: `{draft.name}` takes from `{source}`, which comes later",
+                        f"move stage `{source}` above it",
+                    )
+
+    @cached_property
+    def _named(self) -> dict[str, _Draft]:
+        return {draft.name: draft for draft in self.drafts if draft.target is not None}
+
+    def _sources(self, draft: _Draft) -> Iterator[tuple[Instruction, str | ImageUse]]:
+        """Where the stage takes from: names of stages, and images."""
+        start = draft.instructions[0]
+        base = self._base(start)
+        earlier = self._named.get(base)
+        if earlier is not None and earlier.index < draft.index:
+            yield start, earlier.name
+            for trigger in _triggers(earlier):
+                yield from self._references(trigger)
+        elif base != "scratch":
+            yield start, ImageUse(name=base, line=start.line)
+        for instruction in draft.instructions[1:]:
+            yield from self._references(instruction)
+
+    def _base(self, start: Instruction) -> str:
+        word = start.args[0]
+        name = _expand(word, self.variables, start, self.path)
+        if not name:
+            raise InputError(
+                f"{self.path}:{start.line}: `FROM {word}` is empty: no ARG before the first FROM gives it a value",
+                f"give the ARG a default, or set it under `args` in the settings: {word}",
+            )
+        if name.lower() in self._named and name != name.lower() and name not in self.contexts:
+            raise InputError(
+                f"{self.path}:{start.line}: `FROM {name}` is no stage: FROM wants a stage's name in lower case",
+                f"write `FROM {name.lower()}`",
+            )
+        return name
+
+    def _references(self, instruction: Instruction) -> Iterator[tuple[Instruction, str | ImageUse]]:
+        for reference in _written_references(instruction):
+            self._refuse_variable(reference, instruction)
+            if reference.lower() in self._named:
+                yield instruction, reference.lower()
+            elif instruction.keyword == "COPY" and reference.isdigit():
+                yield instruction, self._numbered(reference, instruction)
+            elif reference != "scratch":
+                self._refuse_misspelt(reference, instruction)
+                yield instruction, ImageUse(name=reference, line=instruction.line)
+
+    def _refuse_variable(self, reference: str, instruction: Instruction) -> None:
+        if "$" in reference:
+            raise InputError(
+                f"{self.path}:{instruction.line}: BuildKit expands no variable in `from={reference}`",
+                "give the image a stage of its own (`FROM ${X} AS name`) and copy from that",
+            )
+
+    def _numbered(self, reference: str, instruction: Instruction) -> str:
+        if int(reference) >= len(self.drafts):
+            raise InputError(
+                f"{self.path}:{instruction.line}: COPY --from={reference}: stages are 0 to {len(self.drafts) - 1}",
+                "name the stage instead of counting: `FROM … AS name`, `COPY --from=name`",
+            )
+        return self.drafts[int(reference)].name
+
+    def _refuse_misspelt(self, reference: str, instruction: Instruction) -> None:
+        """A bare word that all but is a stage's name is a slip; any other may be an image, as BuildKit takes it."""
+        if reference in self.contexts or re.search(r"[/:@.]", reference):
+            return
+        if difflib.get_close_matches(reference.lower(), self._named, n=1, cutoff=0.75):
+            raise _unknown_stage(f"{self.path}:{instruction.line}", reference, tuple(self._named))
 
 
-def _references(instruction: Instruction, path: str) -> Iterator[str]:
+def _triggers(draft: _Draft) -> Iterator[Instruction]:
+    """What the stage's ONBUILD instructions run in a stage that starts from it."""
+    for instruction in draft.instructions:
+        if instruction.keyword == "ONBUILD":
+            rest = instruction.text.split(None, 1)[1:]
+            for node in parse_dockerfile_ast("".join(rest)).instructions:
+                yield replace(_instruction(node), line=instruction.line)
+
+
+def _written_references(instruction: Instruction) -> Iterator[str]:
     """The `from` of COPY and of each RUN mount."""
     if instruction.keyword == "COPY" and (source := instruction.flag("from")):
-        yield _plain(source, instruction, path)
+        yield source
     if instruction.keyword == "RUN":
         for flag in instruction.flags:
             if flag.startswith("--mount="):
-                pairs = dict(part.partition("=")[::2] for part in flag.removeprefix("--mount=").split(","))
-                if source := pairs.get("from"):
-                    yield _plain(source, instruction, path)
-
-
-def _plain(source: str, instruction: Instruction, path: str) -> str:
-    if "$" in source:
-        raise InputError(
-            f"{path}:{instruction.line}: BuildKit expands no variable in `from={source}`",
-            "give the image a stage of its own (`FROM ${X} AS name`) and copy from that",
-        )
-    return source
-
-
-def _numbered(reference: str, drafts: tuple[_Draft, ...], instruction: Instruction, path: str) -> str:
-    if int(reference) >= len(drafts):
-        raise InputError(
-            f"{path}:{instruction.line}: COPY --from={reference}: there are stages 0 to {len(drafts) - 1}",
-            "name the stage instead of counting: `FROM … AS name`, `COPY --from=name`",
-        )
-    return drafts[int(reference)].name
-
-
-def _refuse_misspelt(
-    reference: str,
-    by_name: Mapping[str, _Draft],
-    instruction: Instruction,
-    path: str,
-    contexts: frozenset[str],
-) -> None:
-    """A bare word that all but is a stage's name is a slip; any other may be an image, as BuildKit takes it."""
-    if reference in contexts or re.search(r"[/:@.]", reference):
-        return
-    if difflib.get_close_matches(reference.lower(), by_name, n=1, cutoff=0.75):
-        raise _unknown_stage(f"{path}:{instruction.line}", reference, tuple(by_name))
+                pairs = (part.partition("=")[::2] for part in flag.removeprefix("--mount=").split(","))
+                yield from (value for key, value in pairs if key.lower() == "from" and value)
 
 
 def _unknown_stage(where: str, wanted: str, names: tuple[str, ...]) -> InputError:
@@ -368,7 +396,7 @@ def _unknown_stage(where: str, wanted: str, names: tuple[str, ...]) -> InputErro
     return InputError(f"{where}: no stage `{wanted}`", f"{guess}the stages are: {', '.join(names)}")
 
 
-def _refuse_cycles(graph: StageGraph) -> None:
+def _refuse_circles(graph: StageGraph) -> None:
     try:
         TopologicalSorter({stage.name: stage.parents for stage in graph.stages}).prepare()
     except CycleError as error:

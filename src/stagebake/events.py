@@ -18,7 +18,7 @@ from typing import Any
 
 # moby/buildkit, dockerfile2llb/convert.go, prefixCommand: [platform stage n/m] text; a sole stage may go unnamed
 _STEP = re.compile(
-    r"^\[(?:(?P<platform>\S+/\S+) )?(?:(?P<stage>[^\s\]/]+) )?(?P<number>\d+)/(?P<of>\d+)\] (?P<text>.*)$",
+    r"^\[(?:(?P<platform>\S+/\S+) )?(?:(?P<stage>[^\s\]/]+) )? *(?P<number>\d+)/(?P<of>\d+)\] (?P<text>.*)$",
     re.S,
 )
 _BLOB = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -50,10 +50,15 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The step that broke the build: its name, what BuildKit says of it, and the end of its output."""
+    """What broke the build: its name, what BuildKit says of it, and the end of its output.
+
+    For a step of a stage, `number` of `steps` says which; both are 0 for anything else.
+    """
 
     name: str
     stage: str | None
+    number: int
+    steps: int
     message: str
     log: tuple[str, ...]
 
@@ -130,8 +135,10 @@ class Trace:
                 found = _STEP.match(vertex.name)
                 log = b"".join(vertex.log).decode(errors="replace").splitlines()[-_LOG_LINES:]
                 return Failure(
-                    name=vertex.name,
+                    name=found["text"] if found else vertex.name,
                     stage=found["stage"] if found else None,
+                    number=int(found["number"]) if found else 0,
+                    steps=int(found["of"]) if found else 0,
                     message=vertex.error,
                     log=tuple(log),
                 )

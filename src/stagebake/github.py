@@ -19,6 +19,12 @@ class Run:
     default_branch: str | None
 
 
+def image(environment: Mapping[str, str]) -> str | None:
+    """ghcr.io/OWNER/REPO of the repository whose workflow runs, in lower case; None elsewhere."""
+    repository = environment.get("GITHUB_REPOSITORY") if environment.get("GITHUB_ACTIONS") == "true" else None
+    return f"ghcr.io/{repository.lower()}" if repository else None
+
+
 def run(environment: Mapping[str, str]) -> Run | None:
     """The run that this process belongs to, None elsewhere. A payload that cannot be read counts as empty."""
     if environment.get("GITHUB_ACTIONS") != "true":
@@ -28,5 +34,7 @@ def run(environment: Mapping[str, str]) -> Run | None:
     except (OSError, ValueError):
         event = {}
     event = event if isinstance(event, dict) else {}
-    repository = event.get("repository") or {}
-    return Run(occasion=scopes.on_github(environment, event), default_branch=repository.get("default_branch"))
+    occasion = scopes.on_github(environment, event)
+    if environment.get("GITHUB_EVENT_NAME") == "schedule":  # runs on the default branch only, and does not name it
+        return Run(occasion=occasion, default_branch=occasion.branch)
+    return Run(occasion=occasion, default_branch=(event.get("repository") or {}).get("default_branch"))

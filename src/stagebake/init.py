@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tomllib
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.prompt import Confirm
 
 from stagebake import bakefile, files
@@ -43,7 +43,7 @@ def _offer(path: Path, text: str, console: Console, *, overwrite: bool) -> None:
         console.print(f"{path} is as it should be")
         return
     if path.exists() and not overwrite and not _appends(path, text):
-        console.print(escape(files.difference(path, text)), end="")
+        console.print(files.difference(path, text), end="")
         if not sys.stdin.isatty() or not Confirm.ask(f"overwrite {path}?", console=console, default=False):
             console.print(f"{path} is kept; the lines above marked `+` are what it lacks")
             return
@@ -59,9 +59,9 @@ def _appends(path: Path, text: str) -> bool:
 def _settings_file(settings: Settings) -> tuple[str, str]:
     """Where the settings go: behind what pyproject.toml has, else into stagebake.toml."""
     lines = "".join(
-        f'{key} = "{value}"\n'
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n"  # a JSON string is a TOML one
         for key, value in (
-            ("image", settings.image),
+            ("image", _tagged(settings)),
             ("dockerfile", settings.dockerfile if settings.dockerfile != "Dockerfile" else None),
             ("target", settings.target),
         )
@@ -74,3 +74,7 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
     if "stagebake" in tomllib.loads(text).get("tool", {}):
         return "pyproject.toml", text
     return "pyproject.toml", f"{text.rstrip()}\n\n[tool.stagebake]\n{lines}"
+
+
+def _tagged(settings: Settings) -> str | None:
+    return f"{settings.image}:{settings.tag}" if settings.image and settings.tag != "latest" else settings.image

@@ -91,27 +91,29 @@ def steps_of(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[S
 
 
 def line_of(graph: StageGraph, failure: Failure) -> int:
-    """The Dockerfile's line of a failed step: the instruction of that text, else where its stage starts."""
-    stage = next((s for s in graph.stages if s.name == failure.stage), graph.final)
-    text = failure.name.partition("] ")[2]
-    lines = [i.line for i in stage.instructions if text.startswith(i.keyword) and _same(text, i.text)]
-    return lines[0] if lines else stage.line
+    """The Dockerfile's line of a failed step, else where its stage starts.
 
-
-def _same(step: str, instruction: str) -> bool:
-    """BuildKit's step names have white space folded and variables expanded; the start is enough to tell."""
-    return step.split()[:2] == instruction.split()[:2]
+    BuildKit counts what makes a layer, and before these an image that the stage starts from.
+    """
+    stage = next((s for s in graph.stages if _spoken(s) == failure.stage), graph.final)
+    layers = [i for i in stage.instructions if i.keyword in ("ADD", "COPY", "RUN", "WORKDIR")]
+    index = failure.number - 1 - (failure.steps - len(layers))
+    return layers[index].line if 0 <= index < len(layers) else stage.line
 
 
 def by_stage(graph: StageGraph, trace: Trace) -> dict[str, tuple[Step, ...]]:
     """The steps of each stage in order. BuildKit calls an unnamed stage `stage-N`, and a sole one nothing."""
-    spoken = {stage.name if stage.named else f"stage-{stage.index}": stage.name for stage in graph.stages}
+    spoken = {_spoken(stage): stage.name for stage in graph.stages}
     groups: dict[str, list[Step]] = {name: [] for name in graph.names}
     for step in trace.steps():
         name = spoken.get(step.stage) if step.stage else graph.final.name
         if name is not None:
             groups[name].append(step)
     return {name: tuple(sorted(steps, key=lambda step: step.number)) for name, steps in groups.items()}
+
+
+def _spoken(stage: Stage) -> str:
+    return stage.name if stage.named else f"stage-{stage.index}"
 
 
 def _reasons(

@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -50,31 +49,33 @@ def _stage_json(stage: StageResult) -> dict[str, Any]:
     }
 
 
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints what it is given as it is; on anything but a terminal without colour and full width."""
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+
 def show(result: BuildResult, console: Console) -> None:
     """The table of stages, what it came to, and the warnings."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, side in (
-        ("stage", "left"),
-        ("", "left"),
-        ("seconds", "right"),
-        ("why", "left"),
-        ("cache", "left"),
-    ):
-        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for heading in ("stage", ""):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("seconds", justify="right")
+    for heading in ("why", "cache"):
+        table.add_column(heading)
     for stage in result.stages:
         table.add_row(
-            escape(stage.name),
+            Text(stage.name),
             Text(stage.status, style=_STYLES[stage.status]),
             f"{stage.seconds:.1f}" if stage.status != "unused" else "",
-            escape("\n".join(why(reason) for reason in stage.reasons[:3])),
+            Text("\n".join(why(reason) for reason in stage.reasons[:3])),
             _saved(stage),
         )
     console.print(table)
-    console.print(escape(_total(result)), highlight=False)
+    console.print(Text(_total(result)))
     for name in result.healed:
-        console.print(f"[yellow]healed[/]: the cache of {escape(name)} was broken and is left out", highlight=False)
+        console.print(Text.assemble(("healed", "yellow"), f": the cache of {name} was broken and is left out"))
     for warning in result.warnings:
-        console.print(f"[yellow]warning[/]: {escape(warning)}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("warning", "yellow"), f": {warning}"))
 
 
 def why(reason: Reason) -> str:
@@ -83,12 +84,12 @@ def why(reason: Reason) -> str:
 
 def size(count: int) -> str:
     """Bytes as people read them."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
+    if count < 1000:
+        return f"{count} B"
+    for divisor, unit in ((1e3, "kB"), (1e6, "MB")):
+        if count < 999.95 * divisor:
+            return f"{count / divisor:.1f} {unit}"
+    return f"{count / 1e9:.1f} GB"
 
 
 def _saved(stage: StageResult) -> str:
@@ -134,33 +135,33 @@ class Progress:
 
     def _say(self, doing: str, trace: Trace) -> None:
         if doing != self._doing:
-            self._console.print(escape(f"{doing} …"), highlight=False, soft_wrap=True)
+            self._console.print(Text(f"{doing} …"))
         for stage, steps in outcome.by_stage(self._graph, trace).items():
             for step in steps:
                 key = (doing, stage, step.number, step.running)
                 if step.ran and key not in self._said:
                     self._said.add(key)
                     end = "…" if step.running else f"{step.seconds:.1f} s"
-                    self._console.print(escape(f"  {stage} {step.number}: {_short(step)} {end}"), highlight=False)
+                    self._console.print(Text(f"  {stage} {step.number}: {_short(step)} {end}"))
 
 
 def _view(graph: StageGraph, doing: str, trace: Trace) -> Group:
     table = Table.grid(padding=(0, 2))
     for stage, steps in outcome.by_stage(graph, trace).items():
         if steps:
-            table.add_row(escape(stage), *_state(steps))
+            table.add_row(Text(stage), *_state(steps))
     return Group(Text(f"{doing} …", style="bold"), table)
 
 
-def _state(steps: tuple[Step, ...]) -> tuple[Text, str]:
+def _state(steps: tuple[Step, ...]) -> tuple[Text, Text]:
     running = [step for step in steps if step.running]
     if running:
-        return Text("running", style="yellow"), escape(f"{running[0].number}/{len(steps)} {_short(running[0])}")
+        return Text("running", style="yellow"), Text(f"{running[0].number}/{len(steps)} {_short(running[0])}")
     if any(step.ran for step in steps):
-        return Text("rebuilt", style="yellow"), ""
+        return Text("rebuilt", style="yellow"), Text()
     if all(step.cached for step in steps if not step.is_from):
-        return Text("restored", style="green"), ""
-    return Text("waiting", style="dim"), ""
+        return Text("restored", style="green"), Text()
+    return Text("waiting", style="dim"), Text()
 
 
 def _short(step: Step) -> str:

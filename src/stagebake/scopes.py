@@ -124,4 +124,4 @@ def short(stage: str) -> str:
 
 
 def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:10]
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:10]

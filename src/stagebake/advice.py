@@ -1,0 +1,41 @@
+"""What is worth a warning before a build: secrets that would stay in the image, files that miss the cache. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stagebake.dockerfile import Instruction, StageGraph
+
+# moby/buildkit, frontend/dockerfile/linter: the words of its check SecretsUsedInArgOrEnv
+_SECRET = re.compile(
+    r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+)
+_PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
+
+
+def secrets_in_view(graph: StageGraph) -> tuple[str, ...]:
+    """A warning for each ARG or ENV whose name says that it holds a secret: it would stay in history and caches."""
+    return tuple(
+        f"{graph.path}:{instruction.line}: {instruction.keyword} {name} holds a secret, which stays in the image's "
+        f"history and caches; use RUN --mount=type=secret,id={name.lower()} and --secret id={name.lower()},env={name}"
+        for stage in graph.stages
+        for instruction in stage.instructions
+        for name in _names(instruction)
+        if _SECRET.search(name) and not _PUBLIC.search(name)
+    )
+
+
+def modes_differ(mode: int) -> bool:
+    """Whether a checked-out file has another mode than under umask 022, which GitHub's runners have.
+
+    Modes are part of BuildKit's cache keys (moby/buildkit, cache/contenthash): such files never match.
+    """
+    return bool(mode & 0o022)
+
+
+def _names(instruction: Instruction) -> Iterator[str]:
+    if instruction.keyword == "ARG":
+        yield from (word.partition("=")[0] for word in instruction.args)
+    elif instruction.keyword == "ENV":
+        yield from instruction.args[::3]

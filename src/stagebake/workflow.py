@@ -1,0 +1,168 @@
+"""StageGraph and Settings to the GitHub workflow that builds and pushes the image; it logs in to ghcr.io."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import string
+from collections.abc import Sequence
+
+from stagebake.config import Settings
+from stagebake.dockerfile import StageGraph
+
+NAME = ".github/workflows/build-and-push.yml"
+
+# By commit, because a tag can be moved; each commit was seen under this version in several public repositories
+ACTIONS = {
+    "checkout": "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1  # v7.0.1",
+    "python": "actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97  # v7.0.0",
+    "qemu": "docker/setup-qemu-action@1f40c72289eff860ee54a304f1438e3cff362e0a  # v4.3.0",
+    "buildx": "docker/setup-buildx-action@37fe631027851001ddb9b187196cc803df7f5f0e  # v4.3.0",
+    "login": "docker/login-action@dbcb813823bdd20940b903addbd779551569679f  # v4.6.0",
+}
+
+# The machine of ubuntu-24.04; for any other platform RUN needs an emulator
+_NATIVE = "linux/amd64"
+
+
+class _Template(string.Template):
+    """`%name` is filled in; `${{ … }}` belongs to GitHub."""
+
+    delimiter = "%"
+
+
+_WORKFLOW = _Template("""\
+# Builds the image: what did not change is restored, what did is rebuilt.
+# Written by `stagebake init` and yours to edit; `nox -s generate` keeps the list of stages, and nothing else, up to date.
+name: Build and push
+
+on:
+  push:
+    branches: %branches
+  pull_request:
+  schedule:
+    - cron: "17 3 * * 1"  # weekly and without caches: what they hold gets no security fixes
+  workflow_dispatch:
+    inputs:
+      branch:
+        description: The branch to build
+        type: string
+        default: %default_branch
+      push:
+        description: Push the image and save the caches
+        type: boolean
+        default: true
+      force:
+        description: The stage to rebuild, with all that depends on it
+        type: choice
+        default: none
+%options
+
+permissions: {}
+
+concurrency:
+  group: ${{ github.workflow }}-${{ inputs.branch || github.ref_name }}
+  cancel-in-progress: ${{ github.event_name == 'pull_request' }}  # a push may be saving its caches
+
+jobs:
+  build:
+    name: Build
+    runs-on: ubuntu-24.04
+    timeout-minutes: %timeout
+    permissions:
+      contents: read
+      packages: write  # the image and its caches; a fork's pull request gets `read` from GitHub whatever stands here
+    steps:
+%room\
+      - uses: %checkout
+        with:
+          ref: ${{ inputs.branch }}
+          persist-credentials: false
+      - uses: %python
+        with:
+          python-version: "3.13"
+%qemu\
+      - uses: %buildx
+        with:
+          driver: docker-container  # the runner's own builder cannot export caches
+      - uses: %login
+        with:
+          registry: ghcr.io
+          username: ${{ github.actor }}
+          password: ${{ secrets.GITHUB_TOKEN }}
+      - name: Install stagebake
+        run: pip install %install
+      - name: Build, push, save what ran
+        env:
+          FORCE: ${{ github.event_name == 'schedule' && 'all' || inputs.force || 'none' }}
+          PUSH: >-
+            ${{ github.event_name == 'push' || github.event_name == 'schedule' || inputs.push
+            || github.event.pull_request.head.repo.full_name == github.repository }}
+%secrets\
+        run: |
+          case "$FORCE" in
+            none) ;;
+            all) set -- --no-cache ;;
+            *) set -- --no-cache "$FORCE" ;;
+          esac
+          if [ "$PUSH" = true ]; then set -- --push "$@"; fi
+          nox -s build -- "$@" --report report.json
+""")
+
+_ROOM = """\
+      - name: Make room on the disk
+        run: sudo rm -rf /usr/share/dotnet /usr/local/lib/android /opt/ghc /opt/hostedtoolcache/CodeQL
+"""
+
+_VARIABLE = re.compile(r"(?:^|,)env=([A-Za-z_]\w*)(?=,|$)", re.ASCII)
+_OPTIONS = re.compile(r"^ +options: \[.*\]  # the stages$", re.MULTILINE)
+
+
+def render(
+    graph: StageGraph,
+    settings: Settings,
+    *,
+    branches: Sequence[str] = ("main",),
+    install: str = "stagebake",
+    full_minutes: int = 30,
+    make_room: bool = False,
+) -> str:
+    """The text of the workflow. The same input gives the same bytes.
+
+    `branches` are built when they are pushed, the default branch first. `install` is what pip installs. A full build
+    may take `full_minutes`; the job is ended at twice that, because one that is ended saves no cache and the next
+    would be as slow. `make_room` removes toolchains of the runner, for images of more than some 15 GB.
+    """
+    foreign = any(platform != _NATIVE for platform in settings.platforms)
+    secrets = (f"          {name}: ${{{{ secrets.{name} }}}}\n" for name in _secret_variables(settings))
+    return _WORKFLOW.substitute(
+        ACTIONS,
+        branches=json.dumps(list(branches)),
+        default_branch=json.dumps(branches[0]),
+        options=_options(graph),
+        timeout=2 * full_minutes,
+        room=_ROOM if make_room else "",
+        qemu=f"      - uses: {ACTIONS['qemu']}\n" if foreign else "",
+        install=shlex.quote(install),
+        secrets="".join(secrets),
+    )
+
+
+def with_stages(text: str, graph: StageGraph) -> str:
+    """A workflow as it was edited since, with the stages that the Dockerfile has now.
+
+    One without the list of stages comes back as it is.
+    """
+    return _OPTIONS.sub(lambda _: _options(graph), text)
+
+
+def _secret_variables(settings: Settings) -> list[str]:
+    """The environment variables that the settings take secrets from."""
+    return list(dict.fromkeys(name for secret in settings.secrets for name in _VARIABLE.findall(secret)))
+
+
+def _options(graph: StageGraph) -> str:
+    """The line with what can be forced. A stage that is called `all` cannot be told from all of them."""
+    words = dict.fromkeys(("none", "all", *graph.names))
+    return f"        options: {json.dumps(list(words))}  # the stages"

@@ -1,0 +1,35 @@
+"""Unit tests start no process. Tests under tests/engine do, and carry the marker `engine`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+ENGINE_TESTS = Path(__file__).parent / "engine"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine: needs a Docker engine and a registry, which the tests start themselves")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if ENGINE_TESTS in item.path.parents:
+            item.add_marker("engine")
+
+
+@pytest.fixture(autouse=True)
+def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit test that starts a process fails."""
+    if request.node.get_closest_marker("engine"):
+        return
+    for owner, name in ((subprocess, "Popen"), (os, "posix_spawn"), (os, "fork"), (os, "system")):
+        monkeypatch.setattr(owner, name, _refuse)
+
+
+def _refuse(*arguments: Any, **_: Any) -> NoReturn:
+    raise AssertionError(f"a unit test starts a process: {arguments}")

@@ -1,0 +1,4 @@
+ARG FLAVOUR=small
+FROM debian AS base-small
+FROM ubuntu AS base-large
+FROM base-${FLAVOUR} AS app

@@ -1,0 +1,7 @@
+# escape=`
+FROM debian AS base
+RUN echo a `
+  && echo b
+COPY a\b `
+  c:\
+FROM base AS app

@@ -1,0 +1,3 @@
+FROM later AS first
+FROM debian AS later
+COPY --from=first /a /a

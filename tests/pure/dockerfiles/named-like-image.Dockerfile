@@ -1,0 +1,3 @@
+FROM alpine AS alpine
+RUN echo mine
+FROM alpine AS app

@@ -1,0 +1,2 @@
+FROM debian:trixie-slim AS app
+COPY . /app

@@ -1,0 +1,277 @@
+"""Settings from a file, the environment and flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagebake import config
+from stagebake.config import Settings
+from stagebake.errors import InputError
+
+
+def load(
+    root: Path,
+    *,
+    pyproject: str | None = None,
+    own: str | None = None,
+    environment: dict[str, str] | None = None,
+    **flags: Any,
+) -> Settings:
+    for name, text in (("pyproject.toml", pyproject), ("stagebake.toml", own)):
+        if text is not None:
+            (root / name).write_text(text, encoding="utf-8")
+    return config.load(root, environment or {}, flags)
+
+
+def refused(root: Path, **given: Any) -> InputError:
+    with pytest.raises(InputError) as caught:
+        load(root, **given)
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_without_any_settings_there_are_defaults(tmp_path: Path) -> None:
+    """No file, no environment, no flag: a Dockerfile in the root, and no image name."""
+    assert load(tmp_path) == Settings(root=tmp_path)
+    assert (Settings().image, Settings().tag, Settings().dockerfile, Settings().context) == (
+        None, "latest", "Dockerfile", ".",
+    )  # fmt: skip
+
+
+def test_another_tools_pyproject_says_nothing(tmp_path: Path) -> None:
+    """A pyproject.toml without the table leaves the defaults."""
+    assert load(tmp_path, pyproject='[project]\nname = "x"\n[tool.ruff]\n') == Settings(root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pyproject", "own"])
+def test_every_setting_is_read(tmp_path: Path, name: str) -> None:
+    """All keys, in [tool.stagebake] of pyproject.toml and at the top of stagebake.toml."""
+    text = """image = "ghcr.io/o/n:1.2"
+dockerfile = "docker/Dockerfile"
+context = "src"
+target = "app"
+platforms = ["linux/amd64", "linux/arm64"]
+secrets = ["id=token,env=TOKEN"]
+network = "host"
+args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
+
+[contexts]
+"debian:trixie" = "docker-image://x"
+"""
+    if name == "pyproject":
+        text = "[tool.stagebake]\n" + text.replace("[contexts]", "[tool.stagebake.contexts]")
+    assert load(
+        tmp_path, pyproject=text if name == "pyproject" else None, own=text if name == "own" else None
+    ) == Settings(
+        root=tmp_path,
+        image="ghcr.io/o/n",
+        tag="1.2",
+        dockerfile="docker/Dockerfile",
+        context="src",
+        target="app",
+        platforms=("linux/amd64", "linux/arm64"),
+        secrets=("id=token,env=TOKEN",),
+        network="host",
+        args={"V": "1", "N": "2", "F": "0.5", "ON": "true", "OFF": "false"},
+        contexts={"debian:trixie": "docker-image://x"},
+    )
+
+
+def test_stagebake_toml_goes_before_pyproject(tmp_path: Path) -> None:
+    """Where both files speak, stagebake's own is the one that counts."""
+    settings = load(tmp_path, pyproject='[tool.stagebake]\ntarget = "a"\nnetwork = "host"\n', own='target = "b"\n')
+    assert (settings.target, settings.network) == ("b", None)
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "flag", "found"),
+    [
+        (True, False, False, "file"),
+        (True, True, False, "environment"),
+        (True, True, True, "flag"),
+        (True, False, True, "flag"),
+        (False, True, True, "flag"),
+        (False, True, False, "environment"),
+        (False, False, False, None),
+    ],
+)
+def test_flags_go_before_the_environment_and_that_before_the_file(
+    tmp_path: Path, file: bool, environment: bool, flag: bool, found: str | None
+) -> None:
+    """The nearest word counts; a flag that is None was not given."""
+    settings = load(
+        tmp_path,
+        pyproject='[tool.stagebake]\ntarget = "file"\n' if file else None,
+        environment={"STAGEBAKE_TARGET": "environment"} if environment else {},
+        target="flag" if flag else None,
+    )
+    assert settings.target == found
+
+
+def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
+    """STAGEBAKE_TARGET= is as good as absent."""
+    assert load(tmp_path, own='target = "a"\n', environment={"STAGEBAKE_TARGET": ""}).target == "a"
+
+
+def test_lists_and_tables_from_the_environment(tmp_path: Path) -> None:
+    """Words are separated and quoted as in a shell; tables are NAME=VALUE words."""
+    settings = load(
+        tmp_path,
+        environment={
+            "STAGEBAKE_PLATFORMS": "linux/amd64  linux/arm64",
+            "STAGEBAKE_ARGS": "A=1 'B=two words' C=x=y D=",
+            "STAGEBAKE_SECRETS": "'id=a,src=my file'",
+            "STAGEBAKE_IMAGE": "localhost:5000/x:y",
+        },
+    )
+    assert settings.platforms == ("linux/amd64", "linux/arm64")
+    assert settings.args == {"A": "1", "B": "two words", "C": "x=y", "D": ""}
+    assert settings.secrets == ("id=a,src=my file",)
+    assert (settings.image, settings.tag) == ("localhost:5000/x", "y")
+
+
+def test_tables_are_laid_over_each_other(tmp_path: Path) -> None:
+    """A name in a nearer table replaces that name alone; lists are replaced whole."""
+    settings = load(
+        tmp_path,
+        own='platforms = ["linux/amd64"]\n[args]\nA = "file"\nB = "file"\nC = "file"\n',
+        environment={"STAGEBAKE_ARGS": "B=environment C=environment", "STAGEBAKE_PLATFORMS": "linux/arm64"},
+        args={"C": "flag", "D": "flag"},
+    )
+    assert settings.args == {"A": "file", "B": "environment", "C": "flag", "D": "flag"}
+    assert settings.platforms == ("linux/arm64",)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "where", "words"),
+    [
+        ("pyproject", '[x]\n\n[tool.stagebake]\nimage = "a"\nplatform = 1\n', "pyproject.toml:5: ", "`platform`"),
+        ("own", '\n\ntargets = "a"\n', "stagebake.toml:3: ", "`targets`"),
+        ("own", 'target = "a"\n\n[context-s]\n', "stagebake.toml:3: ", "`context-s`"),
+        ("own", 'root = "/"\n', "stagebake.toml:1: ", "`root`"),
+        ("own", 'tag = "x"\n', "stagebake.toml:1: ", "`tag`"),
+        ("own", 'image = "a"\ntarget = 3\n', "stagebake.toml:2: ", "`target` is a string"),
+        ("own", 'image = "a"\nplatforms = "linux/amd64"\n', "stagebake.toml:2: ", "`platforms` is a list of strings"),
+        ("own", "platforms = [1]\n", "stagebake.toml:1: ", "`platforms` is a list of strings"),
+        ("own", 'image = "a"\n\nargs = ["A=1"]\n', "stagebake.toml:3: ", "`args` is a table"),
+        ("own", "[args]\nA = [1]\n", "stagebake.toml:1: ", "`args.A` is a string, a number or a boolean"),
+        ("own", "args.A = { b = 1 }\n", "stagebake.toml:1: ", "`args.A` is a string, a number or a boolean"),
+        ("pyproject", "[tool.ruff]\nx = 1\n[tool.stagebake.args]\nA = [1]\n", "pyproject.toml:3: ", "`args.A`"),
+        ("own", 'image = "a"\ntarget = = 1\n', "stagebake.toml:2: ", "nvalid value"),
+        ("own", 'image = "a"\nimage = "b"\n', "stagebake.toml:2: ", "verwrite"),
+        ("own", 'image = "a"\n\ntarget =', "stagebake.toml:3: ", "nvalid value"),
+        ("pyproject", '[tool]\nstagebake = "x"\n', "pyproject.toml:2: ", "table"),
+        ("pyproject", "tool = 3\n", "pyproject.toml:1: ", "table"),
+    ],
+    ids=[
+        "misspelt", "misspelt-own", "misspelt-table", "root", "tag", "no-string", "no-list", "no-strings", "no-table",
+        "list-in-table", "table-in-table", "table-of-pyproject", "bad-toml", "twice", "bad-at-the-end",
+        "stagebake-no-table", "tool-no-table",
+    ],
+)  # fmt: skip
+def test_wrong_settings_and_where(tmp_path: Path, file: str, text: str, where: str, words: str) -> None:
+    """What is wrong in a file is said with file and line."""
+    error = refused(tmp_path, **{file: text})
+    assert error.what.startswith(where)
+    assert words in error.what
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("platform", "platforms"), ("imgae", "image"), ("arg", "args"), ("docker-file", "dockerfile"), ("zzz", None)],
+)
+def test_a_misspelt_key_is_guessed(tmp_path: Path, key: str, meant: str | None) -> None:
+    """The nearest setting is named, and all of them."""
+    error = refused(tmp_path, own=f'{key} = "x"\n')
+    assert error.remedy.startswith(f"did you mean `{meant}`? " if meant else "the settings are: ")
+    assert "image, dockerfile, context, target" in error.remedy
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """A settings file in another encoding is the user's mistake, not a bug."""
+    (tmp_path / "stagebake.toml").write_bytes(b'image = "\xff"\n')
+    assert refused(tmp_path).what.startswith("stagebake.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("STAGEBAKE_ARGS", "A"),
+        ("STAGEBAKE_ARGS", "A=1 =2"),
+        ("STAGEBAKE_CONTEXTS", "debian"),
+        ("STAGEBAKE_ARGS", "'A=1"),
+        ("STAGEBAKE_PLATFORMS", '"linux/amd64'),
+    ],
+    ids=["no-value", "no-name", "context", "open-quote", "open-quote-in-list"],
+)
+def test_wrong_words_in_the_environment(tmp_path: Path, name: str, text: str) -> None:
+    """What is wrong in the environment is said with the variable's name."""
+    assert refused(tmp_path, environment={name: text}).what.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "tag"),
+    [
+        ("name", "name", "latest"),
+        ("owner/name", "owner/name", "latest"),
+        ("ghcr.io/owner/name", "ghcr.io/owner/name", "latest"),
+        ("ghcr.io/owner/name:1.2", "ghcr.io/owner/name", "1.2"),
+        ("localhost:5000/name", "localhost:5000/name", "latest"),
+        ("localhost:5000/name:x", "localhost:5000/name", "x"),
+        ("127.0.0.1:5000/a/b/c", "127.0.0.1:5000/a/b/c", "latest"),
+        ("GHCR.io/owner/name", "GHCR.io/owner/name", "latest"),
+        ("a.b-c/d_e/f__g/h--i", "a.b-c/d_e/f__g/h--i", "latest"),
+        ("name:_X.y-Z", "name", "_X.y-Z"),
+        ("name:" + "t" * 128, "name", "t" * 128),
+        ("r.io/" + "n" * 250, "r.io/" + "n" * 250, "latest"),
+    ],
+    ids=[
+        "name", "path", "domain", "tag", "port", "port-and-tag", "address", "domain-in-capitals", "separators",
+        "tag-of-all", "longest-tag", "longest-name",
+    ],
+)  # fmt: skip
+def test_good_image_names(image: str, name: str, tag: str) -> None:
+    """Names as registries take them, in their two parts."""
+    assert config.split_image(image) == (name, tag)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "", "ghcr.io/Owner/name", "Name", "ghcr.io/owner/name:", "ghcr.io//name", "ghcr.io/owner/", "/name", "-name",
+        "name-", "a___b", "a..b", "a.-b", "na me", "name:.x", "name:-x", "name:a/b:c", "name:" + "t" * 129,
+        "n" * 256, "r.io/" + "n" * 251, "name@sha256:" + "0" * 64, "https://ghcr.io/owner/name", "name:größe", "größe",
+        "ghcr.io:port/name", "name\n", "name:x\n",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_bad_image_names(image: str) -> None:
+    """Names that no registry takes."""
+    with pytest.raises(InputError) as caught:
+        config.split_image(image)
+    assert image in caught.value.what
+
+
+def test_capitals_are_mended() -> None:
+    """Where lower case would do, it is offered."""
+    with pytest.raises(InputError) as caught:
+        config.split_image("ghcr.io/Owner/Name:V1")
+    assert "`ghcr.io/owner/name:v1`" in caught.value.remedy.replace("V1", "v1")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My App", "my-app"), ("a__b.c", "a-b-c"), ("ß", "image"), ("-x-", "x"), ("ÄPP", "pp")]
+)
+def test_the_name_of_an_image_that_stays_here(folder: str, name: str) -> None:
+    """An image without a name is called like the folder, as a registry would take it."""
+    assert Settings(root=Path("/nowhere") / folder).local_image == name
+
+
+def test_pairs_keep_what_follows_the_first_equals_sign() -> None:
+    """A value may hold more of them."""
+    assert config.pairs(["a=b=c", "d="], "--context") == {"a": "b=c", "d": ""}
+    with pytest.raises(InputError, match="--context: `x` is not NAME=VALUE"):
+        config.pairs(["x"], "--context")

@@ -1,0 +1,83 @@
+"""A repository with a Dockerfile is made ready, and nothing of the user's is lost."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from stagebake import bakefile, config
+from stagebake.config import Settings
+from stagebake.dockerfile import parse
+from stagebake.init import init
+
+GRAPH = parse("FROM debian AS base\nFROM base AS app\n")
+
+
+def run(root: Path, *, overwrite: bool = False, **settings: str) -> str:
+    """What is printed where nobody can be asked."""
+    out = io.StringIO()
+    console = Console(file=out, width=200, highlight=False, markup=False, emoji=False)
+    assert init(GRAPH, Settings(root=root, **settings), console, overwrite=overwrite) == 0  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def test_a_bare_repository_gets_three_files(tmp_path: Path) -> None:
+    """Noxfile, bake file and settings, and the settings say what they were made from."""
+    run(tmp_path, image="ghcr.io/o/n", dockerfile="docker/Dockerfile", target="app")
+    assert {path.name for path in tmp_path.iterdir()} == {"noxfile.py", "docker-bake.hcl", "stagebake.toml"}
+    loaded = config.load(tmp_path, {}, {})
+    assert (loaded.image, loaded.dockerfile, loaded.target) == ("ghcr.io/o/n", "docker/Dockerfile", "app")
+    assert (tmp_path / "docker-bake.hcl").read_text() == bakefile.render(
+        GRAPH, Settings(root=tmp_path, image="ghcr.io/o/n", dockerfile="docker/Dockerfile", target="app")
+    )
+
+
+def test_the_settings_join_a_pyproject(tmp_path: Path) -> None:
+    """Where there is a pyproject.toml the settings go behind what it has, without a question."""
+    old = '[project]\nname = "x"\n'
+    (tmp_path / "pyproject.toml").write_text(old)
+    run(tmp_path, image="ghcr.io/o/n")
+    assert (tmp_path / "pyproject.toml").read_text() == f'{old}\n[tool.stagebake]\nimage = "ghcr.io/o/n"\n'
+    assert not (tmp_path / "stagebake.toml").exists()
+
+
+def test_settings_that_are_there_stay(tmp_path: Path) -> None:
+    """A pyproject.toml that has the table is left as it is."""
+    old = '[tool.stagebake]\nimage = "ghcr.io/o/other"  # ours\n'
+    (tmp_path / "pyproject.toml").write_text(old)
+    run(tmp_path, image="ghcr.io/o/other", overwrite=True)
+    assert (tmp_path / "pyproject.toml").read_text() == old
+
+
+def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
+    """Run again, everything is as it should be."""
+    run(tmp_path, image="ghcr.io/o/n")
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    said = run(tmp_path, image="ghcr.io/o/n")
+    assert said.count("is as it should be") == 3
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_where_nobody_can_be_asked_files_stay(tmp_path: Path) -> None:
+    """A noxfile of the user's is kept, and what it lacks is shown."""
+    (tmp_path / "noxfile.py").write_text("import nox\n")
+    said = run(tmp_path)
+    assert (tmp_path / "noxfile.py").read_text() == "import nox\n"
+    assert "+from stagebake.sessions import *" in said
+    assert "is kept" in said
+
+
+def test_overwrite_overwrites(tmp_path: Path) -> None:
+    """With --yes nothing is asked."""
+    (tmp_path / "noxfile.py").write_text("import nox\n")
+    run(tmp_path, overwrite=True)
+    assert "stagebake.sessions" in (tmp_path / "noxfile.py").read_text()
+
+
+def test_a_folder_named_like_markup(tmp_path: Path) -> None:
+    """Paths are shown as they are."""
+    root = tmp_path / "[red]app"
+    root.mkdir()
+    assert f"wrote {root / 'noxfile.py'}" in run(root)
