@@ -112,7 +112,12 @@ class _Run:
         self.progress("reading the caches", Trace())
         if self.wish.access.writes is None:
             return cache.read_composed(self.repository, self.wish.access)
-        return cache.read_stages(self.repository, self.graph, self.wish.access)
+        shelf = cache.read_stages(self.repository, self.graph, self.wish.access)
+        fitting = shelf.fitting()
+        if len(fitting.caches) < len(shelf.caches):
+            left = ", ".join(held.tag for held in shelf.caches if held not in fitting.caches)
+            self.warnings.append(f"together the caches exceed the 1 MiB that BuildKit reads; left out: {left}")
+        return fitting
 
     def ship(self, shelf: Shelf) -> tuple[Shelf, Baked, Trace]:
         """Builds the final stage; returns the caches that served. What proves broken is left out and tried again."""
@@ -147,7 +152,7 @@ class _Run:
         """Composes what is in the registry now, and writes what is broken there without it."""
         shelf = cache.read_stages(repository, self.graph, self.wish.access)
         shelf = cache.without_blobs(shelf, poisoned & shelf.blobs().keys(), poisoned=poisoned)
-        self._push(shelf.composed(), scope.composed_tag)
+        self._push(shelf.fitting().composed(), scope.composed_tag)
         try:
             cache.mend(repository, shelf, scope)
         except RegistryError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -73,23 +73,22 @@ class Shelf:
         return {blob: size for held in self.caches for blob, size in held.cache.blobs().items()}
 
     def composed(self, leaving_out: frozenset[str] = frozenset()) -> Document | None:
-        """One cache manifest of all of them but these stages' own; None where nothing is left.
+        """One cache manifest of all of them but these stages' own; None where nothing is left."""
+        joined = compose.join(held.cache for held in self.caches if held.stage not in leaving_out)
+        return compose.write(joined) if joined.records else None
 
-        Where that is more than BuildKit reads, older generations and then farther scopes stay out.
-        """
-        kept = [held for held in self.caches if held.stage not in leaving_out]
-        for choice in _ever_smaller(kept):
-            joined = compose.join(held.cache for held in choice)
-            document = compose.write(joined)
-            if not document.too_large:
-                return document if joined.records else None
-        return None
+    def fitting(self) -> Shelf:
+        """The shelf without as many older generations, then farther scopes, as make it too large for BuildKit."""
+        for generations in range(GENERATIONS, 0, -1):
+            smaller = replace(self, caches=tuple(held for held in self.caches if held.generation < generations))
+            if smaller._fits():
+                return self if len(smaller.caches) == len(self.caches) else smaller
+        nearest = tuple(held for held in smaller.caches if held.scope == smaller.caches[0].scope)
+        return replace(self, caches=nearest if replace(self, caches=nearest)._fits() else ())
 
-
-def _ever_smaller(caches: list[Held]) -> Iterator[list[Held]]:
-    for generations in range(GENERATIONS, 0, -1):
-        yield [held for held in caches if held.generation < generations]
-    yield [held for held in caches if held.generation == 0 and held.scope == caches[0].scope]
+    def _fits(self) -> bool:
+        document = self.composed()
+        return document is None or not document.too_large
 
 
 def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Shelf:

@@ -28,7 +28,7 @@ _ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.list.v2+json",
     )
 )
-_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _PARALLEL = 16
 _LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 
@@ -91,7 +91,12 @@ class Registry:
 
         wanted = list(dict.fromkeys(keys))
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return dict(zip(wanted, pool.map(answer, wanted), strict=True))
+            try:
+                return dict(zip(wanted, pool.map(answer, wanted), strict=True))
+            except BaseException:  # ^C: what is under way must not be waited for
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._http.close()
+                raise
 
     def _blob(self, digest: str) -> bytes | None:
         response = self._request("GET", f"blobs/{digest}")

@@ -34,7 +34,7 @@ class _Template(string.Template):
 
 _WORKFLOW = _Template("""\
 # Builds the image: what did not change is restored, what did is rebuilt.
-# Written by `stagebake init` and yours to edit; `nox -s generate` keeps the list of stages, and nothing else, up to date.
+# Written by `stagebake init` and yours to edit: `nox -s generate` only keeps the list of stages up to date.
 name: Build and push
 
 on:
