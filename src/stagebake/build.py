@@ -257,7 +257,7 @@ class _Run:
 
     def _prove_forced(self, trace: Trace) -> None:
         """No step of a forced stage may have come from a cache: then something old was shipped."""
-        for step in outcome.steps_of(self.graph, trace, self.graph.dependents(self.wish.forced)):
+        for step in outcome.forceable(self.graph, trace, self.graph.dependents(self.wish.forced)):
             if step.cached:
                 raise BuildFailed(
                     f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",

@@ -84,10 +84,15 @@ def rebuilt(graph: StageGraph, trace: Trace) -> frozenset[str]:
     return frozenset(name for name, steps in by_stage(graph, trace).items() if any(step.ran for step in steps))
 
 
-def steps_of(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[Step, ...]:
-    """The steps of these stages, but for their FROM lines."""
+def forceable(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[Step, ...]:
+    """The steps of these stages that `no-cache-filter` makes run.
+
+    Not FROM, and not WORKDIR: that makes a folder on whatever lies below it, and BuildKit runs it when that is new
+    (moby/buildkit, dockerfile2llb/convert.go, dispatchWorkdir).
+    """
     groups = by_stage(graph, trace)
-    return tuple(step for name in graph.names if name in stages for step in groups[name] if not step.is_from)
+    steps = (step for name in graph.names if name in stages for step in groups[name])
+    return tuple(step for step in steps if not step.name.startswith(("FROM ", "WORKDIR ")))
 
 
 def line_of(graph: StageGraph, failure: Failure) -> int:

@@ -73,6 +73,10 @@ jobs:
     permissions:
       contents: read
       packages: write  # the image and its caches; a fork's pull request gets `read` from GitHub whatever stands here
+    outputs:
+      digest: ${{ steps.build.outputs.digest }}
+      tags: ${{ steps.build.outputs.tags }}
+      rebuilt: ${{ steps.build.outputs.rebuilt }}
     steps:
 %room\
       - uses: %checkout
@@ -94,6 +98,7 @@ jobs:
       - name: Install stagebake
         run: pip install %install
       - name: Build, push, save what ran
+        id: build
         env:
           FORCE: ${{ github.event_name == 'schedule' && 'all' || inputs.force || 'none' }}
           PUSH: >-

@@ -193,7 +193,7 @@ def test_a_stage_of_ten_steps() -> None:
 def test_steps_of_some_stages() -> None:
     """The steps of the stages asked for, without their FROM lines."""
     trace = trace_of(STEPS, set())
-    assert [step.name for step in outcome.steps_of(DIAMOND, trace, frozenset({"top", "right"}))] == [
+    assert [step.name for step in outcome.forceable(DIAMOND, trace, frozenset({"top", "right"}))] == [
         "RUN echo top",
         "RUN echo right",
     ]

@@ -1,0 +1,192 @@
+"""The workflow says what the Dockerfile says, asks for no more rights than it needs, and runs nobody else's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stagebake import config, workflow
+from stagebake.config import Settings
+from stagebake.dockerfile import StageGraph, parse
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = sorted((ROOT / ".github/workflows").glob("*.yml"))
+GRAPH = parse("FROM debian AS base\nFROM base AS app\n")
+ALL_SORTS = (
+    workflow.render(GRAPH, Settings()),
+    workflow.render(
+        GRAPH,
+        Settings(platforms=("linux/amd64", "linux/arm64"), secrets=("id=npm,env=NPM_TOKEN",)),
+        branches=("trunk", "release/**"),
+        make_room=True,
+    ),
+    *(path.read_text(encoding="utf-8") for path in COMMITTED),
+)
+
+
+def read(text: str) -> dict[str, Any]:
+    """The workflow as YAML 1.1 has it, in which the key `on` is the boolean."""
+    document: dict[Any, Any] = yaml.safe_load(text)
+    return document | {"on": document[True]}
+
+
+def steps(text: str) -> Iterator[dict[str, Any]]:
+    for job in read(text)["jobs"].values():
+        yield from job["steps"]
+
+
+def inputs(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = read(text)["on"]["workflow_dispatch"]["inputs"]
+    return found
+
+
+def example() -> tuple[StageGraph, Settings]:
+    settings = config.load(ROOT, {}, {})
+    text = (ROOT / settings.dockerfile).read_text(encoding="utf-8")
+    return parse(text, path=settings.dockerfile, target=settings.target), settings
+
+
+def test_the_committed_workflow_is_the_one_that_is_written() -> None:
+    """This repository runs what it gives to others, but for installing itself from the checkout."""
+    graph, settings = example()
+    assert (ROOT / workflow.NAME).read_text(encoding="utf-8") == workflow.render(graph, settings, install=".")
+
+
+def test_it_is_read_in_a_minute() -> None:
+    """The workflow has fewer than eighty lines, none longer than the code's."""
+    lines = workflow.render(GRAPH, Settings()).splitlines()
+    assert len(lines) < 80
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_triggers() -> None:
+    """Pushes to chosen branches, pull requests, once a week, and by hand with the branch, pushing and a stage."""
+    on = read(workflow.render(GRAPH, Settings(), branches=("trunk", "release/**")))["on"]
+    assert set(on) == {"push", "pull_request", "schedule", "workflow_dispatch"}
+    assert on["push"] == {"branches": ["trunk", "release/**"]}
+    asked = on["workflow_dispatch"]["inputs"]
+    assert {name: (field["type"], field["default"]) for name, field in asked.items()} == {
+        "branch": ("string", "trunk"),
+        "push": ("boolean", True),
+        "force": ("choice", "none"),
+    }
+
+
+def test_the_choice_has_every_stage_of_the_example() -> None:
+    """Nothing, everything, or one of the stages, in the order of the Dockerfile."""
+    graph, settings = example()
+    assert inputs(workflow.render(graph, settings))["force"]["options"] == ["none", "all", *graph.names]
+
+
+def test_stages_with_words_of_yaml_for_names() -> None:
+    """A stage called like a boolean, a null or one of the two other choices is a string, and there once."""
+    graph = parse("".join(f"FROM a AS {name}\n" for name in ("yes", "null", "all", "none", "v1.0")) + "FROM a\n")
+    options = inputs(workflow.render(graph, Settings()))["force"]["options"]
+    assert options == ["none", "all", "yes", "null", "v1.0", "stage-5"]
+
+
+def test_a_workflow_that_was_edited_keeps_its_edits() -> None:
+    """Only the list of stages follows the Dockerfile; a workflow without it stays as it is."""
+    old = workflow.render(GRAPH, Settings()).replace("ubuntu-24.04", "my-runner")
+    graph = parse("FROM debian AS base\nFROM base AS lib\nFROM lib AS app\n")
+    new = workflow.with_stages(old, graph)
+    assert inputs(new)["force"]["options"] == ["none", "all", "base", "lib", "app"]
+    assert [line for line in old.splitlines() if "options:" not in line] == [
+        line for line in new.splitlines() if "options:" not in line
+    ]
+    assert workflow.with_stages(new, graph) == new
+    assert workflow.with_stages("on: push\n", graph) == "on: push\n"
+
+
+@pytest.mark.parametrize("text", ALL_SORTS)
+def test_permissions(text: str) -> None:
+    """Nobody has a right by default, and only the job that pushes may write, packages and nothing else."""
+    document = read(text)
+    assert document["permissions"] == {}
+    rights = {name: job["permissions"] for name, job in document["jobs"].items()}
+    assert rights in ({"build": {"contents": "read", "packages": "write"}}, {"checks": {"contents": "read"}})
+
+
+@pytest.mark.parametrize("text", ALL_SORTS)
+def test_no_expression_stands_in_a_script(text: str) -> None:
+    """What comes from outside reaches a shell through its environment only."""
+    scripts = [step["run"] for step in steps(text) if "run" in step]
+    assert scripts
+    assert not [script for script in scripts if "${{" in script]
+
+
+@pytest.mark.parametrize("text", ALL_SORTS)
+def test_actions_are_pinned(text: str) -> None:
+    """Every action is named by its commit, with the version beside it, the same in every workflow."""
+    used = [line.partition("uses: ")[2] for line in text.splitlines() if "uses:" in line]
+    assert used
+    assert set(used) <= set(workflow.ACTIONS.values())
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action) for action in used)
+
+
+@pytest.mark.parametrize("text", ALL_SORTS)
+def test_the_token_does_not_stay_in_the_checkout(text: str) -> None:
+    """The token that checkout uses is not written into .git, where a build could copy it from."""
+    (checkout,) = (step for step in steps(text) if step.get("uses", "").startswith("actions/checkout@"))
+    assert checkout["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("text", ALL_SORTS)
+def test_every_job_ends(text: str) -> None:
+    """No job runs for the six hours that GitHub would give it, and only a pull request's is cancelled by the next."""
+    document = read(text)
+    assert all(job["timeout-minutes"] <= 60 for job in document["jobs"].values())
+    assert document["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+def test_what_the_next_job_can_take() -> None:
+    """The job hands on the image's digest, its tags, and the stages that ran, from the step that knows them."""
+    (job,) = read(workflow.render(GRAPH, Settings()))["jobs"].values()
+    step = job["steps"][-1]["id"]
+    assert job["outputs"] == {key: f"${{{{ steps.{step}.outputs.{key} }}}}" for key in ("digest", "tags", "rebuilt")}
+
+
+def test_twice_the_budget() -> None:
+    """The job may take twice the time that a full build is planned for."""
+    document = read(workflow.render(GRAPH, Settings(), full_minutes=20))
+    assert document["jobs"]["build"]["timeout-minutes"] == 40
+
+
+def test_an_emulator_where_it_is_needed() -> None:
+    """A platform that the runner does not have brings QEMU along."""
+    native, foreign = (
+        [step.get("uses", "") for step in steps(workflow.render(GRAPH, Settings(platforms=platforms)))]
+        for platforms in (("linux/amd64",), ("linux/amd64", "linux/arm64"))
+    )
+    (added,) = set(foreign) - set(native)
+    assert added.startswith("docker/setup-qemu-action@")
+
+
+def test_room_is_made_first() -> None:
+    """Where room on the disk is asked for, it is made before anything is fetched."""
+    first = next(steps(workflow.render(GRAPH, Settings(), make_room=True)))
+    assert first["run"].startswith("sudo rm -rf /usr/share/dotnet ")
+
+
+def test_secrets_of_the_build_come_from_the_repository() -> None:
+    """A secret that the settings take from a variable is one of GitHub's; one from a file is not."""
+    secrets = ("id=npm,env=NPM_TOKEN", "id=pip,src=pip.conf", "type=env,env=NPM_TOKEN,id=again")
+    *_, build = steps(workflow.render(GRAPH, Settings(secrets=secrets)))
+    assert {key: value for key, value in build["env"].items() if key not in ("FORCE", "PUSH")} == {
+        "NPM_TOKEN": "${{ secrets.NPM_TOKEN }}"
+    }
+
+
+def test_what_is_installed_is_one_word() -> None:
+    """A requirement with signs of the shell in it reaches pip as it is."""
+    (install,) = (
+        step["run"]
+        for step in steps(workflow.render(GRAPH, Settings(), install="stagebake>=0.1,<1"))
+        if step.get("run", "").startswith("pip ")
+    )
+    assert install == "pip install 'stagebake>=0.1,<1'"
