@@ -1,0 +1,70 @@
+"""The tags and labels of an image: from what the build is for and the commit it is made of. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from stagebake.errors import InputError
+from stagebake.scopes import Occasion
+
+# opencontainers/distribution-spec, "Pulling manifests"
+_LONGEST = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What git says of the checked-out commit; None for what it does not know. `created` is RFC 3339."""
+
+    revision: str | None = None
+    created: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """The full refs and the labels that an image gets."""
+
+    refs: tuple[str, ...]
+    labels: dict[str, str]
+
+
+def tags(occasion: Occasion, default_branch: str, commit: Commit) -> tuple[str, ...]:
+    """The tags of a pushed image: `latest` and `main-1a2b3c4`, `feature-x-1a2b3c4`, `pr-7`, `v1.2`.
+
+    A tag that could be taken for a cache's is avoided.
+    """
+    short = commit.revision[:7] if commit.revision else None
+    if occasion.pull_request is not None:
+        return (f"pr-{occasion.pull_request}",)
+    if occasion.tag is not None:
+        return (_clean(occasion.tag),)
+    if occasion.branch is None or short is None:
+        return (short or "latest",)
+    branch = f"{_clean(occasion.branch)[: _LONGEST - 8]}-{short}"
+    return ("latest", branch) if occasion.branch == default_branch else (branch,)
+
+
+def labels(commit: Commit) -> dict[str, str]:
+    """The labels of opencontainers/image-spec, annotations.md, for what is known. The same commit gives the same."""
+    known = {"source": commit.source, "revision": commit.revision, "created": commit.created}
+    return {f"org.opencontainers.image.{key}": value for key, value in known.items() if value is not None}
+
+
+def from_metadata_action(text: str, path: str) -> Names:
+    """The tags and labels of a bake file that docker/metadata-action wrote. Raises InputError."""
+    try:
+        target: dict[str, Any] = json.loads(text)["target"]["docker-metadata-action"]
+        return Names(refs=tuple(target.get("tags") or ()), labels=dict(target.get("labels") or {}))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{path}:1: not a bake file of docker/metadata-action",
+            "give the path in its output `bake-file-tags` or `bake-file-labels`",
+        ) from None
+
+
+def _clean(name: str) -> str:
+    tag = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "image"
+    return f"branch-{tag}"[:_LONGEST] if tag.startswith("cache") else tag[:_LONGEST]

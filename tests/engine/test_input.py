@@ -1,0 +1,182 @@
+"""Bad input and missing engines: what the user sees, and the exit code."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.support.project import Outcome, Project
+from tests.support.shapes import FIVE, STAGES
+
+
+def assert_refused(outcome: Outcome, where: str, *words: str, exit_code: int = 2) -> None:
+    """The message names file and line, says what is wrong and what to do; there is no traceback."""
+    assert outcome.exit_code == exit_code, outcome.stdout + outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert f"error: {where}" in outcome.stderr
+    assert "→" in outcome.stderr
+    for word in words:
+        assert word in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "where", "word"),
+    [
+        (None, "Dockerfile", "no Dockerfile"),
+        ("", "Dockerfile:1", ""),
+        ("RUN true\n", "Dockerfile:1", "FROM"),
+        ("FROM busybox:1 AS\n", "Dockerfile:1", "FROM"),
+        ("FROM busybox:1\nCOPY <<EOF /x\nnever ended\n", "Dockerfile:2", "heredoc"),
+        ("FROM busybox:1\nHEALTHCHECK\nRUNN true\n", "Dockerfile:3", "RUNN"),
+        ("FROM busybox:1 AS base\nFROM busybox:1\nCOPY --from=bsae /x /x\n", "Dockerfile:3", "did you mean `base`"),
+        ("FROM busybox:1\nCOPY --from=7 /x /x\n", "Dockerfile:2", "0 to 0"),
+        (
+            "FROM busybox:1 AS a\nCOPY --from=b /x /x\nFROM busybox:1 AS b\nCOPY --from=a /x /x\n",
+            "Dockerfile:1",
+            "a → b → a",
+        ),
+        ("FROM busybox:1 AS base\nFROM busybox:1 AS Base\n", "Dockerfile:2", "`base` in line 1"),
+        ("FROM busybox:1 AS base\nFROM BASE\n", "Dockerfile:2", "BASE"),
+        ("FROM busybox:1 AS a\nCOPY --from=b /x /x\nFROM busybox:1 AS b\nFROM a\n", "Dockerfile:2", "b"),
+        ("FROM busybox:1 AS a\nCOPY --from=a /x /x\n", "Dockerfile:", "a → a"),
+        ("ARG X=a\nFROM busybox:1 AS a\nFROM a\nCOPY --from=$X /x /x\n", "Dockerfile:4", "variable"),
+        ("FROM ${NOWHERE}\n", "Dockerfile:1", "NOWHERE"),
+        ("FROM busybox:1 AS 1st\n", "Dockerfile:1", "`1st`"),
+    ],
+)
+def test_a_bad_dockerfile(repository: Project, dockerfile: str | None, where: str, word: str) -> None:
+    """Exit code 2, with file and line."""
+    repository.settings()
+    if dockerfile is not None:
+        repository.write({"Dockerfile": dockerfile})
+    assert_refused(repository.stagebake("build"), where, word)
+
+
+@pytest.mark.parametrize(
+    ("settings", "where", "word"),
+    [
+        ('dockerfil = "Dockerfile"\n', "stagebake.toml:1", "did you mean `dockerfile`"),
+        ('image = "ghcr.io/Owner/Name"\n', "stagebake.toml:1", "ghcr.io/owner/name"),
+        ('image = "ghcr.io/o/n"\nplatforms = "linux/amd64"\n', "stagebake.toml:2", "a list of strings"),
+        ('image = "ghcr.io/o/n\n', "stagebake.toml:1", ""),
+        ('dockerfile = "docker/Dockerfile"\n', "", "docker/Dockerfile"),
+        ('\ntarget = "runtme"\n', "stagebake.toml:2", "did you mean `runtime`"),
+    ],
+)
+def test_a_bad_setting(repository: Project, settings: str, where: str, word: str) -> None:
+    """Exit code 2, with file and line."""
+    repository.write({**FIVE, "stagebake.toml": settings})
+    assert_refused(repository.stagebake("build"), where, word)
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--target", "runtme"), "did you mean `runtime`"),
+        (("--image", "Ghcr.io/Not A Name"), "no registry takes this name"),
+        (("--context", "busybox"), "NAME=VALUE"),
+    ],
+)
+def test_a_bad_flag(repository: Project, flags: tuple[str, ...], word: str) -> None:
+    """Exit code 2, with what to write instead."""
+    repository.write(FIVE)
+    repository.settings()
+    assert_refused(repository.stagebake("build", *flags), "", word)
+
+
+def test_an_unknown_flag(repository: Project) -> None:
+    """Exit code 2, as for all input."""
+    outcome = repository.stagebake("build", "--pusch")
+    assert outcome.exit_code == 2
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_copy_from_a_name_that_is_neither_stage_nor_image(project: Project) -> None:
+    """Only the registry knows whether `COPY --from=tools` is an image: it is not, and the stages are listed."""
+    project.write({"Dockerfile": "FROM busybox:1 AS base\nFROM base AS app\nCOPY --from=tools /x /x\n"})
+    project.settings()
+    assert_refused(project.stagebake("build"), "Dockerfile:3", "`tools`", "base")
+
+
+@pytest.mark.parametrize("verb", ["build", "generate", "init"])
+def test_every_verb_refuses_bad_input(repository: Project, verb: str) -> None:
+    """A Dockerfile that does not parse: the same message for each verb."""
+    repository.write({"Dockerfile": "FROM busybox:1 AS base\nFROM busybox:1 AS BASE\n"})
+    repository.settings()
+    assert_refused(repository.stagebake(verb), "Dockerfile:2")
+
+
+def test_no_engine_answers(repository: Project) -> None:
+    """Exit code 4, and the command that starts one."""
+    repository.write(FIVE)
+    repository.settings()
+    outcome = repository.stagebake("build", DOCKER_HOST=f"unix://{repository.folder}/nothing.sock")
+    assert_refused(outcome, "", "start", exit_code=4)
+
+
+def test_no_docker_on_path(repository: Project) -> None:
+    """Exit code 4, and where to get it."""
+    repository.write(FIVE)
+    repository.settings()
+    programs = repository.folder.parent / "programs"
+    programs.mkdir()
+    (programs / "git").symlink_to(str(shutil.which("git")))
+    assert_refused(repository.stagebake("build", PATH=str(programs)), "", "install", exit_code=4)
+
+
+def test_no_buildx(repository: Project) -> None:
+    """Exit code 4, and where to get it."""
+    repository.write(FIVE)
+    repository.settings()
+    programs = repository.folder.parent / "programs"
+    programs.mkdir()
+    (programs / "docker").write_text(_DOCKER_WITHOUT_BUILDX.format(docker=shutil.which("docker")), encoding="utf-8")
+    (programs / "docker").chmod(0o755)
+    outcome = repository.stagebake("build", PATH=f"{programs}:/usr/bin:/bin")
+    assert_refused(outcome, "", "buildx", exit_code=4)
+
+
+_DOCKER_WITHOUT_BUILDX = """\
+#!/bin/sh
+case "$1" in
+    buildx) echo "docker: 'buildx' is not a docker command." >&2; exit 1 ;;
+    *) exec {docker} "$@" ;;
+esac
+"""
+
+
+def test_a_failing_step_is_shown_and_not_tried_again(project: Project) -> None:
+    """Exit code 1, the step's own words, its line, and one build only: a broken step is no broken cache."""
+    project.write(
+        {
+            "Dockerfile": (
+                "FROM busybox:1 AS base\n"
+                "RUN true\n"
+                "FROM base AS app\n"
+                "RUN echo ready && \\\n"
+                f"    echo sha256:{'0' * 64}: unexpected EOF && \\\n"
+                "    head -c4 /dev/urandom | md5sum && exit 7\n"
+            )
+        }
+    )
+    project.settings()
+    outcome = project.stagebake("build", "--push")
+    assert_refused(outcome, "Dockerfile:4", "ready", "exit code: 7", exit_code=1)
+    assert outcome.stderr.count("building …") == 1
+    assert len(project.engine.docker("buildx", "history", "ls", "--format", "{{.Ref}}").split()) == 1
+    assert project.tags() == set()
+
+
+def test_a_file_that_copy_does_not_find(project: Project) -> None:
+    """Exit code 1, with the line of the COPY."""
+    project.write({"Dockerfile": "FROM busybox:1 AS app\n\nCOPY nowhere.txt /\n"})
+    project.settings()
+    assert_refused(project.stagebake("build"), "Dockerfile:3", "nowhere.txt", exit_code=1)
+
+
+def test_an_unknown_target_lists_the_stages(repository: Project) -> None:
+    """Exit code 2, with all the names that could have been meant."""
+    repository.write(FIVE)
+    repository.settings()
+    assert_refused(repository.stagebake("generate", "--target", "tests"), "", ", ".join(STAGES))

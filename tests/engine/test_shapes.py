@@ -1,0 +1,69 @@
+"""Dockerfiles of all shapes: a repository that holds nothing else is made ready, built, pushed and restored."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.project import Project
+from tests.support.shapes import SHAPES
+
+UNUSED = {"numbers-and-no-names": {"never-used"}}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_repository_with_only_a_dockerfile(project: Project, shape: str) -> None:
+    """init, build, build --push, and build --push on an engine that remembers nothing: always the same image."""
+    project.write(SHAPES[shape])
+    project.commit()
+    place = project.environment()
+    started = project.stagebake("init", **place)
+    assert started.exit_code == 0, started.stderr
+
+    project.build(**place)
+    values = project.loaded()
+    first = project.build("--push", **place)
+    assert project.pushed() == values
+    project.engine.empty()
+    second = project.build("--push", **place)
+    assert project.pushed() == values
+
+    assert first.ran == second.ran == set()
+    assert second.stages("unused") == UNUSED.get(shape, set())
+    assert second.stages("restored") | second.stages("unused") == {stage["name"] for stage in second.report["stages"]}
+
+
+def test_nox_builds_through_the_generated_noxfile(project: Project) -> None:
+    """After `stagebake init`, `nox -s build` builds at once, and hands on what stands behind `--`."""
+    project.write(SHAPES["eight-with-a-diamond"])
+    place = project.environment()
+    project.stagebake("init", **place)
+    built = project.nox("-s", "build", **place)
+    assert built.exit_code == 0, built.stdout + built.stderr
+    values = project.loaded()
+    assert len(values) == 8
+    forced = project.nox("-s", "build", "--", "--no-cache", "image", **place)
+    assert forced.exit_code == 0, forced.stdout + forced.stderr
+    assert {name for name in values if values[name] != project.loaded()[name]} == {"image"}
+
+
+def test_init_asks_before_it_overwrites(repository: Project) -> None:
+    """What is there stays where nobody can be asked; a second init has nothing to do."""
+    repository.write({**SHAPES["one-stage"], "noxfile.py": "import nox\n"})
+    first = repository.stagebake("init", "--image", repository.image)
+    second = repository.stagebake("init", "--image", repository.image)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert (repository.folder / "noxfile.py").read_text(encoding="utf-8") == "import nox\n"
+    assert "noxfile.py is kept" in first.stdout
+    assert (repository.folder / "docker-bake.hcl").exists()
+    assert "wrote" not in second.stdout
+
+
+def test_settings_are_added_behind_what_pyproject_has(repository: Project) -> None:
+    """init in a Python project: the settings go into pyproject.toml, whose own text stays."""
+    repository.write({**SHAPES["one-stage"], "pyproject.toml": '[project]\nname = "mine"\n'})
+    outcome = repository.stagebake("init", "--image", repository.image)
+    assert outcome.exit_code == 0, outcome.stderr
+    text = (repository.folder / "pyproject.toml").read_text(encoding="utf-8")
+    assert text.startswith('[project]\nname = "mine"\n')
+    assert f'[tool.stagebake]\nimage = "{repository.image}"' in text
+    assert repository.stagebake("generate", "--check").exit_code == 0

@@ -1,0 +1,115 @@
+"""Many builds in a row with random changes, each on an engine that remembers nothing, behind a slow registry.
+
+STAGEBAKE_SOAK=200 runs 200 of them; without it the test stops after a minute. Whether a stage ran is seen by the value
+that it draws, not by what anybody says of it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stagebake.scopes import GENERATIONS
+from tests.support.project import Project
+from tests.support.proxy import Fault
+from tests.support.shapes import FIVE, STAGES
+
+ROUNDS = int(os.environ.get("STAGEBAKE_SOAK", "0"))
+SECONDS = 60.0
+
+FILES = {"python-deps": "requirements.txt", "node-deps": "package-lock.json", "builder": "src/page.ts"}
+PARENTS: Mapping[str, tuple[str, ...]] = {
+    "base": (),
+    "python-deps": ("base",),
+    "node-deps": ("base",),
+    "builder": ("node-deps",),
+    "runtime": ("base", "python-deps", "builder"),
+}
+
+Sources = dict[str, str]
+Key = tuple[str, str, tuple[str, ...]]
+"""A stage, the file that it copies, and the values of the stages that it stands on."""
+
+
+@dataclass
+class Model:
+    """What may be in an image: a stage runs if and only if its key is none of those of its last runs."""
+
+    newest: dict[Key, str] = field(default_factory=dict)
+    runs: dict[str, list[Key]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
+    seen: set[str] = field(default_factory=set)
+    checked: int = 0
+    ran: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def check(self, sources: Sources, forced: set[str], image: Mapping[str, str]) -> set[str]:
+        """Compares the image with what it must hold; returns the stages that are new in it."""
+        new: set[str] = set()
+        for stage in STAGES:
+            key = (stage, sources.get(FILES.get(stage, ""), ""), tuple(image[parent] for parent in PARENTS[stage]))
+            value, must_run = image[stage], stage in forced or key not in self.newest
+            may_run = must_run or key not in self.runs[stage][-GENERATIONS:]
+            if value not in self.seen:
+                new.add(stage)
+                self.runs[stage].append(key)
+                self.newest[key] = value
+                if not may_run:
+                    self.wrong.append(f"{stage} ran and had not to")
+            elif must_run:
+                self.wrong.append(f"{stage} was to run and is old")
+            elif value != self.newest[key]:
+                self.wrong.append(f"{stage} holds what belongs to other sources")
+        self.seen |= set(image.values())
+        self.checked += len(STAGES)
+        self.ran += len(new)
+        return new
+
+
+def dependents(stage: str) -> set[str]:
+    found = {stage}
+    for name in STAGES:
+        found |= {name} if found & set(PARENTS[name]) else set()
+    return found
+
+
+def test_no_step_runs_that_need_not_and_none_is_skipped_that_must(shipped: Project) -> None:
+    """Nothing, a changed file, a revert, a forced stage, in any order: each image holds what its sources lead to."""
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    model = Model()
+    history: list[Sources] = [{file: FIVE[file] for file in FILES.values()}]
+    model.check(history[0], set(), shipped.pushed())
+
+    def slow(_method: str, _path: str) -> Fault | None:
+        return Fault(delay=chance.uniform(0.02, 0.5)) if chance.random() < 0.1 else None
+
+    start, rounds = time.monotonic(), 0
+    while rounds < ROUNDS or (not ROUNDS and time.monotonic() - start < SECONDS):
+        rounds += 1
+        sources, forced = draw_change(chance, history)
+        history.append(sources)
+        shipped.write(sources)
+        shipped.engine.empty()
+        with shipped.registry.proxy.faults(slow):
+            outcome = shipped.build("--push", *(("--no-cache", forced) if forced else ()))
+        new = model.check(sources, dependents(forced) if forced else set(), shipped.pushed())
+        told = [] if outcome.ran == new else [f"the report says {sorted(outcome.ran)}, new are {sorted(new)}"]
+        where = f"seed {seed}, round {rounds}, forced {forced}, {sources}"
+        assert not model.wrong + told, f"{where}: {model.wrong + told}"
+    seconds = time.monotonic() - start
+    print(f"\nsoak: {rounds} builds in {seconds:.0f} s (seed {seed}), {model.checked} stages checked,", end=" ")
+    print(f"{model.ran} of them new, {len(model.wrong)} wrong")
+
+
+def draw_change(chance: random.Random, history: list[Sources]) -> tuple[Sources, str]:
+    """The next sources, and the stage that is forced, if any. A revert is mostly to something recent."""
+    now = dict(history[-1])
+    kind = chance.choice(["nothing", *FILES.values(), FILES["builder"], "revert", "revert", "forced"])
+    if kind in now:
+        now[kind] = f"{chance.random()}\n"
+    elif kind == "revert":
+        now = dict(history[-min(len(history), 1 + int(chance.expovariate(0.4)))])
+    return now, chance.choice(STAGES) if kind == "forced" else ""

@@ -1,0 +1,96 @@
+"""What the other tests stand on does what it says."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from tests.support.project import BUSYBOX, TOOLS, Project
+from tests.support.proxy import Fault
+from tests.support.registry import Registry
+
+
+class Layer:
+    """The first layer of a pushed image."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self.proxy = registry.proxy
+        self._host = registry.host
+        self._path = f"/v2/{name}/blobs/{registry.image_manifest(name, 'latest')['layers'][0]['digest']}"
+
+    @contextmanager
+    def asked(self, fault: Fault, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
+        """The answer to a request for it while there is a fault."""
+        with (
+            closing(http.client.HTTPConnection(self._host)) as connection,
+            self.proxy.faults(lambda _method, path: fault if path == self._path else None),
+        ):
+            connection.request(method, self._path)
+            with connection.getresponse() as answer:
+                yield answer
+
+
+@pytest.fixture
+def layer(registry: Registry, first_push: str) -> Layer:
+    return Layer(registry, first_push)
+
+
+def test_without_a_fault_the_bytes_are_those_of_the_registry(layer: Layer) -> None:
+    """The proxy hands on what the registry sends, and counts it."""
+    with layer.proxy.watched() as seen, layer.asked(Fault()) as answer:
+        content = answer.read()
+    assert answer.status == 200
+    assert seen[-1].sent == len(content) == int(answer.headers["Content-Length"])
+
+
+def test_a_status(layer: Layer) -> None:
+    """The registry is not asked; an answer to HEAD has no body."""
+    with layer.asked(Fault(status=503)) as answer:
+        assert answer.status == 503
+        assert b"FAULT" in answer.read()
+    with layer.asked(Fault(status=503), "HEAD") as answer:
+        assert (answer.status, answer.read()) == (503, b"")
+
+
+def test_a_delay(layer: Layer) -> None:
+    """The answer comes late, and whole."""
+    start = time.monotonic()
+    with layer.asked(Fault(delay=0.3)) as answer:
+        assert answer.status == 200
+    assert time.monotonic() - start >= 0.3
+
+
+def test_a_reset(layer: Layer) -> None:
+    """The connection breaks before an answer."""
+    with pytest.raises(ConnectionError), layer.asked(Fault(reset=True)):
+        pass
+
+
+def test_a_body_that_ends_early(layer: Layer) -> None:
+    """The answer promises more than comes."""
+    with layer.asked(Fault(truncate=True)) as answer, pytest.raises(http.client.IncompleteRead) as error:
+        answer.read()
+    assert len(error.value.partial) == int(answer.headers["Content-Length"]) // 2
+
+
+def test_a_flipped_byte(layer: Layer) -> None:
+    """One byte is another, the length is the same."""
+    with layer.asked(Fault()) as answer:
+        good = answer.read()
+    with layer.asked(Fault(flip=True)) as answer:
+        bad = answer.read()
+    assert len(good) == len(bad)
+    assert sum(a != b for a, b in zip(good, bad, strict=True)) == 1
+
+
+def test_an_emptied_engine_knows_the_base_images_only(shipped: Project) -> None:
+    """No build cache, no other image."""
+    shipped.build()
+    shipped.engine.empty()
+    images = shipped.engine.docker("image", "ls", "--format", "{{.Repository}}").split()
+    assert sorted(f"{image}:1" for image in images) == [BUSYBOX, TOOLS]
+    assert "Total:\t\t0B" in shipped.engine.docker("buildx", "du")

@@ -1,0 +1,66 @@
+"""A server program for the time of the tests: started, watched, and stopped by its own process id."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# Debian keeps dockerd, and what it needs, where an ordinary user's PATH does not look
+_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+_PATIENCE = 60.0
+
+
+def missing(*programs: str) -> list[str]:
+    """Those that are not installed."""
+    return [program for program in programs if shutil.which(program, path=_PATH) is None]
+
+
+def find(program: str) -> str:
+    """The path of a program. Raises FileNotFoundError."""
+    found = shutil.which(program, path=_PATH)
+    if found is None:
+        raise FileNotFoundError(program)
+    return found
+
+
+class Daemon:
+    """A running program, its output in a file."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.log = log
+        self._name = command[0]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [find(command[0]), *command[1:]],
+                env={"PATH": _PATH},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # ^C ends the tests, and they end this
+            )
+
+    def text(self) -> str:
+        """What it has printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Returns when `ready` says so. Raises RuntimeError, with the log, where the program ends or never is."""
+        end = time.monotonic() + _PATIENCE
+        while not ready():
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise RuntimeError(f"{self._name} did not start:\n{self.text()[-4000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends it, by force where it does not listen."""
+        self._process.terminate()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

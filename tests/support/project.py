@@ -1,0 +1,129 @@
+"""A repository with a Dockerfile, and stagebake run in it as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tests.support import archive
+from tests.support.engine import Engine
+from tests.support.registry import Registry
+
+# The engine asks the registry in a name first: this one refuses at once, where a name might wait for a name server
+BUSYBOX = "127.0.0.1:1/busybox:1"
+TOOLS = "127.0.0.1:1/tools:1"
+CONTEXTS = {"busybox:1": f"docker-image://{BUSYBOX}", "example.test/tools:1": f"docker-image://{TOOLS}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one run of stagebake came to; `report` is empty where it wrote none."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    def stages(self, status: str) -> set[str]:
+        """The stages of which the report says so."""
+        return {stage["name"] for stage in self.report["stages"] if stage["status"] == status}
+
+    @property
+    def ran(self) -> set[str]:
+        return self.stages("rebuilt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A git repository of its own on the branch main, and its image's repository in the registry."""
+
+    folder: Path
+    name: str
+    engine: Engine
+    registry: Registry
+
+    @property
+    def image(self) -> str:
+        return f"{self.registry.host}/{self.name}"
+
+    def write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+    def commit(self) -> None:
+        """Commits all that is there."""
+        self.git("add", "--all")
+        self.git("-c", "user.name=test", "-c", "user.email=test@stagebake.test", "commit", "--quiet", "-m", "work")
+
+    def git(self, *arguments: str) -> None:
+        answer = self.engine.run("git", *arguments, folder=self.folder)
+        assert answer.returncode == 0, answer.stderr
+
+    def settings(self, text: str = "") -> None:
+        """Writes stagebake.toml: what a machine without Docker Hub and without a network for RUN needs."""
+        contexts = "".join(f'"{name}" = "{value}"\n' for name, value in CONTEXTS.items())
+        self.write({"stagebake.toml": f'image = "{self.image}"\nnetwork = "none"\n{text}[contexts]\n{contexts}'})
+
+    def environment(self) -> dict[str, str]:
+        """The same as `settings`, as environment variables."""
+        contexts = " ".join(f"{name}={value}" for name, value in CONTEXTS.items())
+        return {"STAGEBAKE_IMAGE": self.image, "STAGEBAKE_NETWORK": "none", "STAGEBAKE_CONTEXTS": contexts}
+
+    def stagebake(self, verb: str, *arguments: str, **environment: str) -> Outcome:
+        """Runs `stagebake VERB ARGUMENTS`, whatever comes of it."""
+        report = self.folder.parent / "report.json"
+        report.unlink(missing_ok=True)
+        more = (f"--report={report}",) if verb == "build" else ()
+        outcome = self._python("stagebake", verb, *more, *arguments, environment=environment)
+        return replace(outcome, report=json.loads(report.read_text(encoding="utf-8"))) if report.exists() else outcome
+
+    def nox(self, *arguments: str, **environment: str) -> Outcome:
+        """Runs `nox ARGUMENTS`, whatever comes of it."""
+        return self._python("nox", *arguments, environment=environment)
+
+    def build(self, *arguments: str, **environment: str) -> Outcome:
+        """Builds, without a warning: a test that expects one calls `stagebake`."""
+        outcome = self.stagebake("build", *arguments, **environment)
+        assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
+        assert not outcome.report["warnings"], outcome.report["warnings"]
+        return outcome
+
+    def bake(self, *arguments: str, **environment: str) -> tuple[str, str]:
+        """Runs `docker buildx bake`, without stagebake; returns what it prints, and its progress."""
+        command = ("docker", "buildx", "bake", "--progress=plain", *arguments)
+        answer = self.engine.run(*command, folder=self.folder, **environment)
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout, answer.stderr
+
+    def pushed(self, tag: str = "latest") -> dict[str, str]:
+        """The values in the image that the registry has: name of the text file to what it holds."""
+        return _values(self.registry.files(self.name, tag))
+
+    def loaded(self) -> dict[str, str]:
+        """The values in the image that the engine has."""
+        file = self.folder.parent / "image.tar"
+        self.engine.docker("image", "save", f"--output={file}", f"{self.image}:latest")
+        return _values(archive.saved(file))
+
+    def tags(self) -> set[str]:
+        return self.registry.tags(self.name)
+
+    def _python(self, module: str, *arguments: str, environment: Mapping[str, str]) -> Outcome:
+        command = (sys.executable, "-m", module, *arguments)
+        answer = self.engine.run(*command, folder=self.folder, **environment)
+        return Outcome(exit_code=answer.returncode, stdout=answer.stdout, stderr=answer.stderr)
+
+
+def _values(files: Mapping[str, bytes]) -> dict[str, str]:
+    """/NAME.txt and what is in it; what lies deeper is no value."""
+    return {
+        path.removeprefix("/").removesuffix(".txt"): content.decode().strip()
+        for path, content in files.items()
+        if path.endswith(".txt") and path.count("/") == 1
+    }

@@ -1,0 +1,100 @@
+"""A registry of the tests' own, behind a proxy that counts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.support import archive
+from tests.support.daemon import Daemon
+from tests.support.proxy import Proxy
+
+_CONFIG = """\
+version: 0.1
+log: {{level: info, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/registry}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:0"}}
+"""
+_ACCEPT = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+_LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+
+
+class Registry:
+    """docker-registry with its data in `folder`; clients reach it at `host`, through `proxy`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        (folder / "registry.yml").write_text(_CONFIG.format(folder=folder), encoding="utf-8")
+        self._daemon = Daemon(["docker-registry", "serve", f"{folder}/registry.yml"], folder / "registry.log")
+        self._daemon.wait_until(lambda: bool(_LISTENING.search(self._daemon.text())))
+        self._port = int(_LISTENING.findall(self._daemon.text())[0])
+        self.proxy = Proxy(self._port)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.proxy.port}"
+
+    def tags(self, name: str) -> set[str]:
+        """The tags of a repository; none where there is no repository."""
+        try:
+            return set(json.loads(self.get(f"{name}/tags/list"))["tags"] or ())
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 404:
+                    raise
+            return set()
+
+    def manifest(self, name: str, reference: str) -> dict[str, Any]:
+        """A manifest or index by tag or digest."""
+        document: dict[str, Any] = json.loads(self.get(f"{name}/manifests/{reference}"))
+        return document
+
+    def image_manifest(self, name: str, reference: str) -> dict[str, Any]:
+        """The manifest of an image; of an index the one image in it."""
+        document = self.manifest(name, reference)
+        return self.manifest(name, archive.image_of(document)) if "manifests" in document else document
+
+    def files(self, name: str, reference: str) -> dict[str, bytes]:
+        """The files of an image, read without an engine."""
+        return archive.files_of(self.image_manifest(name, reference), lambda digest: self.get(f"{name}/blobs/{digest}"))
+
+    def get(self, path: str) -> bytes:
+        """Reads from the registry itself: this is not counted."""
+        url = f"http://127.0.0.1:{self._port}/v2/{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": _ACCEPT})) as answer:
+            content: bytes = answer.read()
+        return content
+
+    def config(self, name: str, reference: str) -> dict[str, Any]:
+        """The config of an image: its labels, environment, history."""
+        digest = self.image_manifest(name, reference)["config"]["digest"]
+        config: dict[str, Any] = json.loads(self.get(f"{name}/blobs/{digest}"))
+        return config
+
+    def copy(self, name: str, new_name: str) -> None:
+        """Gives a repository of the registry another name too; both have the same blobs."""
+        shutil.copytree(self._repository(name), self._repository(new_name))
+
+    def blob(self, digest: str) -> Path:
+        """The file in which the registry keeps a blob, for breaking it."""
+        kind, _, value = digest.partition(":")
+        return self._folder / f"registry/docker/registry/v2/blobs/{kind}/{value[:2]}/{value}/data"
+
+    def stop(self) -> None:
+        self.proxy.stop()
+        self._daemon.stop()
+
+    def _repository(self, name: str) -> Path:
+        return self._folder / "registry/docker/registry/v2/repositories" / name
