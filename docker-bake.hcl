@@ -10,8 +10,8 @@ variable "IMAGE" {
   default = "ghcr.io/stagebake/example"
 }
 
-# The tag of the image.
-variable "TAG" {
+# The tags of the image, with commas between.
+variable "TAGS" {
   default = "latest"
 }
 
@@ -76,5 +76,5 @@ target "runtime" {
   inherits = ["_common"]
   target   = "runtime"
   cache-to = SAVE == "" ? [] : ["type=registry,ref=${IMAGE}:cache${SCOPE}-runtime,mode=max,image-manifest=true,oci-mediatypes=true"]
-  tags     = ["${IMAGE}:${TAG}"]
+  tags     = [for tag in split(",", TAGS) : "${IMAGE}:${tag}"]
 }

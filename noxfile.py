@@ -1,5 +1,6 @@
 """The front door: `nox -s build` builds the example and tries it, `nox` alone runs lint, types and tests."""
 
+import pathlib
 import urllib.error
 import urllib.request
 
@@ -13,6 +14,7 @@ nox.needs_version = ">=2025.5.1"
 
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/stagebake/example"
+WORKFLOWS = sorted(pathlib.Path(".github/workflows").glob("*.yml"))
 
 
 @nox.session(python=False)
@@ -30,25 +32,34 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, and the direction of imports."""
-    session.install("-e", ".", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    """Style, the direction of imports, and the workflows."""
+    install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
+    session.run("zizmor", "--offline", "--no-progress", "--persona=auditor", ".github")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict."""
-    session.install("-e", ".", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    install(session, "types")
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; `-- tests/pure` for the fast ones. The others start an engine and a registry of their own."""
-    session.install("-e", ".", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "test"))
-    session.run("pytest", *session.posargs)
+    """All tests; `-- tests/pure` for the fast ones. The others start engines and registries of their own."""
+    install(session, "test")
+    session.run("pytest", *(session.posargs or ["--numprocesses=2", "--dist=loadfile"]))
+
+
+def install(session: nox.Session, group: str) -> None:
+    """The project as it stands, and what one session needs."""
+    groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
+    session.install("-e", ".", *groups)
 
 
 def docker_hub_answers() -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from stagebake import advice, bakefile, config, dockerfile, files, github, report, scopes
+from stagebake import advice, bakefile, config, dockerfile, files, github, naming, report, scopes, summary, workflow
 from stagebake.build import Wish, build
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
@@ -24,6 +24,8 @@ from stagebake.engine import Engine
 from stagebake.errors import InputError, StagebakeError
 from stagebake.git import Checkout
 from stagebake.init import init
+from stagebake.naming import Names
+from stagebake.outcome import BuildResult
 from stagebake.registry import Registry
 from stagebake.scopes import Occasion
 
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         return int(options.run(options) or 0)
     except StagebakeError as error:
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            print(github.annotation("error", error.what))
         for line in error.log:
             errors.print(f"  {line}", style="dim")
         _say(errors, error.what, error.remedy)
@@ -73,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(verb)
     where = verb.add_mutually_exclusive_group()
     where.add_argument("--push", action="store_true", help="push the image, then the caches of what was rebuilt")
-    where.add_argument("--load", action="store_true", help="load the image into the local engine (the default)")
+    where.add_argument("--load", action="store_true", help="load the image into the engine (default, but on GitHub)")
     verb.add_argument(
         "--no-cache",
         nargs="*",
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--builder", metavar="NAME", help="the buildx builder (default: the current one)")
     verb.add_argument("--scope", metavar="NAME", help="whose caches are read first and written (default: the branch's)")
+    verb.add_argument("--bake-file", type=Path, metavar="FILE", help="take tags and labels from docker/metadata-action")
     verb.add_argument(
         "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
         help="a secret for RUN --mount=type=secret; may be given several times",
@@ -128,6 +133,7 @@ def _graph(settings: Settings) -> StageGraph:
         text,
         path=settings.dockerfile,
         target=settings.target,
+        target_origin=settings.origins.get("target"),
         args=settings.args,
         platforms=settings.platforms,
         contexts=settings.contexts,
@@ -140,7 +146,7 @@ def _named(settings: Settings, checkout: Checkout) -> Settings:
 
 
 def _build(options: argparse.Namespace) -> int:
-    checkout = Checkout(Path())
+    checkout, run = Checkout(Path()), github.run(os.environ)
     settings = _named(_settings(options), checkout)
     graph = _graph(settings)
     if options.push and settings.image is None:
@@ -148,34 +154,77 @@ def _build(options: argparse.Namespace) -> int:
             "--push: there is no image name, and git has no remote at github.com to take it from",
             'set `image = "ghcr.io/owner/name"` under [tool.stagebake], or pass --image',
         )
-    override = settings.root / bakefile.OVERRIDE
-    wish = Wish(
-        push=options.push,
-        forced=_forced(options.no_cache, graph),
-        access=_access(options, checkout),
-        override=override.read_text(encoding="utf-8") if override.is_file() else None,
-    )
+    wish = _wish(options, settings, graph, checkout, run)
     engine = Engine(settings.root, options.builder)
     engine.check()
     repository = Registry(settings.image) if settings.image else None
     progress = report.Progress(graph, report.console(stderr=True))
     with progress.running():
         result = build(graph, settings, wish, engine, repository, progress)
-    result = replace(result, warnings=(*_warnings(settings, graph), *result.warnings))
-    report.show(result, report.console())
-    if options.report:
-        files.write(options.report, report.to_json(result))
+    _tell(replace(result, warnings=(*_warnings(settings, graph), *result.warnings)), options, settings, run)
     return 0
 
 
-def _access(options: argparse.Namespace, checkout: Checkout) -> scopes.Access:
-    """The scopes of this build; --scope names another branch's, but never gives a stranger's code more rights."""
-    run = github.run(os.environ)
+def _wish(
+    options: argparse.Namespace, settings: Settings, graph: StageGraph, checkout: Checkout, run: github.Run | None
+) -> Wish:
     occasion = run.occasion if run else Occasion(branch=checkout.branch())
-    if options.scope and occasion.trusted:
-        occasion = Occasion(branch=options.scope)
     default_branch = (run and run.default_branch) or checkout.default_branch()
-    return scopes.access(occasion, default_branch, push=options.push)
+    override = settings.root / bakefile.OVERRIDE
+    return Wish(
+        push=options.push,
+        load=options.load or run is None,
+        forced=_forced(options.no_cache, graph),
+        access=scopes.access(_scoped(occasion, options.scope), default_branch, push=options.push),
+        names=_names(options, settings, occasion, default_branch, checkout, run),
+        override=override.read_text(encoding="utf-8") if override.is_file() else None,
+    )
+
+
+def _scoped(occasion: Occasion, scope: str | None) -> Occasion:
+    """--scope names another branch's caches, but never gives a stranger's code more rights."""
+    return Occasion(branch=scope) if scope and occasion.trusted else occasion
+
+
+def _names(
+    options: argparse.Namespace,
+    settings: Settings,
+    occasion: Occasion,
+    default_branch: str,
+    checkout: Checkout,
+    run: github.Run | None,
+) -> Names:
+    if options.bake_file:
+        return naming.from_metadata_action(_read(options.bake_file), str(options.bake_file))
+    commit = checkout.commit()
+    commit = replace(commit, source=run.source) if run else commit
+    tags = (settings.tag,) if settings.tag else naming.tags(occasion, default_branch, commit)
+    local = () if options.push or settings.tag else ("latest",)
+    image = settings.image or settings.local_image
+    return Names(refs=tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags))), labels=naming.labels(commit))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}:1: not readable: {error}", "give the path of a file") from None
+
+
+def _tell(result: BuildResult, options: argparse.Namespace, settings: Settings, run: github.Run | None) -> None:
+    """The result for people, for machines, and for GitHub."""
+    report.show(result, report.console())
+    if options.report:
+        files.write(options.report, report.to_json(result))
+    if run:
+        outputs = {
+            "digest": result.digest or "",
+            "tags": ",".join(result.refs),
+            "rebuilt": ",".join(stage.name for stage in result.stages if stage.status == "rebuilt"),
+        }
+        github.publish(os.environ, summary.render(result, settings.budgets, settings.mirror), outputs)
+        for warning in result.warnings:
+            print(github.annotation("warning", warning))
 
 
 def _warnings(settings: Settings, graph: StageGraph) -> tuple[str, ...]:
@@ -192,30 +241,49 @@ def _warnings(settings: Settings, graph: StageGraph) -> tuple[str, ...]:
 def _forced(names: list[str] | None, graph: StageGraph) -> frozenset[str]:
     if names is None:
         return frozenset()
-    return frozenset(graph.find(name).name for name in names) if names else frozenset(graph.names)
+    return frozenset(graph.find(name, "--no-cache").name for name in names) if names else frozenset(graph.names)
 
 
 def _generate(options: argparse.Namespace) -> int:
     settings = _named(_settings(options), Checkout(Path()))
-    path = settings.root / bakefile.NAME
-    text = bakefile.render(_graph(settings), settings)
+    graph = _graph(settings)
+    _refuse_foreign(settings.root / bakefile.NAME)
+    texts = {settings.root / bakefile.NAME: bakefile.render(graph, settings)}
+    runs = settings.root / workflow.NAME
+    if runs.is_file():
+        texts[runs] = workflow.with_stages(_read(runs), graph)
+    for path, text in texts.items():
+        _update(path, text, check=options.check)
+    return 0
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.is_file() and not bakefile.is_ours(_read(path)):
+        raise InputError(
+            f"{path}:1: this bake file was not written by stagebake",
+            f"rename it to {bakefile.OVERRIDE}, which is laid over the generated one; or `stagebake init --yes`",
+        )
+
+
+def _update(path: Path, text: str, *, check: bool) -> None:
     difference = files.difference(path, text)
     console = report.console()
     if not difference:
         console.print(f"{path} is up to date")
-    elif options.check:
+    elif check:
         console.print(difference, end="")
         raise InputError(f"{path} is stale", "run `nox -s generate` and commit what it writes")
     else:
         files.write(path, text)
         console.print(f"wrote {path}")
-    return 0
 
 
 def _init(options: argparse.Namespace) -> int:
-    settings = _named(_settings(options), Checkout(Path()))
+    checkout = Checkout(Path())
+    settings = _named(_settings(options), checkout)
     graph = _graph(settings)
-    return init(graph, settings, report.console(), overwrite=options.yes)
+    default_branch = checkout.default_branch()
+    return init(graph, settings, report.console(), overwrite=options.yes, default_branch=default_branch)
 
 
 if __name__ == "__main__":

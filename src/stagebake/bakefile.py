@@ -17,6 +17,7 @@ import hcl2
 from stagebake import scopes
 from stagebake.config import Settings
 from stagebake.dockerfile import Stage, StageGraph
+from stagebake.naming import Names
 
 NAME = "docker-bake.hcl"
 OVERRIDE = "docker-bake.override.hcl"
@@ -45,7 +46,8 @@ class Choices:
     """One bake call: which stage, and what becomes of it.
 
     `output` is BuildKit's output, `cache` the ref of the cache to read (None for none), `forced` the stages that take
-    nothing from any cache, `save` whether the stage's own cache is written. `recompress` makes other blobs of the same
+    nothing from any cache, `save` whether the stage's own cache is written, `names` the image's refs and labels.
+    `recompress` makes other blobs of the same
     layers: a registry that holds a blob with wrong bytes does not take the right ones under the same digest.
     """
 
@@ -55,6 +57,7 @@ class Choices:
     forced: frozenset[str] = frozenset()
     save: bool = False
     recompress: bool = False
+    names: Names | None = None
 
 
 def render(graph: StageGraph, settings: Settings) -> str:
@@ -63,7 +66,7 @@ def render(graph: StageGraph, settings: Settings) -> str:
     blocks = [
         _HEADER.format(dockerfile=settings.dockerfile, override=OVERRIDE),
         _variable("IMAGE", settings.image or "", "The repository of the image and its caches."),
-        _variable("TAG", "latest", "The tag of the image."),
+        _variable("TAGS", "latest", "The tags of the image, with commas between."),
         _variable("SCOPE", "", "Whose caches: empty for the default branch."),
         _variable("CACHE", "${IMAGE}:cache${SCOPE}", "The composed cache that every build reads; empty for none."),
         _variable("SAVE", "", "Not empty: write the cache of each stage that is built."),
@@ -73,6 +76,11 @@ def render(graph: StageGraph, settings: Settings) -> str:
     ]
     blocks += [_block("target", targets[stage.name], _target(stage, graph)) for stage in graph.targets]
     return "\n".join(blocks)
+
+
+def is_ours(text: str) -> bool:
+    """Whether a bake file was written here, so that it may be written anew."""
+    return text.startswith(_HEADER.partition(" from ")[0])
 
 
 def target_names(graph: StageGraph) -> dict[str, str]:
@@ -92,7 +100,7 @@ def variables(settings: Settings, choices: Choices, scope: scopes.Scope) -> dict
     """The environment of one bake call: a value for every variable of the file."""
     return {
         "IMAGE": settings.image or settings.local_image,
-        "TAG": settings.tag,
+        "TAGS": settings.tag or "latest",
         "SCOPE": scope.suffix,
         "CACHE": choices.cache or "",
         "SAVE": "1" if choices.save else "",
@@ -109,6 +117,8 @@ def override(graph: StageGraph, choices: Choices) -> str:
         body["cache-to"] = [f"type=registry,ref={_ref(graph[choices.stage])},{EXPORT},{_OTHER_BLOBS}"]
     elif choices.recompress:
         body["output"] = [f"{choices.output},{_OTHER_BLOBS}"]
+    if choices.names:
+        body |= {"tags": list(choices.names.refs), "labels": choices.names.labels}
     forced = [graph[name] for name in graph.names if name in choices.forced]
     if len(forced) == len(graph.stages) or not all(stage.named for stage in forced):
         body["no-cache"] = True
@@ -149,7 +159,8 @@ def _target(stage: Stage, graph: StageGraph) -> dict[str, Any]:
         **({"target": _quoted(stage.target)} if stage.target else {}),
         "cache-to": f'SAVE == "" ? [] : ["type=registry,ref={_ref(stage)},{EXPORT}"]',
     }
-    return body | ({"tags": '["${IMAGE}:${TAG}"]'} if final else {"output": '["type=cacheonly"]'})
+    tags = '[for tag in split(",", TAGS) : "${IMAGE}:${tag}"]'
+    return body | ({"tags": tags} if final else {"output": '["type=cacheonly"]'})
 
 
 def _ref(stage: Stage) -> str:

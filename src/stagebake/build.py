@@ -17,6 +17,7 @@ from stagebake.dockerfile import StageGraph
 from stagebake.engine import BakeCall, Baked
 from stagebake.errors import BuildFailed, InputError, RegistryError, StagebakeError
 from stagebake.events import Trace
+from stagebake.naming import Names
 from stagebake.outcome import BuildResult, SavedCache
 from stagebake.scopes import DEFAULT, Access, Scope
 
@@ -51,11 +52,14 @@ class Wish:
     """What is asked of one build.
 
     `forced` are the stages that --no-cache names, all of them for its bare form; what depends on them is rebuilt too.
-    `override` is the text of the user's own bake file, laid over the generated one.
+    `names` are the image's refs and labels; `override` is the text of the user's own bake file, which is laid over the
+    generated one. `load` is whether an image that is not pushed goes into the engine.
     """
 
     access: Access
+    names: Names
     push: bool = False
+    load: bool = True
     forced: frozenset[str] = frozenset()
     override: str | None = None
 
@@ -82,7 +86,8 @@ def build(
     saved = run.save(shelf, outcome.rebuilt(graph, trace), baked.digest)
     return BuildResult(
         stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
-        image=f"{settings.image}:{settings.tag}",
+        refs=wish.names.refs,
+        pushed_image=wish.push,
         digest=baked.digest,
         ship_seconds=shipped - started,
         save_seconds=time.monotonic() - shipped,
@@ -222,9 +227,10 @@ class _Run:
     def _final(self, shelf: Shelf) -> Choices:
         return Choices(
             stage=self.graph.final.name,
-            output=_PUSH if self.wish.push else _LOAD,
+            output=_PUSH if self.wish.push else _LOAD if self.wish.load else _NOTHING,
             cache=self._cache_ref(shelf),
             forced=self.graph.dependents(self.wish.forced),
+            names=self.wish.names,
             recompress=self.wish.push and bool(shelf.poisoned),
         )
 

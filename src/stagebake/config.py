@@ -15,6 +15,9 @@ from stagebake.errors import InputError
 
 FILES = ("stagebake.toml", "pyproject.toml")
 
+# How many minutes a push may take: nothing to do, code alone, dependencies too, everything
+BUDGETS = {"restore": 2.0, "code": 5.0, "dependencies": 15.0, "full": 30.0}
+
 # distribution/reference, regexp.go: an optional domain, then path components, lower case
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?::[0-9]+)?"
@@ -26,7 +29,8 @@ _IMAGE = re.compile(rf"{_NAME}(?::(?P<tag>[\w][\w.-]{{0,127}}))?", re.ASCII)
 class Settings:
     """What a repository says about its builds; the keys of [tool.stagebake].
 
-    `image` is the repository that images and caches go to, None where nothing names one; `tag` goes with it.
+    `image` is the repository that images and caches go to, None where nothing names one; `tag` the one tag of the
+    image, None where it is to be worked out. `origins` says where each setting stands (file:line, variable or flag).
     `root` is the folder that `dockerfile` and `context` are seen from. `args`, `secrets` (`id=…,env=…` or
     `id=…,src=…`), `network` and `contexts` (NAME = VALUE, in the place of an image) go to BuildKit as they are.
     """
@@ -41,7 +45,10 @@ class Settings:
     secrets: tuple[str, ...] = ()
     network: str | None = None
     contexts: Mapping[str, str] = field(default_factory=dict)
-    tag: str = "latest"
+    budgets: Mapping[str, float] = field(default_factory=lambda: dict(BUDGETS))
+    mirror: str | None = None
+    tag: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def with_image(self, image: str | None) -> Settings:
         """These settings with another image name."""
@@ -54,9 +61,9 @@ class Settings:
         return name or "image"
 
 
-_KEYS = tuple(f.name for f in fields(Settings) if f.name not in ("root", "tag"))
+_KEYS = tuple(f.name for f in fields(Settings) if f.name not in ("root", "tag", "origins"))
 _LISTS = ("platforms", "secrets")
-_TABLES = ("args", "contexts")
+_TABLES = ("args", "contexts", "budgets")
 
 
 def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -66,14 +73,17 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
     quoted as in a shell. Tables are laid over the file's, and secrets are added to them. A flag that is None was not
     given. Raises InputError with file and line.
     """
-    values = _from_file(root)
-    for layer in (_from_environment(environment), {k: v for k, v in flags.items() if v is not None}):
-        for key, value in layer.items():
-            values[key] = _laid_over(key, values.get(key), value)
+    values, origins = _from_file(root)
+    named = {f"--{key}": (key, value) for key, value in flags.items() if value is not None}
+    for origin, (key, value) in (_from_environment(environment) | named).items():
+        values[key] = _laid_over(key, values.get(key), value)
+        origins[key] = origin
     for secret in values.get("secrets", ()):
-        _refuse_bad_secret(secret)
-    image, tag = split_image(values.pop("image", None))
-    return Settings(root=root, image=image, tag=tag, **values)
+        _refuse_bad_secret(secret, origins["secrets"])
+    if "budgets" in values:
+        values["budgets"] = _minutes(values["budgets"], origins["budgets"])
+    image, tag = split_image(values.pop("image", None), origins.get("image", ""))
+    return Settings(root=root, image=image, tag=tag, origins=origins, **values)
 
 
 def _laid_over(key: str, below: Any, value: Any) -> Any:
@@ -82,26 +92,36 @@ def _laid_over(key: str, below: Any, value: Any) -> Any:
     return (*(below or ()), *value) if key == "secrets" else value
 
 
-def split_image(image: str | None) -> tuple[str | None, str]:
-    """`REPOSITORY[:TAG]` in its two parts; the tag is "latest" where none is given. Raises InputError."""
+def split_image(image: str | None, origin: str = "image") -> tuple[str | None, str | None]:
+    """`REPOSITORY[:TAG]` in its two parts; None for what is not given. Raises InputError that names the origin."""
     if image is None:
-        return None, "latest"
+        return None, None
     match = _IMAGE.fullmatch(image)
     if match is None or len(match["name"]) > 255:
         lower = image.lower()
         better = f"write `{lower}`" if _IMAGE.fullmatch(lower) else "write it like `ghcr.io/owner/name`, lower case"
-        raise InputError(f"image `{image}`: no registry takes this name", better)
-    return match["name"], match["tag"] or "latest"
+        raise InputError(f"{origin}: no registry takes the image name `{image}`", better)
+    return match["name"], match["tag"]
 
 
-def _refuse_bad_secret(text: str) -> None:
+def _minutes(budgets: Mapping[str, str], origin: str) -> dict[str, float]:
+    for name, text in budgets.items():
+        if name not in BUDGETS or not re.fullmatch(r"\d+(\.\d+)?", text):
+            raise InputError(f"{origin}: budget `{name} = {text}`", f"give minutes for any of: {', '.join(BUDGETS)}")
+    return BUDGETS | {name: float(text) for name, text in budgets.items()}
+
+
+def _refuse_bad_secret(text: str, origin: str) -> None:
     parts = dict(part.partition("=")[::2] for part in text.split(","))
     if not parts.get("id") or parts.keys() - {"id", "type", "env", "src", "source"}:
         named = text.partition(",")[0] if text.startswith("id=") else "(not shown)"
-        raise InputError(f"secret {named}: not a secret of BuildKit", "write id=NAME,env=VARIABLE or id=NAME,src=FILE")
+        raise InputError(
+            f"{origin}: secret {named} is none of BuildKit's", "write id=NAME,env=VARIABLE or id=NAME,src=FILE"
+        )
 
 
-def _from_file(root: Path) -> dict[str, Any]:
+def _from_file(root: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings of the repository's file, and `file:line` of each."""
     for name in FILES:
         path = root / name
         if not path.is_file():
@@ -110,8 +130,9 @@ def _from_file(root: Path) -> dict[str, Any]:
         document = _parse(text, name)
         if name == "pyproject.toml":
             document = _table(_table(document, "tool", name, text), "stagebake", name, text)
-        return {key: _checked(key, value, name, text) for key, value in document.items()}
-    return {}
+        origins = {key: f"{name}:{_line_of(key, text)}" for key in document}
+        return {key: _checked(key, value, origins[key]) for key, value in document.items()}, origins
+    return {}, {}
 
 
 def _text(path: Path, name: str) -> str:
@@ -137,8 +158,7 @@ def _table(document: Mapping[str, Any], key: str, name: str, text: str) -> dict[
     return table
 
 
-def _checked(key: str, value: Any, file: str, text: str) -> Any:
-    where = f"{file}:{_line_of(key, text)}"
+def _checked(key: str, value: Any, where: str) -> Any:
     if key not in _KEYS:
         close = difflib.get_close_matches(key, _KEYS, n=1)
         guess = f"did you mean `{close[0]}`? " if close else ""
@@ -170,13 +190,12 @@ def _line_of(key: str, text: str) -> int:
     return text.count("\n", 0, found.start() if found else start) + 1
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key in _KEYS:
-        name = f"STAGEBAKE_{key.upper()}"
-        if text := environment.get(name):
-            values[key] = _from_words(key, text, name)
-    return values
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """Variable to the setting that it stands for, and its value."""
+    found = {f"STAGEBAKE_{key.upper()}": key for key in _KEYS}
+    return {
+        name: (key, _from_words(key, environment[name], name)) for name, key in found.items() if environment.get(name)
+    }
 
 
 def _from_words(key: str, text: str, name: str) -> Any:

@@ -101,12 +101,12 @@ class StageGraph:
         """The stages that can be built by themselves: BuildKit finds a stage by its name, or the last one."""
         return tuple(stage for stage in self.stages if stage.named or stage is self.stages[-1])
 
-    def find(self, wanted: str) -> Stage:
-        """The stage of that name, in any case. Raises InputError that lists the stages."""
+    def find(self, wanted: str, origin: str | None = None) -> Stage:
+        """The stage of that name, in any case. Raises InputError that names the origin and lists the stages."""
         for stage in self.targets:
             if wanted.lower() == stage.name:
                 return stage
-        raise _unknown_stage(self.path, wanted, tuple(stage.name for stage in self.targets))
+        raise _unknown_stage(origin or self.path, wanted, tuple(stage.name for stage in self.targets))
 
     def _below(self, stage: Stage) -> tuple[Stage, ...]:
         seen = {stage.name: stage}
@@ -123,6 +123,7 @@ def parse(
     *,
     path: str = "Dockerfile",
     target: str | None = None,
+    target_origin: str | None = None,
     args: Mapping[str, str] | None = None,
     platforms: tuple[str, ...] = (),
     contexts: Iterable[str] = (),
@@ -143,7 +144,7 @@ def parse(
     stages = tuple(reader.stage(draft) for draft in reader.drafts)
     graph = StageGraph(path=path, stages=stages, final=stages[-1])
     _refuse_circles(graph)
-    graph = replace(graph, final=graph.find(target)) if target is not None else graph
+    graph = replace(graph, final=graph.find(target, target_origin)) if target is not None else graph
     reader.refuse_later_sources(graph)
     return graph
 

@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from stagebake.naming import Commit
+
 _REMOTE = re.compile(r"^(?:\w+://)?(?:[^@/]+@)?github\.com[:/](?P<path>[^/]+/[^/]+?)(?:\.git)?/?$")
 
 
@@ -28,6 +30,15 @@ class Checkout:
         """ghcr.io/OWNER/REPO of a remote at github.com, in lower case."""
         found = _REMOTE.match(self._ask("remote", "get-url", "origin") or "")
         return f"ghcr.io/{found['path'].lower()}" if found else None
+
+    def commit(self) -> Commit:
+        """The checked-out commit, with the address of its repository without any credentials."""
+        found = _REMOTE.match(self._ask("remote", "get-url", "origin") or "")
+        return Commit(
+            revision=self._ask("rev-parse", "--verify", "--quiet", "HEAD"),
+            created=self._ask("show", "--no-patch", "--format=%cI", "HEAD"),
+            source=f"https://github.com/{found['path']}" if found else None,
+        )
 
     def _ask(self, *arguments: str) -> str | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ class Run:
 
     occasion: Occasion
     default_branch: str | None
+    source: str | None = None
 
 
 def image(environment: Mapping[str, str]) -> str | None:
@@ -35,6 +37,32 @@ def run(environment: Mapping[str, str]) -> Run | None:
         event = {}
     event = event if isinstance(event, dict) else {}
     occasion = scopes.on_github(environment, event)
-    if environment.get("GITHUB_EVENT_NAME") == "schedule":  # runs on the default branch only, and does not name it
-        return Run(occasion=occasion, default_branch=occasion.branch)
-    return Run(occasion=occasion, default_branch=(event.get("repository") or {}).get("default_branch"))
+    # a schedule runs on the default branch only, and does not name it
+    scheduled = environment.get("GITHUB_EVENT_NAME") == "schedule"
+    server, repository = environment.get("GITHUB_SERVER_URL"), environment.get("GITHUB_REPOSITORY")
+    return Run(
+        occasion=occasion,
+        default_branch=occasion.branch if scheduled else (event.get("repository") or {}).get("default_branch"),
+        source=f"{server}/{repository}" if server and repository else None,
+    )
+
+
+def publish(environment: Mapping[str, str], summary: str, outputs: Mapping[str, str]) -> None:
+    """Appends to the run's step summary and to the step's outputs, where GitHub asks for them."""
+    if path := environment.get("GITHUB_STEP_SUMMARY"):
+        _append(path, summary)
+    if path := environment.get("GITHUB_OUTPUT"):
+        _append(path, "".join(f"{name}={value}\n" for name, value in outputs.items()))
+
+
+def annotation(kind: str, message: str) -> str:
+    """A workflow command (`::error file=…,line=…::…`) for a message that may begin with `file:line:`."""
+    found = re.match(r"(?P<file>[^:\s]+):(?P<line>\d+): ", message)
+    place = f" file={found['file']},line={found['line']}" if found else ""
+    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{kind}{place}::{text}"
+
+
+def _append(path: str, text: str) -> None:
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(text)

@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.prompt import Confirm
 
-from stagebake import bakefile, files
+from stagebake import bakefile, files, sessions, workflow
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
 
-_NOXFILE = '''\
+_IMPORT = "from stagebake.sessions import *  # noqa: E402, F403\n"
+_NOXFILE = f'''\
 """`nox -s build` builds the image: what did not change is restored, what did is rebuilt."""
 
-from stagebake.sessions import *  # noqa: F403
-'''
+{_IMPORT}'''
 
 
-def init(graph: StageGraph, settings: Settings, console: Console, *, overwrite: bool) -> int:
-    """Writes noxfile.py, docker-bake.hcl and the settings; asks before it overwrites anything. Returns 0.
+def init(
+    graph: StageGraph, settings: Settings, console: Console, *, overwrite: bool, default_branch: str = "main"
+) -> int:
+    """Writes noxfile.py, docker-bake.hcl, the settings and the GitHub workflow; asks before it overwrites. Returns 0.
 
-    Where nobody can be asked, what is there stays as it is, and what could be done by hand is said.
+    Where nobody can be asked, what is there stays as it is, and what it lacks is said.
     """
     settings_file, settings_text = _settings_file(settings)
     drafts = {
         settings_file: settings_text,
         bakefile.NAME: bakefile.render(graph, settings),
-        "noxfile.py": _NOXFILE,
+        "noxfile.py": _noxfile(settings.root / "noxfile.py"),
+        workflow.NAME: workflow.render(
+            graph,
+            settings,
+            branches=(default_branch,),
+            install=f"stagebake=={version('stagebake')}",
+            full_minutes=int(settings.budgets["full"]),
+        ),
     }
     for name, text in drafts.items():
         _offer(settings.root / name, text, console, overwrite=overwrite)
     console.print("next: `nox -s build`")
     return 0
+
+
+def _noxfile(path: Path) -> str:
+    """A new noxfile, or the one that is there with the sessions added, where it has none of these names itself."""
+    if not path.is_file():
+        return _NOXFILE
+    text = path.read_text(encoding="utf-8")
+    if "stagebake" in text:
+        return text
+    clashes = re.search(rf"^def ({'|'.join(sessions.__all__)})\b", text, re.MULTILINE)
+    return _NOXFILE if clashes else f"{text.rstrip()}\n\n{_IMPORT}"
 
 
 def _offer(path: Path, text: str, console: Console, *, overwrite: bool) -> None:
@@ -67,6 +89,9 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
         )
         if value is not None
     )
+    if settings.contexts:
+        pairs = (f"{json.dumps(name)} = {json.dumps(value)}" for name, value in sorted(settings.contexts.items()))
+        lines += f"contexts = {{ {', '.join(pairs)} }}\n"
     project = settings.root / "pyproject.toml"
     if not project.is_file() or (settings.root / "stagebake.toml").is_file():
         return "stagebake.toml", lines or "# The settings of stagebake; the README lists them.\n"
@@ -77,4 +102,4 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
 
 
 def _tagged(settings: Settings) -> str | None:
-    return f"{settings.image}:{settings.tag}" if settings.image and settings.tag != "latest" else settings.image
+    return f"{settings.image}:{settings.tag}" if settings.image and settings.tag else settings.image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from stagebake.dockerfile import Stage, StageGraph
 from stagebake.events import Failure, Step, Trace, covered
@@ -40,10 +41,11 @@ class StageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """A build that shipped. Times in seconds, sizes in bytes."""
+    """A build that shipped. `refs` are the names of the image. Times in seconds, sizes in bytes."""
 
     stages: tuple[StageResult, ...]
-    image: str
+    refs: tuple[str, ...]
+    pushed_image: bool
     digest: str | None
     ship_seconds: float
     save_seconds: float
@@ -51,6 +53,10 @@ class BuildResult:
     pushed: int
     healed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> str:
+        return self.refs[0]
 
 
 def read(
@@ -98,12 +104,18 @@ def forceable(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[
 def line_of(graph: StageGraph, failure: Failure) -> int:
     """The Dockerfile's line of a failed step, else where its stage starts.
 
-    BuildKit counts what makes a layer, and before these an image that the stage starts from.
+    BuildKit counts what makes a layer, and before these an image that the stage starts from; one that `contexts`
+    has replaced is counted in the sum only. Where that leaves two instructions, the text tells them apart.
     """
     stage = next((s for s in graph.stages if _spoken(s) == failure.stage), graph.final)
     layers = [i for i in stage.instructions if i.keyword in ("ADD", "COPY", "RUN", "WORKDIR")]
-    index = failure.number - 1 - (failure.steps - len(layers))
-    return layers[index].line if 0 <= index < len(layers) else stage.line
+    first = failure.number - 1 - (failure.steps - len(layers))
+    near = [stage.instructions[0], *layers[max(first, 0) : failure.number]]
+    return max(near, key=lambda instruction: _likeness(instruction.text, failure.name)).line
+
+
+def _likeness(instruction: str, step: str) -> float:
+    return SequenceMatcher(None, " ".join(instruction.split()).lower(), step.lower()).ratio()
 
 
 def by_stage(graph: StageGraph, trace: Trace) -> dict[str, tuple[Step, ...]]:

@@ -27,6 +27,7 @@ def to_json(result: BuildResult) -> str:
     document = {
         "stages": [_stage_json(stage) for stage in result.stages],
         "image": result.image,
+        "tags": list(result.refs),
         "digest": result.digest,
         "seconds": {"ship": round(result.ship_seconds, 3), "save": round(result.save_seconds, 3)},
         "bytes": {"pulled": result.pulled, "pushed": result.pushed},
@@ -68,7 +69,7 @@ def show(result: BuildResult, console: Console) -> None:
             Text(stage.status, style=_STYLES[stage.status]),
             f"{stage.seconds:.1f}" if stage.status != "unused" else "",
             Text("\n".join(why(reason) for reason in stage.reasons[:3])),
-            _saved(stage),
+            saved(stage),
         )
     console.print(table)
     console.print(Text(_total(result)))
@@ -92,7 +93,8 @@ def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _saved(stage: StageResult) -> str:
+def saved(stage: StageResult) -> str:
+    """What became of a stage's cache, in words."""
     if stage.cache is None:
         return ""
     return f"saved, {size(stage.cache.bytes)} new" if stage.cache.saved else "not saved"

@@ -67,13 +67,14 @@ READ_DEFAULT = Access(reads=(DEFAULT,), writes=None)
 
 @dataclass(frozen=True, kw_only=True)
 class Occasion:
-    """What a build runs for: a branch, a pull request, or neither (a tag, a detached HEAD).
+    """What a build runs for: a branch, a pull request, a tag, or none of them (a detached HEAD).
 
     `trusted` is False where the code may be a stranger's: a fork's pull request, and events that act for one.
     """
 
     branch: str | None = None
     pull_request: int | None = None
+    tag: str | None = None
     trusted: bool = True
 
 
@@ -88,7 +89,8 @@ def on_github(environment: Mapping[str, str], event: Mapping[str, Any]) -> Occas
     reference = environment.get("GITHUB_REF", "")
     chosen = (event.get("inputs") or {}).get("branch") if name == "workflow_dispatch" else None
     branch = chosen or (reference.removeprefix("refs/heads/") if reference.startswith("refs/heads/") else None)
-    return Occasion(branch=branch, trusted=name in _TRUSTED_EVENTS)
+    tag = reference.removeprefix("refs/tags/") if reference.startswith("refs/tags/") else None
+    return Occasion(branch=branch, tag=None if branch else tag, trusted=name in _TRUSTED_EVENTS)
 
 
 def _of_pull_request(pull_request: Mapping[str, Any]) -> Occasion:

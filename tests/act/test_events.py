@@ -51,7 +51,6 @@ def test_a_pull_request_writes_under_its_own_scope(runner: Runner) -> None:
     assert {tag: after[tag] for tag in CACHES} == {tag: before[tag] for tag in CACHES}
 
 
-@pytest.mark.xfail(strict=True, reason="every push goes to the tag `latest` until tags come from the event")
 def test_latest_is_of_the_default_branch(runner: Runner) -> None:
     """Neither a pull request nor another branch moves the tag `latest`."""
     project = runner.project

@@ -83,7 +83,7 @@ def test_the_file_parses_back() -> None:
     """What is written is HCL, with a target for every stage and the two groups."""
     hcl = bakefile.render(FIVE, SETTINGS)
     assert set(blocks(hcl, "target")) == {"_common", *FIVE.names}
-    assert set(blocks(hcl, "variable")) == {"IMAGE", "TAG", "SCOPE", "CACHE", "SAVE"}
+    assert set(blocks(hcl, "variable")) == {"IMAGE", "TAGS", "SCOPE", "CACHE", "SAVE"}
     groups = blocks(hcl, "group")
     assert [text_of(name) for name in groups["default"]["targets"]] == ["runtime"]
     assert [text_of(name) for name in groups["stages"]["targets"]] == list(FIVE.names)
@@ -233,19 +233,19 @@ def test_a_filter_names_stages_as_written() -> None:
             SETTINGS,
             Choices(stage="runtime", output="x"),
             DEFAULT,
-            {"IMAGE": "ghcr.io/team/app", "TAG": "latest", "SCOPE": "", "CACHE": "", "SAVE": ""},
+            {"IMAGE": "ghcr.io/team/app", "TAGS": "latest", "SCOPE": "", "CACHE": "", "SAVE": ""},
         ),
         (
             Settings(image="r.io/a", tag="1"),
             Choices(stage="base", output="x", cache="r.io/a@sha256:0", save=True),
             Scope("x"),
-            {"IMAGE": "r.io/a", "TAG": "1", "SCOPE": Scope("x").suffix, "CACHE": "r.io/a@sha256:0", "SAVE": "1"},
+            {"IMAGE": "r.io/a", "TAGS": "1", "SCOPE": Scope("x").suffix, "CACHE": "r.io/a@sha256:0", "SAVE": "1"},
         ),
         (
             Settings(root=Path("/nowhere/My App")),
             Choices(stage="base", output="x"),
             DEFAULT,
-            {"IMAGE": "my-app", "TAG": "latest", "SCOPE": "", "CACHE": "", "SAVE": ""},
+            {"IMAGE": "my-app", "TAGS": "latest", "SCOPE": "", "CACHE": "", "SAVE": ""},
         ),
     ],
     ids=["plain", "everything", "no-image"],

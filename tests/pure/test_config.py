@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_without_any_settings_there_are_defaults(tmp_path: Path) -> None:
     """No file, no environment, no flag: a Dockerfile in the root, and no image name."""
     assert load(tmp_path) == Settings(root=tmp_path)
     assert (Settings().image, Settings().tag, Settings().dockerfile, Settings().context) == (
-        None, "latest", "Dockerfile", ".",
+        None, None, "Dockerfile", ".",
     )  # fmt: skip
 
 
@@ -56,6 +57,8 @@ target = "app"
 platforms = ["linux/amd64", "linux/arm64"]
 secrets = ["id=token,env=TOKEN"]
 network = "host"
+mirror = "mirror.example/ghcr"
+budgets = { code = 4.5 }
 args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
 
 [contexts]
@@ -63,9 +66,10 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
 """
     if name == "pyproject":
         text = "[tool.stagebake]\n" + text.replace("[contexts]", "[tool.stagebake.contexts]")
-    assert load(
-        tmp_path, pyproject=text if name == "pyproject" else None, own=text if name == "own" else None
-    ) == Settings(
+    settings = load(tmp_path, pyproject=text if name == "pyproject" else None, own=text if name == "own" else None)
+    file = "pyproject.toml" if name == "pyproject" else "stagebake.toml"
+    assert settings.origins["target"] == f"{file}:{5 if name == 'pyproject' else 4}"
+    assert replace(settings, origins={}) == Settings(
         root=tmp_path,
         image="ghcr.io/o/n",
         tag="1.2",
@@ -75,6 +79,8 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
         platforms=("linux/amd64", "linux/arm64"),
         secrets=("id=token,env=TOKEN",),
         network="host",
+        mirror="mirror.example/ghcr",
+        budgets={"restore": 2, "code": 4.5, "dependencies": 15, "full": 30},
         args={"V": "1", "N": "2", "F": "0.5", "ON": "true", "OFF": "false"},
         contexts={"debian:trixie": "docker-image://x"},
     )
@@ -215,25 +221,25 @@ def test_wrong_words_in_the_environment(tmp_path: Path, name: str, text: str) ->
 @pytest.mark.parametrize(
     ("image", "name", "tag"),
     [
-        ("name", "name", "latest"),
-        ("owner/name", "owner/name", "latest"),
-        ("ghcr.io/owner/name", "ghcr.io/owner/name", "latest"),
+        ("name", "name", None),
+        ("owner/name", "owner/name", None),
+        ("ghcr.io/owner/name", "ghcr.io/owner/name", None),
         ("ghcr.io/owner/name:1.2", "ghcr.io/owner/name", "1.2"),
-        ("localhost:5000/name", "localhost:5000/name", "latest"),
+        ("localhost:5000/name", "localhost:5000/name", None),
         ("localhost:5000/name:x", "localhost:5000/name", "x"),
-        ("127.0.0.1:5000/a/b/c", "127.0.0.1:5000/a/b/c", "latest"),
-        ("GHCR.io/owner/name", "GHCR.io/owner/name", "latest"),
-        ("a.b-c/d_e/f__g/h--i", "a.b-c/d_e/f__g/h--i", "latest"),
+        ("127.0.0.1:5000/a/b/c", "127.0.0.1:5000/a/b/c", None),
+        ("GHCR.io/owner/name", "GHCR.io/owner/name", None),
+        ("a.b-c/d_e/f__g/h--i", "a.b-c/d_e/f__g/h--i", None),
         ("name:_X.y-Z", "name", "_X.y-Z"),
         ("name:" + "t" * 128, "name", "t" * 128),
-        ("r.io/" + "n" * 250, "r.io/" + "n" * 250, "latest"),
+        ("r.io/" + "n" * 250, "r.io/" + "n" * 250, None),
     ],
     ids=[
         "name", "path", "domain", "tag", "port", "port-and-tag", "address", "domain-in-capitals", "separators",
         "tag-of-all", "longest-tag", "longest-name",
     ],
 )  # fmt: skip
-def test_good_image_names(image: str, name: str, tag: str) -> None:
+def test_good_image_names(image: str, name: str, tag: str | None) -> None:
     """Names as registries take them, in their two parts."""
     assert config.split_image(image) == (name, tag)
 

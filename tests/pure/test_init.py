@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stagebake import bakefile, config
+from stagebake import bakefile, config, workflow
 from stagebake.config import Settings
 from stagebake.dockerfile import parse
 from stagebake.init import init
@@ -23,10 +23,14 @@ def run(root: Path, *, overwrite: bool = False, **settings: str) -> str:
     return out.getvalue()
 
 
-def test_a_bare_repository_gets_three_files(tmp_path: Path) -> None:
-    """Noxfile, bake file and settings, and the settings say what they were made from."""
+def written(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_bare_repository_gets_four_files(tmp_path: Path) -> None:
+    """Noxfile, bake file, settings and workflow, and the settings say what they were made from."""
     run(tmp_path, image="ghcr.io/o/n", dockerfile="docker/Dockerfile", target="app")
-    assert {path.name for path in tmp_path.iterdir()} == {"noxfile.py", "docker-bake.hcl", "stagebake.toml"}
+    assert written(tmp_path) == {"noxfile.py", "docker-bake.hcl", "stagebake.toml", workflow.NAME}
     loaded = config.load(tmp_path, {}, {})
     assert (loaded.image, loaded.dockerfile, loaded.target) == ("ghcr.io/o/n", "docker/Dockerfile", "app")
     assert (tmp_path / "docker-bake.hcl").read_text() == bakefile.render(
@@ -54,19 +58,29 @@ def test_settings_that_are_there_stay(tmp_path: Path) -> None:
 def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
     """Run again, everything is as it should be."""
     run(tmp_path, image="ghcr.io/o/n")
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in written(tmp_path)}
     said = run(tmp_path, image="ghcr.io/o/n")
-    assert said.count("is as it should be") == 3
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert said.count("is as it should be") == 4
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in written(tmp_path)} == before
 
 
 def test_where_nobody_can_be_asked_files_stay(tmp_path: Path) -> None:
-    """A noxfile of the user's is kept, and what it lacks is shown."""
-    (tmp_path / "noxfile.py").write_text("import nox\n")
+    """A noxfile that has a session `build` of its own is kept, and what it lacks is shown."""
+    own = "import nox\n\n\n@nox.session\ndef build(session):\n    pass\n"
+    (tmp_path / "noxfile.py").write_text(own)
     said = run(tmp_path)
-    assert (tmp_path / "noxfile.py").read_text() == "import nox\n"
+    assert (tmp_path / "noxfile.py").read_text() == own
     assert "+from stagebake.sessions import *" in said
     assert "is kept" in said
+
+
+def test_the_sessions_join_a_noxfile(tmp_path: Path) -> None:
+    """A noxfile without sessions of these names gets them at its end, without a question."""
+    (tmp_path / "noxfile.py").write_text("import nox\n")
+    run(tmp_path)
+    text = (tmp_path / "noxfile.py").read_text()
+    assert text.startswith("import nox\n")
+    assert "from stagebake.sessions import *" in text
 
 
 def test_overwrite_overwrites(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ RESULT = BuildResult(
         StageResult(name="web", status="rebuilt", cache=SavedCache(ref="ghcr.io/o/n:cache-web", saved=False, bytes=0)),
         StageResult(name="docs", status="unused"),
     ),
-    image="ghcr.io/o/n:latest",
+    refs=("ghcr.io/o/n:latest", "ghcr.io/o/n:main-1a2b3c4"),
+    pushed_image=True,
     digest="sha256:0",
     ship_seconds=12.34567,
     save_seconds=3.2,
@@ -56,7 +57,7 @@ def shown(result: BuildResult, **console: object) -> str:
 def test_the_names_in_the_json() -> None:
     """The report for machines has exactly the names of the interface, at every level."""
     document = json.loads(report.to_json(RESULT))
-    assert set(document) == {"stages", "image", "digest", "seconds", "bytes", "healed", "warnings"}
+    assert set(document) == {"stages", "image", "tags", "digest", "seconds", "bytes", "healed", "warnings"}
     assert set(document["seconds"]) == {"ship", "save"}
     assert set(document["bytes"]) == {"pulled", "pushed"}
     for stage in document["stages"]:
@@ -124,7 +125,8 @@ def test_markup_in_names_is_text(text: str) -> None:
     """Names of stages, steps, images and warnings are shown as they are."""
     result = BuildResult(
         stages=(StageResult(name=f"s{text}", status="rebuilt", reasons=(Reason("step", f"RUN {text}"),)),),
-        image=f"i{text}",
+        refs=(f"i{text}",),
+        pushed_image=False,
         digest=None,
         ship_seconds=1,
         save_seconds=0,

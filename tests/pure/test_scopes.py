@@ -112,7 +112,7 @@ def pull_request(head: str | None) -> dict[str, Any]:
     ("name", "reference", "event", "occasion"),
     [
         ("push", "refs/heads/feature/x", {}, Occasion(branch="feature/x")),
-        ("push", "refs/tags/v1", {}, Occasion()),
+        ("push", "refs/tags/v1", {}, Occasion(tag="v1")),
         ("schedule", "refs/heads/main", {}, Occasion(branch="main")),
         ("workflow_dispatch", "refs/heads/main", {}, Occasion(branch="main")),
         ("workflow_dispatch", "refs/heads/main", {"inputs": None}, Occasion(branch="main")),

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import zstandard
+
 from tests.support.daemon import find
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 Blob = Callable[[str], bytes]
@@ -84,9 +87,17 @@ def files_of(manifest: Mapping[str, Any], blob: Blob) -> dict[str, bytes]:
     """The regular files of an image by absolute path, its layers laid over each other (image-spec, layer.md)."""
     files: dict[str, bytes] = {}
     for layer in manifest["layers"]:
-        with tarfile.open(fileobj=io.BytesIO(blob(layer["digest"]))) as archive:
+        with open_layer(blob(layer["digest"])) as archive:
             _lay_over(files, archive)
     return files
+
+
+def open_layer(content: bytes) -> tarfile.TarFile:
+    """A layer, packed with gzip, zstd or not at all."""
+    if content.startswith(_ZSTD):
+        with zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True) as stream:
+            content = stream.read()
+    return tarfile.open(fileobj=io.BytesIO(content))
 
 
 def saved(archive: Path) -> dict[str, bytes]:

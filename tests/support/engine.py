@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.archive import Base
+from tests.support.bridge import Bridge
 from tests.support.daemon import Daemon, find
 
 _CONTAINERD = """\
@@ -32,6 +33,7 @@ class Engine:
         self._folder = folder
         self._home = home
         self._bases = bases
+        self._bridge: Bridge | None = None
         self._daemons: list[Daemon] = []
         self._start()
 
@@ -80,6 +82,9 @@ class Engine:
             self._daemons.pop().stop()
         for mount in reversed(_mounts_below(self._folder)):
             subprocess.run([find("umount"), "--lazy", mount], check=True)
+        if self._bridge:
+            self._bridge.remove()
+            self._bridge = None
         shutil.rmtree(self._folder)
 
     def _start(self) -> None:
@@ -103,6 +108,7 @@ class Engine:
     def _start_dockerd(self) -> None:
         folder = self._folder
         (folder / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
+        self._bridge = Bridge()
         command = [
             "dockerd",
             f"--host={self.host}",
@@ -111,9 +117,11 @@ class Engine:
             f"--data-root={folder}/data",
             f"--exec-root={folder}/exec",
             f"--pidfile={folder}/pid",
-            "--bridge=none",
+            f"--bridge={self._bridge.name}",
             "--iptables=false",
             "--ip6tables=false",
+            "--ip-masq=false",
+            "--ip-forward=false",
             "--userland-proxy=false",
         ]
         daemon = Daemon(command, folder / "dockerd.log")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support import archive
 from tests.support.project import Project
 from tests.support.proxy import Fault
 
@@ -66,8 +65,8 @@ def blob_of(project: Project, stage: str) -> str:
     manifest = project.registry.manifest(project.name, f"cache-{stage}")
     for layer in manifest["layers"]:
         content = project.registry.get(f"{project.name}/blobs/{layer['digest']}")
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            if f"{stage}.txt" in archive.getnames():
+        with archive.open_layer(content) as members:
+            if f"{stage}.txt" in members.getnames():
                 return str(layer["digest"])
     raise AssertionError(f"no layer of {stage} holds its value")
 

@@ -1,0 +1,116 @@
+"""--no-cache on each stage of a Dockerfile with a diamond: what is forced and what depends on it is new, once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.engine import Engine
+from tests.support.project import Project
+from tests.support.registry import Registry
+from tests.support.shapes import SHAPES, changed
+
+DEPENDENTS = {
+    "root": {"root", "left", "right", "joined", "tested", "docs", "image"},
+    "left": {"left", "joined", "tested", "docs", "image"},
+    "right": {"right", "joined", "tested", "docs", "image"},
+    "joined": {"joined", "tested", "docs", "image"},
+    "tools": {"tools", "tested", "image"},
+    "tested": {"tested", "image"},
+    "docs": {"docs", "image"},
+    "image": {"image"},
+}
+BUILDER = "stagebake-diamond"
+# In the image and in what the image was made from: a stage that ran twice would show two values
+PATHS = {"left": "joined", "right": "joined", "joined": "tested"}
+SHAPE = {
+    **SHAPES["eight-with-a-diamond"],
+    "Dockerfile": SHAPES["eight-with-a-diamond"]["Dockerfile"]
+    + "COPY --from=tested /root.txt /tested/\n"
+    + "COPY --from=docs /root.txt /left.txt /right.txt /joined.txt /docs/\n",
+}
+
+
+@pytest.fixture(scope="module")
+def diamond_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
+    """The name under which the eight stages were pushed once."""
+    folder = tmp_path_factory.mktemp("diamond") / "project"
+    folder.mkdir()
+    project = Project(folder=folder, name="diamond", engine=engine, registry=registry)
+    project.git("init", "--quiet", "--initial-branch=main")
+    project.write(SHAPE)
+    project.settings()
+    engine.empty()
+    project.build("--push")
+    return project.name
+
+
+@pytest.fixture
+def diamond(diamond_push: str, project: Project) -> Project:
+    """The eight stages, pushed, and an engine that remembers nothing."""
+    project.write(SHAPE)
+    project.settings()
+    project.registry.copy(diamond_push, project.name)
+    return project
+
+
+def whole(project: Project) -> dict[str, str]:
+    """The values in the image; each stage has one value, whichever way it came."""
+    values = project.pushed()
+    assert set(values) == set(DEPENDENTS)
+    for path, content in project.registry.files(project.name, "latest").items():
+        if path.endswith(".txt"):
+            assert content.decode().strip() == values[path.rpartition("/")[2].removesuffix(".txt")], path
+    return values
+
+
+@pytest.mark.parametrize("stage", DEPENDENTS)
+def test_a_forced_stage_is_new_with_its_dependents_and_lasts(diamond: Project, stage: str) -> None:
+    """Exactly these values are new, every way to a stage shows the same value, and plain builds on the same engine and
+    on an emptied one change nothing."""
+    before = whole(diamond)
+    outcome = diamond.build("--push", "--no-cache", stage)
+    after = whole(diamond)
+    assert changed(before, after) == outcome.ran == DEPENDENTS[stage]
+
+    assert diamond.build("--push").ran == set()
+    assert diamond.pushed() == after
+    diamond.engine.empty()
+    assert diamond.build("--push").ran == set()
+    assert diamond.pushed() == after
+
+
+@pytest.fixture
+def container_builder(engine: Engine) -> Iterator[str]:
+    """A builder of the driver `docker-container`, whose BuildKit comes as an image."""
+    answer = engine.run(
+        "docker", "buildx", "create", f"--name={BUILDER}", "--driver=docker-container", "--bootstrap",
+        "--driver-opt=network=host", folder=engine.home,
+    )  # fmt: skip
+    try:
+        if answer.returncode != 0:
+            pytest.skip(f"no docker-container driver here: {answer.stderr.strip().splitlines()[-1]}")
+        yield BUILDER
+    finally:
+        engine.run("docker", "buildx", "rm", "--force", BUILDER, folder=engine.home)
+
+
+@pytest.mark.parametrize("stage", ["left", "tools"])
+def test_the_same_with_the_docker_container_driver(repository: Project, container_builder: str, stage: str) -> None:
+    """A builder that runs in a container: forcing is as exact, and another such builder changes nothing."""
+    engine = repository.engine
+    base = f"{repository.image}-base:1"
+    engine.docker("image", "tag", "127.0.0.1:1/busybox:1", base)
+    engine.docker("image", "push", base)
+    repository.write(SHAPE)
+    use = (f"--builder={container_builder}", f"--context=busybox:1=docker-image://{base}")
+    repository.settings()
+    repository.build("--push", *use)
+    before = whole(repository)
+    assert repository.build("--push", "--no-cache", stage, *use).ran == DEPENDENTS[stage]
+    after = whole(repository)
+    assert changed(before, after) == DEPENDENTS[stage]
+    engine.docker("buildx", "prune", "--all", "--force", f"--builder={container_builder}")
+    assert repository.build("--push", *use).ran == set()
+    assert repository.pushed() == after
