@@ -168,13 +168,16 @@ class _Run:
 
         These are the ones that ran, and what depends on them: one that was restored because its inputs came out the
         same is now known by their new keys too, and without these the next build would download the inputs to see it.
-        And the ones that the engine still knew of an earlier build that was not pushed.
+        And the ones that the engine still knew of an earlier build that was not pushed: their layers are in the image
+        and in no cache. Where something is poisoned the image is recompressed, and its layers do not tell.
         """
         needed = [stage.name for stage in self.graph.needed() if stage in self.graph.targets]
         if self.wish.access.writes is None or self.repository is None:
             return []
-        if digest and not cache.image_blobs(self.repository, digest).keys() <= shelf.blobs().keys() and not ran:
-            return needed
+        if digest and not ran and not shelf.poisoned:
+            layers = cache.image_blobs(self.repository, digest)
+            if not layers.keys() <= shelf.blobs().keys():
+                return needed
         changed = self.graph.dependents(ran)
         return [name for name in needed if name in changed or not shelf.has(name)]
 

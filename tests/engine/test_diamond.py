@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +23,7 @@ DEPENDENTS = {
     "image": {"image"},
 }
 BUILDER = "stagebake-diamond"
-# In the image and in what the image was made from: a stage that ran twice would show two values
-PATHS = {"left": "joined", "right": "joined", "joined": "tested"}
+# The image also has the values that its stages were made from: a stage that ran twice would show two
 SHAPE = {
     **SHAPES["eight-with-a-diamond"],
     "Dockerfile": SHAPES["eight-with-a-diamond"]["Dockerfile"]
@@ -82,18 +82,18 @@ def test_a_forced_stage_is_new_with_its_dependents_and_lasts(diamond: Project, s
 
 
 @pytest.fixture
-def container_builder(engine: Engine) -> Iterator[str]:
+def container_builder(engine: Engine, tmp_path: Path) -> Iterator[str]:
     """A builder of the driver `docker-container`, whose BuildKit comes as an image."""
     answer = engine.run(
         "docker", "buildx", "create", f"--name={BUILDER}", "--driver=docker-container", "--bootstrap",
-        "--driver-opt=network=host", folder=engine.home,
+        "--driver-opt=network=host", folder=tmp_path,
     )  # fmt: skip
     try:
         if answer.returncode != 0:
             pytest.skip(f"no docker-container driver here: {answer.stderr.strip().splitlines()[-1]}")
         yield BUILDER
     finally:
-        engine.run("docker", "buildx", "rm", "--force", BUILDER, folder=engine.home)
+        engine.run("docker", "buildx", "rm", "--force", BUILDER, folder=tmp_path)
 
 
 @pytest.mark.parametrize("stage", ["left", "tools"])

@@ -74,7 +74,7 @@ def test_a_bad_setting(repository: Project, settings: str, where: str, word: str
     ("flags", "word"),
     [
         (("--target", "runtme"), "did you mean `runtime`"),
-        (("--image", "Ghcr.io/Not A Name"), "no registry takes this name"),
+        (("--image", "Ghcr.io/Not A Name"), "no registry takes the image name"),
         (("--context", "busybox"), "NAME=VALUE"),
     ],
 )

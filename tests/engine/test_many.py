@@ -1,0 +1,143 @@
+"""Two engines build for one scope at the same time; branches build beside the default branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.archive import make_busybox
+from tests.support.engine import Engine
+from tests.support.faults import unsound
+from tests.support.project import BUSYBOX, Outcome, Project
+from tests.support.shapes import STAGES, changed, draw
+
+ROUNDS = 20
+ADD = "head -c16 /dev/urandom | md5sum >>"
+
+# Each value begins with what it was made from, so that one that belongs to other sources is seen
+SMALL = f"""\
+FROM busybox:1 AS base
+{draw("base")}
+FROM base AS app
+COPY source.txt /
+RUN cp /source.txt /app.txt && {ADD} /app.txt
+FROM base AS image
+COPY --from=app /source.txt /app.txt /
+RUN cp /app.txt /image.txt && {ADD} /image.txt
+"""
+
+
+@pytest.fixture(scope="module")
+def second_engine(folder: Path) -> Iterator[Engine]:
+    """Another engine, as that of another runner."""
+    home = folder / "second-home"
+    home.mkdir()
+    running = Engine(folder / "second", home, (make_busybox(BUSYBOX, home),))
+    yield running
+    running.stop()
+
+
+def test_two_builds_of_one_scope_at_the_same_time(project: Project, second_engine: Engine) -> None:
+    """Twenty times two simultaneous pushes, mostly of different sources: each image holds its own and is whole, all
+    refs are whole after it, and a stage that nobody changed never runs again."""
+    there = project.folder.parent / "second"
+    there.mkdir()
+    builders = {"left": project, "right": replace(project, folder=there / "project", engine=second_engine)}
+    for one in builders.values():
+        one.write({"Dockerfile": SMALL, "source.txt": "first\n"})
+        one.settings()
+    push(project, "left")
+    base = project.pushed("left")["base"]
+
+    with ThreadPoolExecutor() as pool:
+        for number in range(ROUNDS):
+            for tag, one in builders.items():
+                one.write({"source.txt": f"{number}\n" if number % 5 == 4 else f"{number} {tag}\n"})
+            outcomes = list(pool.map(push, builders.values(), builders))
+            for tag, one in builders.items():
+                assert_right(one, tag, base)
+            assert unsound(project) == set()
+            assert all("base" not in outcome.ran for outcome in outcomes)
+
+    project.engine.empty()
+    for tag in builders:  # the sources of each in turn, on a third engine
+        project.write({"source.txt": builders[tag].folder.joinpath("source.txt").read_text(encoding="utf-8")})
+        push(project, tag)
+        assert_right(project, tag, base)
+        assert unsound(project) == set()
+    project.engine.empty()
+    assert push(project, "right").ran == set()
+
+
+def push(project: Project, tag: str) -> Outcome:
+    return project.build("--push", f"--image={project.image}:{tag}")
+
+
+def assert_right(project: Project, tag: str, base: str) -> None:
+    """The image is made of this project's sources, each stage of the one before it."""
+    source = project.folder.joinpath("source.txt").read_text(encoding="utf-8").strip()
+    values = project.pushed(tag)
+    assert (values["source"], values["base"]) == (source, base)
+    assert values["app"].startswith(f"{source}\n")
+    assert values["image"].startswith(f"{values['app']}\n")
+
+
+def test_a_branch_reads_the_default_branch_s_caches_and_writes_its_own(shipped: Project) -> None:
+    """A new branch restores all; its change is saved in its own refs; the default branch's are as they were, and its
+    next build restores its own. --scope names a branch's caches from anywhere."""
+    latest = f"--image={shipped.image}:latest"
+    before, refs = shipped.pushed(), contents(shipped)
+    shipped.git("checkout", "--quiet", "-b", "feature/x")
+    assert shipped.build("--push", latest).ran == set()
+
+    shipped.write({"src/page.ts": "branch\n"})
+    assert shipped.build("--push", latest).ran == {"builder", "runtime"}
+    on_branch = shipped.pushed()
+    assert changed(before, on_branch) == {"builder", "runtime"}
+    own = shipped.tags() - refs.keys()
+    assert {tag.partition(".")[0] for tag in own} == {"cache_feature_x"}
+    assert {tag.partition("-")[2] for tag in own} == {"", "builder", "runtime"}
+    assert {tag: digest for tag, digest in contents(shipped).items() if tag in refs and tag != "latest"} == {
+        tag: digest for tag, digest in refs.items() if tag != "latest"
+    }
+
+    shipped.engine.empty()
+    shipped.git("checkout", "--quiet", "--force", "main")
+    assert shipped.build("--push", latest).ran == set()
+    assert shipped.pushed() == before
+
+    shipped.engine.empty()
+    shipped.write({"src/page.ts": "branch\n"})
+    assert shipped.build("--push", latest, "--scope", "feature/x").ran == set()
+    assert shipped.pushed() == on_branch
+
+
+@pytest.mark.parametrize("scope", [(), ("--scope", "main")], ids=["plain", "scope"])
+def test_a_fork_s_pull_request_writes_no_cache(shipped: Project, scope: tuple[str, ...]) -> None:
+    """It restores what the default branch has and runs its change; no cache ref changes, whatever --scope says."""
+    refs = contents(shipped)
+    event = shipped.folder.parent / "event.json"
+    event.write_text(
+        '{"pull_request": {"number": 5, "head": {"repo": {"full_name": "stranger/app"}},'
+        ' "base": {"repo": {"full_name": "owner/app"}}}, "repository": {"default_branch": "main"}}',
+        encoding="utf-8",
+    )
+    shipped.write({"src/page.ts": "a stranger's\n"})
+    outcome = shipped.build(
+        "--push", f"--image={shipped.image}:theirs", *scope,
+        GITHUB_ACTIONS="true", GITHUB_EVENT_NAME="pull_request", GITHUB_REF="refs/pull/5/merge",
+        GITHUB_EVENT_PATH=str(event),
+    )  # fmt: skip
+    assert outcome.ran == set(STAGES) - {"base", "python-deps", "node-deps"}
+    after = contents(shipped)
+    assert after.pop("theirs")
+    assert after == refs
+
+
+def contents(project: Project) -> dict[str, str]:
+    """Tag to what it names."""
+    return {tag: str(project.registry.manifest(project.name, tag)) for tag in project.tags()}

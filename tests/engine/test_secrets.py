@@ -1,0 +1,127 @@
+"""A secret reaches the step that mounts it, and nothing that stagebake, the engine or the registry keeps."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import archive
+from tests.support.project import Outcome, Project
+from tests.support.shapes import draw
+
+CANARY = "canary-5f0c2b7e91"
+DIGEST = "RUN --mount=type=secret,id=token md5sum < /run/secrets/token > /digest.txt"
+DOCKERFILE = f"""\
+FROM busybox:1 AS base
+{draw("base")}
+FROM base AS app
+{DIGEST}
+FROM base AS image
+COPY --from=app /digest.txt /
+{draw("image")}
+"""
+FAILING = DOCKERFILE + "RUN --mount=type=secret,id=token test -s /run/secrets/token && echo it is there && exit 9\n"
+MD5 = "19ee4ea0b1eacb7fc2d4a9cd6c6cf40a"
+
+
+def given(project: Project, way: str) -> tuple[tuple[str, ...], str]:
+    """The flags and settings by which a secret is given."""
+    file = project.folder.parent / "token"
+    file.write_text(CANARY, encoding="utf-8")
+    return {
+        "flag": (("--secret", "id=token,env=WORD"), ""),
+        "flag-with-file": (("--secret", f"id=token,src={file}"), ""),
+        "settings": ((), 'secrets = ["id=token,env=WORD"]\n'),
+        "environment": ((), ""),
+    }[way]
+
+
+def run(project: Project, way: str, dockerfile: str) -> Outcome:
+    flags, settings = given(project, way)
+    project.write({"Dockerfile": dockerfile})
+    project.settings(settings)
+    project.stagebake("generate", WORD=CANARY)
+    more = {"STAGEBAKE_SECRETS": "id=token,env=WORD"} if way == "environment" else {}
+    return project.stagebake("build", "--push", *flags, WORD=CANARY, **more)
+
+
+def written(project: Project) -> Iterator[tuple[str, bytes]]:
+    """All files of the project and beside it, but the file that the secret was given in."""
+    for path in project.folder.parent.rglob("*"):
+        if path.is_file() and path.name != "token":
+            yield str(path), path.read_bytes()
+
+
+def kept(project: Project) -> Iterator[tuple[str, bytes]]:
+    """Every manifest and blob of the repository, as it is and unpacked."""
+    for tag in project.tags():
+        pending = [tag]
+        while pending:
+            reference = pending.pop()
+            document = project.registry.manifest(project.name, reference)
+            yield f"{tag}: {reference}", project.registry.get(f"{project.name}/manifests/{reference}")
+            pending += [entry["digest"] for entry in document.get("manifests", [])]
+            for blob in [document["config"], *document["layers"]] if "layers" in document else []:
+                content = project.registry.get(f"{project.name}/blobs/{blob['digest']}")
+                yield f"{tag}: {blob['digest']}", content
+                if "tar" in blob["mediaType"]:
+                    with archive.open_layer(content) as layer:
+                        for member in layer.getmembers():
+                            file = layer.extractfile(member) if member.isfile() else None
+                            yield f"{tag}: {member.name}", file.read() if file else member.name.encode()
+
+
+def assert_unseen(project: Project, outcome: Outcome) -> None:
+    """The canary is in nothing that anybody can read afterwards."""
+    for name, content in (*written(project), *kept(project)):
+        assert CANARY.encode() not in content, name
+    assert CANARY not in outcome.stdout + outcome.stderr
+    assert CANARY not in project.engine.docker("buildx", "history", "ls", "--format", "json")
+
+
+@pytest.mark.parametrize("way", ["flag", "flag-with-file", "settings", "environment"])
+def test_a_secret_is_seen_by_its_step_and_kept_nowhere(project: Project, way: str) -> None:
+    """By --secret, in the settings or in STAGEBAKE_SECRETS: the step reads the value; files, refs, layers, labels,
+    history and output do not hold it."""
+    outcome = run(project, way, DOCKERFILE)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert project.pushed()["digest"].split()[0] == MD5
+    assert outcome.report["warnings"] == []
+    assert_unseen(project, outcome)
+
+
+def test_a_failing_build_does_not_tell_it_either(project: Project) -> None:
+    """The step's own words are shown, and the secret is not among them."""
+    outcome = run(project, "settings", FAILING)
+    assert outcome.exit_code == 1
+    assert "it is there" in outcome.stderr
+    assert_unseen(project, outcome)
+
+
+def test_a_secret_that_is_missing_is_named_without_a_value(project: Project) -> None:
+    """A variable that is not set: the build fails and names the id."""
+    project.write({"Dockerfile": DOCKERFILE.replace("id=token", "id=token,required=true")})
+    project.settings()
+    outcome = project.stagebake("build", "--push", WORD=CANARY)
+    assert outcome.exit_code == 1
+    assert "token" in outcome.stderr
+    assert_unseen(project, outcome)
+
+
+def test_an_arg_or_env_that_holds_a_secret_is_warned_about(project: Project) -> None:
+    """The line, and what to write instead; the value itself is not repeated."""
+    dockerfile = DOCKERFILE.replace("FROM base AS image\n", "FROM base AS image\nARG NPM_TOKEN\nENV API_KEY=of-test\n")
+    project.write({"Dockerfile": dockerfile})
+    project.settings()
+    outcome = project.stagebake("build", "--secret", "id=token,env=WORD", WORD=CANARY)
+    assert outcome.exit_code == 0, outcome.stderr
+    token, key = outcome.report["warnings"]
+    assert token.startswith("Dockerfile:6: ARG NPM_TOKEN holds a secret")
+    assert key.startswith("Dockerfile:7: ENV API_KEY holds a secret")
+    assert "RUN --mount=type=secret,id=npm_token" in token
+    assert "--secret id=npm_token,env=NPM_TOKEN" in token
+    assert all(warning in outcome.stdout for warning in (token, key))
+    assert "of-test" not in "".join((token, key))
