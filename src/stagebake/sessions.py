@@ -6,10 +6,16 @@ Each hands its posargs on: `nox -s build -- --no-cache python-deps`.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import nox
 
-__all__ = ["build", "generate"]
+VERBS = {
+    "build": "Build the image: restore what did not change, rebuild what did.",
+    "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is stale.",
+}
+
+__all__ = list(VERBS)
 
 # buildx cancels its build when it is interrupted; Nox's 0.3 s and 0.2 s would kill it while it does
 _GRACE = 30.0
@@ -29,13 +35,14 @@ def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None
     )
 
 
-@nox.session(python=False)
-def build(session: nox.Session) -> None:
-    """Build the image: restore what did not change, rebuild what did."""
-    stagebake(session, "build", *session.posargs)
+def __getattr__(verb: str) -> Any:
+    """Makes a session when its name is imported: a noxfile with a `build` of its own imports the others by name."""
+    if verb not in VERBS:
+        raise AttributeError(verb)
 
+    def run(session: nox.Session) -> None:
+        stagebake(session, verb, *session.posargs)
 
-@nox.session(python=False)
-def generate(session: nox.Session) -> None:
-    """Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is stale."""
-    stagebake(session, "generate", *session.posargs)
+    run.__doc__ = VERBS[verb]
+    globals()[verb] = nox.session(name=verb, python=False)(run)
+    return globals()[verb]
