@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stagebake.dockerfile import Instruction, StageGraph
+from stagebake.dockerfile import StageGraph
+from stagebake.syntax import Instruction
 
 # moby/buildkit, frontend/dockerfile/linter: the words of its check SecretsUsedInArgOrEnv
 _SECRET = re.compile(

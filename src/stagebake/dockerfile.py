@@ -2,7 +2,7 @@
 
 The rules are those of BuildKit's frontend (moby/buildkit, frontend/dockerfile/dockerfile2llb/convert.go):
 stage names are case-insensitive, FROM looks for earlier stages only, COPY --from and RUN --mount=from= for all,
-and COPY --from takes a stage's number as well. This is the one module that knows the parser behind it.
+and COPY --from takes a stage's number as well.
 """
 
 from __future__ import annotations
@@ -15,35 +15,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from e2b_dockerfile_utils import DockerfileInstruction as ParsedInstruction
-from e2b_dockerfile_utils import DockerfileSyntaxError, ShellLex, parse_dockerfile_ast
-
+from stagebake import syntax
 from stagebake.errors import InputError
+from stagebake.syntax import Instruction
 
 # BuildKit's instructions/parse.go, validStageName
 STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instruction:
-    """One instruction as written; `text` is the line with its continuations joined, `line` where it starts."""
-
-    keyword: str
-    text: str
-    flags: tuple[str, ...]
-    args: tuple[str, ...]
-    heredocs: tuple[str, ...]
-    line: int
-
-    def flag(self, name: str) -> str | None:
-        """Value of `--name=value`; "" for a bare `--name`, None where the flag is absent."""
-        for flag in self.flags:
-            key, _, value = flag.removeprefix("--").partition("=")
-            if key == name:
-                return value
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +34,35 @@ class ImageUse:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """An instruction where it takes effect, with the stages (by name) and the images that it takes from."""
+
+    instruction: Instruction
+    sources: tuple[str | ImageUse, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage. `target` is the name as written, for BuildKit's `--target`; None where the stage has no name."""
+    """One stage. `target` is the name as written, for BuildKit's `--target`; None where the stage has no name.
+
+    `steps` are its instructions, with the ONBUILD triggers of the stage that it starts from after its FROM.
+    """
 
     name: str
     index: int
     line: int
     target: str | None
     instructions: tuple[Instruction, ...]
-    parents: tuple[str, ...]
-    images: tuple[ImageUse, ...]
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def parents(self) -> tuple[str, ...]:
+        """The stages it takes from, each once."""
+        return tuple(dict.fromkeys(source for step in self.steps for source in step.sources if isinstance(source, str)))
+
+    @property
+    def images(self) -> tuple[ImageUse, ...]:
+        return tuple(source for step in self.steps for source in step.sources if isinstance(source, ImageUse))
 
     @property
     def named(self) -> bool:
@@ -134,7 +132,7 @@ def parse(
     TARGETPLATFORM and its like come from, and `contexts` the names that bake's `contexts` put in the place of images.
     Raises InputError with `path:line:` for what BuildKit would refuse, and for stage names that differ only by case.
     """
-    instructions = _instructions(text, path)
+    instructions = syntax.instructions(text, path)
     reader = _Reader(
         path=path,
         drafts=_split(instructions, path),
@@ -147,26 +145,6 @@ def parse(
     graph = replace(graph, final=graph.find(target, target_origin)) if target is not None else graph
     reader.refuse_later_sources(graph)
     return graph
-
-
-def _instructions(text: str, path: str) -> tuple[Instruction, ...]:
-    try:
-        parsed = parse_dockerfile_ast(text)
-    except DockerfileSyntaxError as error:
-        message = str(error).split(": ", 1)[-1]
-        raise InputError(f"{path}:{error.line or 1}: {message}", "correct the Dockerfile") from None
-    return tuple(_instruction(node) for node in parsed.instructions)
-
-
-def _instruction(node: ParsedInstruction) -> Instruction:
-    return Instruction(
-        keyword=node.name,
-        text=node.original,
-        flags=tuple(node.flags),
-        args=tuple(node.args),
-        heredocs=tuple(heredoc.content for heredoc in node.heredocs),
-        line=node.start_line,
-    )
 
 
 def _global_variables(
@@ -200,7 +178,7 @@ def _platform_variables(platforms: tuple[str, ...]) -> dict[str, str]:
 
 def _expand(word: str, variables: Mapping[str, str], instruction: Instruction, path: str) -> str:
     try:
-        return ShellLex("\\", env=variables, skip_unset_env=False).process_word(word)
+        return syntax.expand(word, variables)
     except ValueError as error:
         raise InputError(f"{path}:{instruction.line}: {error}", f"correct the {instruction.keyword} line") from None
 
@@ -282,45 +260,50 @@ class _Reader:
     contexts: frozenset[str]
 
     def stage(self, draft: _Draft) -> Stage:
-        sources = [source for _, source in self._sources(draft)]
         return Stage(
             name=draft.name,
             index=draft.index,
             line=draft.line,
             target=draft.target,
             instructions=draft.instructions,
-            parents=tuple(dict.fromkeys(source for source in sources if isinstance(source, str))),
-            images=tuple(source for source in sources if isinstance(source, ImageUse)),
+            steps=tuple(self._steps(draft)),
         )
 
     def refuse_later_sources(self, graph: StageGraph) -> None:
         """BuildKit builds no stage that takes from one further down."""
         needed = {stage.name for stage in graph.needed()}
-        for draft in self.drafts:
-            for instruction, source in self._sources(draft):
-                if draft.name in needed and isinstance(source, str) and graph[source].index > draft.index:
-                    raise InputError(
-                        f"{self.path}:{instruction.line}: `{draft.name}` takes from `{source}`, which comes later",
-                        f"move stage `{source}` above it",
-                    )
+        for stage in graph.stages:
+            for step in stage.steps:
+                for source in step.sources:
+                    if stage.name in needed and isinstance(source, str) and graph[source].index > stage.index:
+                        raise InputError(
+                            f"{self.path}:{step.instruction.line}: `{stage.name}` takes from `{source}`, "
+                            "which comes later",
+                            f"move stage `{source}` above it",
+                        )
 
     @cached_property
     def _named(self) -> dict[str, _Draft]:
         return {draft.name: draft for draft in self.drafts if draft.target is not None}
 
-    def _sources(self, draft: _Draft) -> Iterator[tuple[Instruction, str | ImageUse]]:
-        """Where the stage takes from: names of stages, and images."""
+    def _steps(self, draft: _Draft) -> Iterator[Step]:
         start = draft.instructions[0]
         base = self._base(start)
         earlier = self._named.get(base)
+        inherited: Iterator[Instruction] = iter(())
         if earlier is not None and earlier.index < draft.index:
-            yield start, earlier.name
-            for trigger in _triggers(earlier):
-                yield from self._references(trigger)
-        elif base != "scratch":
-            yield start, ImageUse(name=base, line=start.line)
-        for instruction in draft.instructions[1:]:
-            yield from self._references(instruction)
+            yield Step(instruction=start, sources=(earlier.name,))
+            inherited = self._triggers(earlier)
+        else:
+            yield Step(instruction=start, sources=() if base == "scratch" else (ImageUse(name=base, line=start.line),))
+        for instruction in (*inherited, *draft.instructions[1:]):
+            yield Step(instruction=instruction, sources=tuple(self._references(instruction)))
+
+    def _triggers(self, draft: _Draft) -> Iterator[Instruction]:
+        """What the stage's ONBUILD instructions run in a stage that starts from it."""
+        for instruction in draft.instructions:
+            if instruction.keyword == "ONBUILD":
+                yield from syntax.trigger(instruction, self.path)
 
     def _base(self, start: Instruction) -> str:
         word = start.args[0]
@@ -337,16 +320,16 @@ class _Reader:
             )
         return name
 
-    def _references(self, instruction: Instruction) -> Iterator[tuple[Instruction, str | ImageUse]]:
+    def _references(self, instruction: Instruction) -> Iterator[str | ImageUse]:
         for reference in _written_references(instruction):
             self._refuse_variable(reference, instruction)
             if reference.lower() in self._named:
-                yield instruction, reference.lower()
+                yield reference.lower()
             elif instruction.keyword == "COPY" and reference.isdigit():
-                yield instruction, self._numbered(reference, instruction)
+                yield self._numbered(reference, instruction)
             elif reference != "scratch":
                 self._refuse_misspelt(reference, instruction)
-                yield instruction, ImageUse(name=reference, line=instruction.line)
+                yield ImageUse(name=reference, line=instruction.line)
 
     def _refuse_variable(self, reference: str, instruction: Instruction) -> None:
         if "$" in reference:
@@ -371,24 +354,12 @@ class _Reader:
             raise _unknown_stage(f"{self.path}:{instruction.line}", reference, tuple(self._named))
 
 
-def _triggers(draft: _Draft) -> Iterator[Instruction]:
-    """What the stage's ONBUILD instructions run in a stage that starts from it."""
-    for instruction in draft.instructions:
-        if instruction.keyword == "ONBUILD":
-            rest = instruction.text.split(None, 1)[1:]
-            for node in parse_dockerfile_ast("".join(rest)).instructions:
-                yield replace(_instruction(node), line=instruction.line)
-
-
 def _written_references(instruction: Instruction) -> Iterator[str]:
     """The `from` of COPY and of each RUN mount."""
     if instruction.keyword == "COPY" and (source := instruction.flag("from")):
         yield source
     if instruction.keyword == "RUN":
-        for flag in instruction.flags:
-            if flag.startswith("--mount="):
-                pairs = (part.partition("=")[::2] for part in flag.removeprefix("--mount=").split(","))
-                yield from (value for key, value in pairs if key.lower() == "from" and value)
+        yield from (mount["from"] for mount in instruction.mounts if mount.get("from"))
 
 
 def _unknown_stage(where: str, wanted: str, names: tuple[str, ...]) -> InputError:

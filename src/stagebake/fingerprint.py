@@ -1,0 +1,158 @@
+"""What the result of each stage depends on, as named parts: StageGraph + build context → Fingerprints. Pure.
+
+Two equal fingerprints without unknown parts mean that BuildKit restores the stage from a cache that has it; two that
+differ mean that it most likely runs. Parts are what enters BuildKit's cache keys (moby/buildkit, solver/llbsolver/ops
+and cache/contenthash): instructions that run, the variables they see, the files they take, stages, images, platform.
+What only labels the image (LABEL, CMD, ENTRYPOINT, EXPOSE, HEALTHCHECK, VOLUME, STOPSIGNAL) runs nothing and is no part,
+nor are times and owners of files, secrets, ssh agents and the contents of cache mounts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Literal, Protocol
+
+from stagebake.dockerfile import StageGraph
+
+Kind = Literal["instruction", "arg", "file", "image", "stage", "platform", "setting", "ignore", "unknown"]
+
+# Their names say nothing: a stage is what it holds, and an instruction's value has all of its text
+_NAMELESS = ("instruction", "stage")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that a stage depends on.
+
+    `name` is what people call it (`RUN npm ci`, `NODE_MAJOR`, `app/page.tsx`, `debian:12`, `node-deps`), `value` what is
+    compared: a digest, or the value itself; of an ARG or ENV whose name tells of a secret never more than a digest.
+    A file has its permission bits in `mode` (None for a link), `size` in bytes and `lines` (None where nobody
+    counted); its value is `sha1:…` (git's blob id), `link TARGET` or `folder`. `line` is the Dockerfile's.
+    `size`, `lines` and `line` explain and are no part of the identity. A part of the kind `ignore` holds the text of
+    the `.dockerignore` that was in force, only so that a change of files can be explained by it.
+    """
+
+    kind: Kind
+    name: str
+    value: str
+    line: int = 0
+    mode: int | None = None
+    size: int = 0
+    lines: int | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, str, int | None]:
+        return self.kind, "" if self.kind in _NAMELESS else self.name, self.value, self.mode
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The parts of one stage, in the order in which they take effect."""
+
+    stage: str
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all parts, with those of the stages it takes from in their digests."""
+        identities = "\n".join(repr(part.identity) for part in self.parts if part.kind != "ignore")
+        return f"sha256:{hashlib.sha256(identities.encode()).hexdigest()}"
+
+    @cached_property
+    def unknown(self) -> tuple[Part, ...]:
+        """What cannot be known; a stage that takes from one with unknown parts has that stage among its own."""
+        return tuple(part for part in self.parts if part.kind == "unknown")
+
+    def same(self, other: Fingerprint) -> bool:
+        """Whether the result is known to be the same: never where something is unknown."""
+        return not self.unknown and not other.unknown and self.digest == other.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, link or folder of the build context, as a `file` Part describes it; an empty digest: not readable."""
+
+    digest: str
+    mode: int | None = None
+    size: int = 0
+    lines: int | None = None
+
+
+class Context(Protocol):
+    """A build context after its ignore rules. Paths are relative, with `/`, without a leading one."""
+
+    @property
+    def rules(self) -> str:
+        """The text of the ignore file in force, "" where there is none."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """All files, links and folders, sorted."""
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        """The symbolic links among them, and where each points."""
+
+    def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
+        """What is at these paths; hashes what was not hashed before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image that a stage takes from: its digest, the variables of its configuration and its ONBUILD triggers.
+
+    `env` and `triggers` are None where only the digest is known.
+    """
+
+    digest: str
+    env: Mapping[str, str] | None = None
+    triggers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a build is given beside the Dockerfile.
+
+    `context` is None where it is not on this machine (a git or http address). `images` has what is known of each image
+    by the name in the StageGraph, after the settings' `contexts`: an absent one is unknown. `contexts` are the named
+    contexts that are folders; `settings` are other settings that enter cache keys (`network`).
+    """
+
+    context: Context | None
+    args: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
+    images: Mapping[str, Image] = field(default_factory=dict)
+    contexts: Mapping[str, Context] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def take(graph: StageGraph, inputs: Inputs) -> dict[str, Fingerprint]:
+    """The fingerprint of every stage, each after those it takes from."""
+    order = TopologicalSorter({stage.name: stage.parents for stage in graph.stages}).static_order()
+    prints: dict[str, Fingerprint] = {}
+    files = _whole(inputs.context)
+    for name in order:
+        stage = graph[name]
+        parts: list[Part] = []
+        for step in stage.steps:
+            parts.append(Part("instruction", step.instruction.text, step.instruction.text, step.instruction.line))
+            parts.extend(
+                Part("stage", source, prints[source].digest) for source in step.sources if isinstance(source, str)
+            )
+            if step.instruction.keyword in ("COPY", "ADD") and not step.sources:
+                parts.extend(files)
+        prints[name] = Fingerprint(name, tuple(parts))
+    return prints
+
+
+def _whole(context: Context | None) -> Iterable[Part]:
+    if context is None:
+        return [Part("unknown", "the build context", "")]
+    return [
+        Part("file", path, entry.digest, 0, entry.mode, entry.size, entry.lines)
+        for path, entry in context.entries(context.paths).items()
+    ]
