@@ -56,6 +56,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["--numprocesses=2", "--dist=loadfile"]))
 
 
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The figures of docs/time-savings.md: the example in seven situations, on an engine of its own."""
+    install(session, "test")
+    session.run("python", "-m", "benchmarks.example")
+
+
 def install(session: nox.Session, group: str) -> None:
     """The project as it stands, and what one session needs."""
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
