@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stagebake import advice, bakefile, config, dockerfile, files, github, naming, report, scopes, summary, workflow
-from stagebake.build import Wish, build
+from stagebake.build import Stores, Wish, build
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
 from stagebake.engine import Engine
@@ -157,12 +157,16 @@ def _build(options: argparse.Namespace) -> int:
     wish = _wish(options, settings, graph, checkout, run)
     engine = Engine(settings.root, options.builder)
     engine.check()
-    repository = Registry(settings.image) if settings.image else None
     progress = report.Progress(graph, report.console(stderr=True))
     with progress.running():
-        result = build(graph, settings, wish, engine, repository, progress)
+        result = build(graph, settings, wish, engine, _stores(settings), progress)
     _tell(replace(result, warnings=(*_warnings(settings, graph), *result.warnings)), options, settings, run)
     return 0
+
+
+def _stores(settings: Settings) -> Stores:
+    images = Registry(settings.image) if settings.image else None
+    return Stores(images=images, caches=images)
 
 
 def _wish(

@@ -15,6 +15,7 @@ from typing import Any
 import hcl2
 
 from stagebake import scopes
+from stagebake.backends import BACKENDS
 from stagebake.config import Settings
 from stagebake.dockerfile import Stage, StageGraph
 from stagebake.naming import Names
@@ -26,9 +27,6 @@ COMMON = "_common"
 # The HCL specification, "Quoted Template Expressions"; the quote as python-hcl2 keeps it whole
 _ESCAPES = {"\\": "\\\\", '"': "\\u0022", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-# How a stage's cache is written: with all that it was made from, so that what one ref says of its steps holds together.
-# An ordinary image manifest, so that every registry takes it and composing can join it.
-EXPORT = "mode=max,image-manifest=true,oci-mediatypes=true"
 _OTHER_BLOBS = "compression=zstd,force-compression=true"
 
 _HEADER = """\
@@ -68,13 +66,15 @@ def render(graph: StageGraph, settings: Settings) -> str:
         _variable("IMAGE", settings.image or "", "The repository of the image and its caches."),
         _variable("TAGS", "latest", "The tags of the image, with commas between."),
         _variable("SCOPE", "", "Whose caches: empty for the default branch."),
-        _variable("CACHE", "${IMAGE}:cache${SCOPE}", "The composed cache that every build reads; empty for none."),
+        _variable(
+            "CACHE", BACKENDS[settings.cache].composed, "The composed cache that every build reads; empty for none."
+        ),
         _variable("SAVE", "", "Not empty: write the cache of each stage that is built."),
         _block("group", "default", {"targets": _strings([targets[graph.final.name]])}),
         _block("group", "stages", {"targets": _strings(targets.values())}),
         _block("target", COMMON, _common(settings)),
     ]
-    blocks += [_block("target", targets[stage.name], _target(stage, graph)) for stage in graph.targets]
+    blocks += [_block("target", targets[stage.name], _target(stage, graph, settings)) for stage in graph.targets]
     return "\n".join(blocks)
 
 
@@ -107,14 +107,14 @@ def variables(settings: Settings, choices: Choices, scope: scopes.Scope) -> dict
     }
 
 
-def override(graph: StageGraph, choices: Choices) -> str:
+def override(graph: StageGraph, settings: Settings, choices: Choices) -> str:
     """The JSON bake file of one call. It is a file because bake ignores a filter that `--set` gives it.
 
     An unnamed stage cannot stand in a filter; forcing one forces all, which is never less than what was asked.
     """
     body: dict[str, Any] = {"output": [choices.output]}
     if choices.recompress and choices.save:
-        body["cache-to"] = [f"type=registry,ref={_ref(graph[choices.stage])},{EXPORT},{_OTHER_BLOBS}"]
+        body["cache-to"] = [f"{_goal(graph[choices.stage], settings)},{_OTHER_BLOBS}"]
     elif choices.recompress:
         body["output"] = [f"{choices.output},{_OTHER_BLOBS}"]
     if choices.names:
@@ -137,7 +137,7 @@ def _common(settings: Settings) -> dict[str, Any]:
     body: dict[str, Any] = {
         "context": _quoted(settings.context),
         "dockerfile": _quoted(_seen_from_context(settings)),
-        "cache-from": 'CACHE == "" ? [] : ["type=registry,ref=${CACHE}"]',
+        "cache-from": f'CACHE == "" ? [] : ["{BACKENDS[settings.cache].reads}"]',
     }
     if settings.args:
         body["args"] = _table(settings.args)
@@ -152,19 +152,19 @@ def _common(settings: Settings) -> dict[str, Any]:
     return body
 
 
-def _target(stage: Stage, graph: StageGraph) -> dict[str, Any]:
+def _target(stage: Stage, graph: StageGraph, settings: Settings) -> dict[str, Any]:
     final = stage.name == graph.final.name
     body: dict[str, Any] = {
         "inherits": _strings([COMMON]),
         **({"target": _quoted(stage.target)} if stage.target else {}),
-        "cache-to": f'SAVE == "" ? [] : ["type=registry,ref={_ref(stage)},{EXPORT}"]',
+        "cache-to": f'SAVE == "" ? [] : ["{_goal(stage, settings)}"]',
     }
     tags = '[for tag in split(",", TAGS) : "${IMAGE}:${tag}"]'
     return body | ({"tags": tags} if final else {"output": '["type=cacheonly"]'})
 
 
-def _ref(stage: Stage) -> str:
-    return "${IMAGE}:cache${SCOPE}-" + scopes.short(stage.name)
+def _goal(stage: Stage, settings: Settings) -> str:
+    return BACKENDS[settings.cache].writes("cache${SCOPE}-" + scopes.short(stage.name))
 
 
 def _seen_from_context(settings: Settings) -> str:

@@ -64,20 +64,27 @@ class Wish:
     override: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """Where the image goes (None where it has no name), and where its caches lie (None where none can be had)."""
+
+    images: Repository | None = None
+    caches: Repository | None = None
+
+
 def build(
     graph: StageGraph,
     settings: Settings,
     wish: Wish,
     engine: Builder,
-    repository: Repository | None,
+    stores: Stores,
     progress: Progress,
 ) -> BuildResult:
     """Builds the final stage; where it is pushed, saves the caches of the stages that ran.
 
-    `repository` is None where no image name is known, and then no cache is read. Raises BuildFailed when the build
-    itself fails. A cache that cannot be read or saved is a warning, never a failure.
+    Raises BuildFailed when the build itself fails. A cache that cannot be read or saved is a warning, never a failure.
     """
-    run = _Run(graph=graph, settings=settings, wish=wish, engine=engine, repository=repository, progress=progress)
+    run = _Run(graph=graph, settings=settings, wish=wish, engine=engine, stores=stores, progress=progress)
     shelf = run.read()
     started = time.monotonic()
     shelf, baked, trace = run.ship(shelf)
@@ -106,9 +113,14 @@ class _Run:
     settings: Settings
     wish: Wish
     engine: Builder
-    repository: Repository | None
+    stores: Stores
     progress: Progress
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def repository(self) -> Repository | None:
+        """Where the caches lie."""
+        return self.stores.caches
 
     def read(self) -> Shelf:
         """The caches that this build may read."""
@@ -149,7 +161,7 @@ class _Run:
             return {}
         base = self._push(shelf.composed(leaving_out=ran))
         known = shelf.blobs()
-        saved = {stage: self._save_stage(stage, base, shelf, known) for stage in stages}
+        saved = {stage: self._save_stage(self.repository, stage, base, shelf, known) for stage in stages}
         self._compose_anew(self.repository, scope, shelf.poisoned)
         return saved
 
@@ -174,18 +186,20 @@ class _Run:
         needed = [stage.name for stage in self.graph.needed() if stage in self.graph.targets]
         if self.wish.access.writes is None or self.repository is None:
             return []
-        if digest and not ran and not shelf.poisoned:
-            layers = cache.image_blobs(self.repository, digest)
+        if digest and not ran and not shelf.poisoned and self.stores.images:
+            layers = cache.image_blobs(self.stores.images, digest)
             if not layers.keys() <= shelf.blobs().keys():
                 return needed
         changed = self.graph.dependents(ran)
         return [name for name in needed if name in changed or not shelf.has(name)]
 
-    def _save_stage(self, stage: str, base: str | None, shelf: Shelf, known: dict[str, int]) -> SavedCache:
+    def _save_stage(
+        self, repository: Repository, stage: str, base: str | None, shelf: Shelf, known: dict[str, int]
+    ) -> SavedCache:
         scope = self.wish.access.writes or DEFAULT
         choices = Choices(stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(shelf.poisoned))
         baked, trace = self._bake(f"saving {stage}", choices)
-        ref = f"{self.settings.image}:{scope.stage_tag(stage)}"
+        ref = f"{repository.image}:{scope.stage_tag(stage)}"
         if baked.exit_code != 0:
             self.warnings.append(f"the cache of {stage} was not saved: {_said(trace)}")
             return SavedCache(ref=ref, saved=False, bytes=0)
@@ -222,7 +236,7 @@ class _Run:
         if document is None or self.repository is None:
             return None
         try:
-            return f"{self.repository.image}@{self.repository.put(document, tag)}"
+            return self.repository.source(self.repository.put(document, tag), tag)
         except RegistryError as error:
             self.warnings.append(f"the composed cache was not pushed: {error}")
             return None
@@ -241,7 +255,7 @@ class _Run:
         files = {bakefile.NAME: bakefile.render(self.graph, self.settings)}
         if self.wish.override is not None:
             files[bakefile.OVERRIDE] = self.wish.override
-        files["choices.json"] = bakefile.override(self.graph, choices)
+        files["choices.json"] = bakefile.override(self.graph, self.settings, choices)
         trace = Trace()
 
         def listen(line: str) -> None:

@@ -23,6 +23,8 @@ class Repository(Protocol):
 
     image: str
 
+    def source(self, digest: str, tag: str | None) -> str: ...
+
     def manifest(self, reference: str) -> bytes | None: ...
 
     def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]: ...
@@ -120,7 +122,7 @@ def read_composed(repository: Repository, access: Access) -> Shelf:
         manifest = manifests[scope.composed_tag]
         if scope.composed_tag in contents and isinstance(manifest, bytes):
             held = Held(tag=scope.composed_tag, scope=scope, cache=contents[scope.composed_tag])
-            published = f"{repository.image}@{compose.digest_of(manifest)}"
+            published = repository.source(compose.digest_of(manifest), scope.composed_tag)
             shelf = _verified(repository, Shelf(caches=(held,), published=published))
             if shelf.published is not None:
                 return replace(shelf, warnings=tuple(warnings))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from stagebake.backends import BACKENDS
 from stagebake.errors import InputError
 
 FILES = ("stagebake.toml", "pyproject.toml")
@@ -33,6 +34,7 @@ class Settings:
     image, None where it is to be worked out. `origins` says where each setting stands (file:line, variable or flag).
     `root` is the folder that `dockerfile` and `context` are seen from. `args`, `secrets` (`id=…,env=…` or
     `id=…,src=…`), `network` and `contexts` (NAME = VALUE, in the place of an image) go to BuildKit as they are.
+    `cache` is one of BACKENDS.
     """
 
     root: Path = Path()
@@ -47,6 +49,7 @@ class Settings:
     contexts: Mapping[str, str] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=lambda: dict(BUDGETS))
     mirror: str | None = None
+    cache: str = "registry"
     tag: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,6 +83,8 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
         origins[key] = origin
     for secret in values.get("secrets", ()):
         _refuse_bad_secret(secret, origins["secrets"])
+    if "cache" in values:
+        _refuse_unknown_backend(values["cache"], origins["cache"])
     if "budgets" in values:
         values["budgets"] = _minutes(values["budgets"], origins["budgets"])
     image, tag = split_image(values.pop("image", None), origins.get("image", ""))
@@ -109,6 +114,13 @@ def _minutes(budgets: Mapping[str, str], origin: str) -> dict[str, float]:
         if name not in BUDGETS or not re.fullmatch(r"\d+(\.\d+)?", text):
             raise InputError(f"{origin}: budget `{name} = {text}`", f"give minutes for any of: {', '.join(BUDGETS)}")
     return BUDGETS | {name: float(text) for name, text in budgets.items()}
+
+
+def _refuse_unknown_backend(name: str, origin: str) -> None:
+    if name not in BACKENDS:
+        close = difflib.get_close_matches(name, BACKENDS, n=1)
+        guess = f"did you mean `{close[0]}`? " if close else ""
+        raise InputError(f"{origin}: caches cannot lie in `{name}`", f"{guess}the places are: {', '.join(BACKENDS)}")
 
 
 def _refuse_bad_secret(text: str, origin: str) -> None:

@@ -79,6 +79,10 @@ class Registry:
         )
         return document.digest
 
+    def source(self, digest: str, _tag: str | None) -> str:
+        """What the variable CACHE of a bake file says to read the cache with this digest."""
+        return f"{self.image}@{digest}"
+
     def close(self) -> None:
         self._http.close()
 

@@ -206,7 +206,9 @@ def test_the_dockerfile_is_seen_from_the_context(context: str, dockerfile: str, 
 )
 def test_forced_stages_stand_in_the_override(forced: set[str], key: str | None, value: object) -> None:
     """A filter names the forced stages in the Dockerfile's order; forcing all needs none."""
-    text = bakefile.override(FIVE, Choices(stage="runtime", output="type=cacheonly", forced=frozenset(forced)))
+    text = bakefile.override(
+        FIVE, Settings(), Choices(stage="runtime", output="type=cacheonly", forced=frozenset(forced))
+    )
     (body,) = json.loads(text)["target"].values()
     assert body.pop("output") == ["type=cacheonly"]
     assert body == ({key: value} if key else {})
@@ -215,14 +217,18 @@ def test_forced_stages_stand_in_the_override(forced: set[str], key: str | None, 
 def test_forcing_an_unnamed_stage_forces_all() -> None:
     """An unnamed stage cannot stand in a filter."""
     graph = parse("FROM a\nFROM b AS x\nFROM c AS y\n")
-    text = bakefile.override(graph, Choices(stage="y", output="type=cacheonly", forced=frozenset({"stage-0"})))
+    text = bakefile.override(
+        graph, Settings(), Choices(stage="y", output="type=cacheonly", forced=frozenset({"stage-0"}))
+    )
     assert json.loads(text)["target"]["y"]["no-cache"] is True
 
 
 def test_a_filter_names_stages_as_written() -> None:
     """The override is laid over the target of the stage, and the filter takes the Dockerfile's own names."""
     graph = parse("FROM a AS Py3.12\nFROM b AS other\n", target="py3.12")
-    text = bakefile.override(graph, Choices(stage="py3.12", output="type=docker", forced=frozenset({"py3.12"})))
+    text = bakefile.override(
+        graph, Settings(), Choices(stage="py3.12", output="type=docker", forced=frozenset({"py3.12"}))
+    )
     assert json.loads(text)["target"] == {"py3_12": {"output": ["type=docker"], "no-cache-filter": ["Py3.12"]}}
 
 

@@ -1,0 +1,40 @@
+"""How a bake file speaks of caches, for each place where they can lie. Pure.
+
+The tags are the same everywhere: `cache-STAGE` for a stage, `cache` for the composed cache. A registry has them as tags
+of the image's repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# How a stage's cache is written: with all that it was made from, so that what one ref says of its steps holds together.
+# An ordinary image manifest, so that every registry takes it and composing can join it.
+_EXPORT = "mode=max,image-manifest=true,oci-mediatypes=true"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """Templates of a bake file. `reads` is its cache-from of the cache that the variable CACHE names.
+
+    `composed` is what CACHE says where nothing else is asked for, `goal` its cache-to without the tag.
+    """
+
+    reads: str
+    composed: str
+    goal: str
+    options: str
+
+    def writes(self, tag: str) -> str:
+        """The cache-to of the cache with this tag."""
+        return f"{self.goal}{tag},{self.options}"
+
+
+BACKENDS = {
+    "registry": Backend(
+        reads="type=registry,ref=${CACHE}",
+        composed="${IMAGE}:cache${SCOPE}",
+        goal="type=registry,ref=${IMAGE}:",
+        options=_EXPORT,
+    ),
+}
