@@ -64,7 +64,7 @@ class Engine:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=300,
+            timeout=900,
         )
 
     def empty(self) -> None:
