@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stagebake import advice, bakefile, config, dockerfile, files, github, naming, report, scopes, summary, workflow
+from stagebake.backends import BACKENDS
 from stagebake.build import Stores, Wish, build
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
@@ -24,6 +25,7 @@ from stagebake.engine import Engine
 from stagebake.errors import InputError, StagebakeError
 from stagebake.git import Checkout
 from stagebake.init import init
+from stagebake.layout import Layout
 from stagebake.naming import Names
 from stagebake.outcome import BuildResult
 from stagebake.registry import Registry
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="REF", help="repository of the image and its caches, with or without :TAG")
+    parser.add_argument("--cache", metavar="WHERE", help=f"where the caches lie: {', '.join(BACKENDS)}")
     parser.add_argument("--target", metavar="STAGE", help="the stage to build (default: the last)")
     parser.add_argument(
         "--context", action="append", default=[], metavar="NAME=VALUE",
@@ -115,7 +118,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    flags: dict[str, Any] = {"image": options.image, "target": options.target}
+    flags: dict[str, Any] = {"image": options.image, "cache": options.cache, "target": options.target}
     flags["contexts"] = config.pairs(options.context, "--context") or None
     flags["secrets"] = tuple(getattr(options, "secret", ())) or None
     return config.load(Path(), os.environ, flags)
@@ -166,6 +169,8 @@ def _build(options: argparse.Namespace) -> int:
 
 def _stores(settings: Settings) -> Stores:
     images = Registry(settings.image) if settings.image else None
+    if settings.cache == "local":
+        return Stores(images=images, caches=Layout(settings.cache_folder / (settings.image or settings.local_image)))
     return Stores(images=images, caches=images)
 
 

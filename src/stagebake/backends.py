@@ -1,7 +1,7 @@
 """How a bake file speaks of caches, for each place where they can lie. Pure.
 
 The tags are the same everywhere: `cache-STAGE` for a stage, `cache` for the composed cache. A registry has them as tags
-of the image's repository.
+of the image's repository, a folder as those of an OCI image layout.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ _EXPORT = "mode=max,image-manifest=true,oci-mediatypes=true"
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """Templates of a bake file. `reads` is its cache-from of the cache that the variable CACHE names.
+    """Templates of a bake file.
 
-    `composed` is what CACHE says where nothing else is asked for, `goal` its cache-to without the tag.
+    `reads` is its cache-from of the cache that the variable CACHE names, `composed` what CACHE says where nothing else
+    is asked for. `goal` is its cache-to up to the tag, `options` what follows. `in_folder` tells whether there are the
+    variables FOLDER and HOME.
     """
 
     reads: str
     composed: str
     goal: str
-    options: str
+    options: str = _EXPORT
+    in_folder: bool = False
 
     def writes(self, tag: str) -> str:
         """The cache-to of the cache with this tag."""
@@ -35,6 +38,11 @@ BACKENDS = {
         reads="type=registry,ref=${CACHE}",
         composed="${IMAGE}:cache${SCOPE}",
         goal="type=registry,ref=${IMAGE}:",
-        options=_EXPORT,
+    ),
+    "local": Backend(
+        reads="type=local,src=${FOLDER}/${IMAGE},${CACHE}",
+        composed="tag=cache${SCOPE}",
+        goal="type=local,dest=${FOLDER}/${IMAGE},tag=",
+        in_folder=True,
     ),
 }

@@ -66,9 +66,7 @@ def render(graph: StageGraph, settings: Settings) -> str:
         _variable("IMAGE", settings.image or "", "The repository of the image and its caches."),
         _variable("TAGS", "latest", "The tags of the image, with commas between."),
         _variable("SCOPE", "", "Whose caches: empty for the default branch."),
-        _variable(
-            "CACHE", BACKENDS[settings.cache].composed, "The composed cache that every build reads; empty for none."
-        ),
+        *_cache_variables(settings),
         _variable("SAVE", "", "Not empty: write the cache of each stage that is built."),
         _block("group", "default", {"targets": _strings([targets[graph.final.name]])}),
         _block("group", "stages", {"targets": _strings(targets.values())}),
@@ -76,6 +74,19 @@ def render(graph: StageGraph, settings: Settings) -> str:
     ]
     blocks += [_block("target", targets[stage.name], _target(stage, graph, settings)) for stage in graph.targets]
     return "\n".join(blocks)
+
+
+def _cache_variables(settings: Settings) -> list[str]:
+    backend = BACKENDS[settings.cache]
+    found = [_variable("CACHE", backend.composed, "The composed cache that every build reads; empty for none.")]
+    if backend.in_folder:
+        folder = _quoted(settings.folder).strip('"')
+        home, below = ("${HOME}", folder[1:]) if folder.startswith("~/") else ("", folder)
+        found.append(_variable("HOME", "", "Yours, from the environment."))
+        found.append(
+            _variable("FOLDER", home + below, "Where the caches lie; bake wants it allowed: --allow=fs=FOLDER")
+        )
+    return found
 
 
 def is_ours(text: str) -> bool:
@@ -104,6 +115,7 @@ def variables(settings: Settings, choices: Choices, scope: scopes.Scope) -> dict
         "SCOPE": scope.suffix,
         "CACHE": choices.cache or "",
         "SAVE": "1" if choices.save else "",
+        **({"FOLDER": str(settings.cache_folder)} if BACKENDS[settings.cache].in_folder else {}),
     }
 
 
@@ -130,7 +142,8 @@ def override(graph: StageGraph, settings: Settings, choices: Choices) -> str:
 def rights(settings: Settings) -> tuple[str, ...]:
     """What bake is allowed (`--allow`); its question for it is skipped where events are read."""
     network = ("network.host",) if settings.network == "host" else ()
-    return ("fs.read=*", *network)
+    folder = (f"fs.write={settings.cache_folder}",) if BACKENDS[settings.cache].in_folder else ()
+    return ("fs.read=*", *folder, *network)
 
 
 def _common(settings: Settings) -> dict[str, Any]:

@@ -172,8 +172,9 @@ class _Run:
         self._push(shelf.fitting().composed(), scope.composed_tag)
         try:
             cache.mend(repository, shelf, scope)
+            repository.sweep()
         except RegistryError as error:
-            self.warnings.append(f"a broken cache was not written anew: {error}")
+            self.warnings.append(f"the caches were not put in order: {error}")
 
     def _unsaved(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> list[str]:
         """The stages whose results the caches lack, in the order in which they depend on each other.

@@ -35,6 +35,8 @@ class Repository(Protocol):
 
     def put(self, document: Document, tag: str | None = None) -> str: ...
 
+    def sweep(self) -> None: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Held:

@@ -34,7 +34,7 @@ class Settings:
     image, None where it is to be worked out. `origins` says where each setting stands (file:line, variable or flag).
     `root` is the folder that `dockerfile` and `context` are seen from. `args`, `secrets` (`id=…,env=…` or
     `id=…,src=…`), `network` and `contexts` (NAME = VALUE, in the place of an image) go to BuildKit as they are.
-    `cache` is one of BACKENDS.
+    `cache` is one of BACKENDS, `folder` the place of `local` caches.
     """
 
     root: Path = Path()
@@ -50,12 +50,18 @@ class Settings:
     budgets: Mapping[str, float] = field(default_factory=lambda: dict(BUDGETS))
     mirror: str | None = None
     cache: str = "registry"
+    folder: str = "~/.cache/stagebake"
     tag: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def with_image(self, image: str | None) -> Settings:
         """These settings with another image name."""
         return replace(self, image=image)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where the `local` caches of all images lie, each in a folder with the image's name."""
+        return (self.root / Path(self.folder).expanduser()).resolve()
 
     @property
     def local_image(self) -> str:
@@ -85,6 +91,8 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
         _refuse_bad_secret(secret, origins["secrets"])
     if "cache" in values:
         _refuse_unknown_backend(values["cache"], origins["cache"])
+    if "folder" in values:
+        _refuse_bad_folder(root, values, origins["folder"])
     if "budgets" in values:
         values["budgets"] = _minutes(values["budgets"], origins["budgets"])
     image, tag = split_image(values.pop("image", None), origins.get("image", ""))
@@ -121,6 +129,19 @@ def _refuse_unknown_backend(name: str, origin: str) -> None:
         close = difflib.get_close_matches(name, BACKENDS, n=1)
         guess = f"did you mean `{close[0]}`? " if close else ""
         raise InputError(f"{origin}: caches cannot lie in `{name}`", f"{guess}the places are: {', '.join(BACKENDS)}")
+
+
+def _refuse_bad_folder(root: Path, values: Mapping[str, Any], origin: str) -> None:
+    """In the build context the caches would be part of what is built; bake's attributes end at a comma."""
+    folder = (root / Path(values["folder"]).expanduser()).resolve()
+    context = str(values.get("context", "."))
+    if "://" not in context and folder.is_relative_to((root / context).resolve()):
+        raise InputError(
+            f"{origin}: `{values['folder']}` lies in the build context, so each save would change what is built",
+            "name a folder outside of it, such as ~/.cache/stagebake",
+        )
+    if set(values["folder"]) & set(',"'):
+        raise InputError(f"{origin}: bake takes no folder with a comma or a quote", "name another folder")
 
 
 def _refuse_bad_secret(text: str, origin: str) -> None:

@@ -86,6 +86,7 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
             ("image", _tagged(settings)),
             ("dockerfile", settings.dockerfile if settings.dockerfile != "Dockerfile" else None),
             ("target", settings.target),
+            ("cache", settings.cache if settings.cache != "registry" else None),
         )
         if value is not None
     )

@@ -9,13 +9,13 @@ import re
 import subprocess
 import threading
 from collections.abc import Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import stamina
 
+from stagebake import web
 from stagebake.cache import UNTOLD
 from stagebake.compose import MANIFEST_TYPE, Document, config_digest, digest_of
 from stagebake.errors import RegistryError
@@ -29,7 +29,6 @@ _ACCEPT = ", ".join(
     )
 )
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
-_PARALLEL = 16
 _LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 
 
@@ -47,21 +46,21 @@ class Registry:
             base_url=f"{scheme}://{host}/v2/{self._name}/",
             auth=_TokenAuth(_credentials(host)),
             timeout=_TIMEOUT,
-            limits=httpx.Limits(max_connections=_PARALLEL),
+            limits=httpx.Limits(max_connections=web.PARALLEL),
             follow_redirects=True,
         )
 
     def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The manifests of tags or digests, all at once; None for what is not there, the error for what failed."""
-        return self._each(self.manifest, references)
+        return web.each(self.manifest, references, self.close)
 
     def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The contents of blobs, all at once; None for what is not there, the error for what failed."""
-        return self._each(self._blob, digests)
+        return web.each(self._blob, digests, self.close)
 
     def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """The sizes of blobs in bytes, all at once; None for what is not there, the error for what failed."""
-        return self._each(self._size, digests)
+        return web.each(self._size, digests, self.close)
 
     def manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag or digest, None where there is none."""
@@ -83,24 +82,11 @@ class Registry:
         """What the variable CACHE of a bake file says to read the cache with this digest."""
         return f"{self.image}@{digest}"
 
+    def sweep(self) -> None:
+        """A registry removes by itself what nothing names, or its owner does."""
+
     def close(self) -> None:
         self._http.close()
-
-    def _each(self, ask: Any, keys: Iterable[str]) -> dict[str, Any]:
-        def answer(key: str) -> Any:
-            try:
-                return ask(key)
-            except RegistryError as error:
-                return error
-
-        wanted = list(dict.fromkeys(keys))
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            try:
-                return dict(zip(wanted, pool.map(answer, wanted), strict=True))
-            except BaseException:  # ^C: what is under way must not be waited for
-                pool.shutdown(wait=False, cancel_futures=True)
-                self._http.close()
-                raise
 
     def _blob(self, digest: str) -> bytes | None:
         response = self._request("GET", f"blobs/{digest}")
@@ -126,7 +112,9 @@ class Registry:
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
-            for attempt in stamina.retry_context(on=_passing, attempts=4, timeout=20.0, wait_initial=0.1, wait_max=3.0):
+            for attempt in stamina.retry_context(
+                on=web.passing, attempts=4, timeout=20.0, wait_initial=0.1, wait_max=3.0
+            ):
                 with attempt:
                     response = self._http.request(method, path, **arguments)
                     if response.is_error and response.status_code != 404:
@@ -178,13 +166,6 @@ class _TokenAuth(httpx.Auth):
 def _challenge(header: str) -> tuple[str, dict[str, str]]:
     scheme, _, rest = header.partition(" ")
     return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', rest))
-
-
-def _passing(error: Exception) -> bool:
-    """Failures that may pass by themselves."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(error, httpx.TransportError)
 
 
 def _words(response: httpx.Response) -> str:

@@ -266,3 +266,23 @@ def test_variables(settings: Settings, choices: Choices, scope: Scope, expected:
 def test_rights(network: str | None, right: bool) -> None:
     """Host network is allowed where the settings ask for it, and only there."""
     assert ("network.host" in bakefile.rights(Settings(network=network))) is right
+
+
+def test_local_caches_are_tags_of_a_folder_per_image() -> None:
+    """Each stage has a tag in the folder, whose default is seen from the home of whoever runs bake."""
+    settings = Settings(image="ghcr.io/o/n", cache="local")
+    base = targets(FIVE, settings)["base"]
+    assert '"type=local,dest=${FOLDER}/${IMAGE},tag=cache${SCOPE}-base,mode=max' in base["cache-to"]
+    assert targets(FIVE, settings)["_common"]["cache-from"].endswith('["type=local,src=${FOLDER}/${IMAGE},${CACHE}"]}')
+    variables = blocks(bakefile.render(FIVE, settings), "variable")
+    assert text_of(variables["FOLDER"]["default"]) == "${HOME}/.cache/stagebake"
+    assert variables["HOME"]["default"] == '""'
+
+
+def test_a_call_says_where_local_caches_lie_and_may_write_there(tmp_path: Path) -> None:
+    """Bake gets the folder as it is on this machine, and the right to write it."""
+    settings = Settings(root=tmp_path / "x", cache="local", folder="../caches")
+    given = bakefile.variables(settings, Choices(stage="base", output=""), DEFAULT)
+    assert given["FOLDER"] == str(tmp_path / "caches")
+    assert bakefile.rights(settings) == ("fs.read=*", f"fs.write={tmp_path}/caches")
+    assert "FOLDER" not in bakefile.variables(Settings(), Choices(stage="base", output=""), DEFAULT)

@@ -281,3 +281,27 @@ def test_pairs_keep_what_follows_the_first_equals_sign() -> None:
     assert config.pairs(["a=b=c", "d="], "--context") == {"a": "b=c", "d": ""}
     with pytest.raises(InputError, match="--context: `x` is not NAME=VALUE"):
         config.pairs(["x"], "--context")
+
+
+@pytest.mark.parametrize(("name", "guess"), [("regestry", "did you mean `registry`? "), ("s3", "the places are: ")])
+def test_a_place_for_caches_that_is_none(tmp_path: Path, name: str, guess: str) -> None:
+    """The nearest back end is named, and all of them; on the command line too."""
+    flag = refused(tmp_path, cache=name)
+    for error in (flag, refused(tmp_path, own=f'cache = "{name}"\n')):
+        assert f"caches cannot lie in `{name}`" in error.what
+        assert error.remedy.startswith(guess)
+        assert "registry, " in error.remedy
+
+
+@pytest.mark.parametrize(("folder", "words"), [("app/caches", "build context"), ("a,b", "comma"), ('a"b', "quote")])
+def test_a_folder_for_caches_that_cannot_be(tmp_path: Path, folder: str, words: str) -> None:
+    """Neither in the build context, nor with what ends an attribute of bake."""
+    error = refused(tmp_path, own=f"context = 'app'\nfolder = '{folder}'\n")
+    assert error.what.startswith("stagebake.toml:2: ")
+    assert words in error.what
+
+
+def test_the_folder_for_caches_is_seen_from_home_or_the_repository(tmp_path: Path) -> None:
+    """`~` is the home folder, and a relative path starts at the settings' file."""
+    assert Settings().cache_folder == Path.home() / ".cache/stagebake"
+    assert Settings(root=tmp_path, folder="../caches").cache_folder == tmp_path.parent / "caches"
