@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from stagebake import variables
 from stagebake.dockerfile import StageGraph
 from stagebake.syntax import Instruction
-
-# moby/buildkit, frontend/dockerfile/linter: the words of its check SecretsUsedInArgOrEnv
-_SECRET = re.compile(
-    r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
-)
-_PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
 
 
 def secrets_in_view(graph: StageGraph) -> tuple[str, ...]:
@@ -23,7 +17,7 @@ def secrets_in_view(graph: StageGraph) -> tuple[str, ...]:
         for stage in graph.stages
         for instruction in stage.instructions
         for name in _names(instruction)
-        if _SECRET.search(name) and not _PUBLIC.search(name)
+        if variables.looks_secret(name)
     )
 
 

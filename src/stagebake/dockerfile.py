@@ -8,21 +8,18 @@ and COPY --from takes a stage's number as well.
 from __future__ import annotations
 
 import difflib
-import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from stagebake import syntax
+from stagebake import syntax, variables
 from stagebake.errors import InputError
 from stagebake.syntax import Instruction
 
 # BuildKit's instructions/parse.go, validStageName
 STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +68,20 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class StageGraph:
-    """All stages of one Dockerfile, in its order, and the stage that is built."""
+    """All stages of one Dockerfile, in its order, and the stage that is built.
+
+    `args` are the build arguments that it was read with, `variables` what its FROM lines see: the ARGs before the
+    first one and the predefined ones. `contexts` are the names that stand for something else than the Dockerfile says,
+    `syntax` is the frontend that a `# syntax=` line asks for.
+    """
 
     path: str
     stages: tuple[Stage, ...]
     final: Stage
+    args: Mapping[str, str]
+    variables: Mapping[str, str]
+    contexts: frozenset[str]
+    syntax: str | None
 
     def __getitem__(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -133,54 +139,24 @@ def parse(
     Raises InputError with `path:line:` for what BuildKit would refuse, and for stage names that differ only by case.
     """
     instructions = syntax.instructions(text, path)
-    reader = _Reader(
-        path=path,
-        drafts=_split(instructions, path),
-        variables=_global_variables(instructions, args or {}, platforms, path),
-        contexts=frozenset(contexts),
-    )
+    drafts = _split(instructions, path)
+    predefined = variables.predefined(platforms, target or drafts[-1].target)
+    seen = variables.before_first_from(instructions, args or {}, predefined, path)
+    reader = _Reader(path=path, drafts=drafts, variables=seen, contexts=frozenset(contexts))
     stages = tuple(reader.stage(draft) for draft in reader.drafts)
-    graph = StageGraph(path=path, stages=stages, final=stages[-1])
+    graph = StageGraph(
+        path=path,
+        stages=stages,
+        final=stages[-1],
+        args=dict(args or {}),
+        variables=seen,
+        contexts=reader.contexts,
+        syntax=syntax.frontend(text),
+    )
     _refuse_circles(graph)
     graph = replace(graph, final=graph.find(target, target_origin)) if target is not None else graph
     reader.refuse_later_sources(graph)
     return graph
-
-
-def _global_variables(
-    instructions: tuple[Instruction, ...], args: Mapping[str, str], platforms: tuple[str, ...], path: str
-) -> dict[str, str]:
-    """The ARGs before the first FROM, as FROM lines see them, over the platform's predefined ones."""
-    variables = _platform_variables(platforms)
-    for instruction in instructions:
-        if instruction.keyword == "FROM":
-            break
-        for word in instruction.args:
-            name, given, default = word.partition("=")
-            default_value = _expand(default, variables, instruction, path) if given else variables.get(name)
-            value = args.get(name, default_value)
-            if value is not None:
-                variables[name] = value
-    return variables
-
-
-def _platform_variables(platforms: tuple[str, ...]) -> dict[str, str]:
-    machine = platform.machine()
-    build = f"linux/{_ARCHITECTURES.get(machine, machine)}"
-    variables = {}
-    for prefix, value in (("BUILD", build), ("TARGET", platforms[0] if platforms else build)):
-        system, _, rest = value.partition("/")
-        architecture, _, variant = rest.partition("/")
-        variables[f"{prefix}PLATFORM"] = value
-        variables |= {f"{prefix}OS": system, f"{prefix}ARCH": architecture, f"{prefix}VARIANT": variant}
-    return variables
-
-
-def _expand(word: str, variables: Mapping[str, str], instruction: Instruction, path: str) -> str:
-    try:
-        return syntax.expand(word, variables)
-    except ValueError as error:
-        raise InputError(f"{path}:{instruction.line}: {error}", f"correct the {instruction.keyword} line") from None
 
 
 @dataclass(frozen=True)
@@ -307,7 +283,7 @@ class _Reader:
 
     def _base(self, start: Instruction) -> str:
         word = start.args[0]
-        name = _expand(word, self.variables, start, self.path)
+        name = variables.expand(word, self.variables, start, self.path)
         if not name:
             raise InputError(
                 f"{self.path}:{start.line}: `FROM {word}` is empty: no ARG before the first FROM gives it a value",

@@ -1,24 +1,24 @@
-"""What the result of each stage depends on, as named parts: StageGraph + build context → Fingerprints. Pure.
+"""What the result of each stage depends on, as named parts. Pure; `stagebake.reading` makes fingerprints.
 
 Two equal fingerprints without unknown parts mean that BuildKit restores the stage from a cache that has it; two that
-differ mean that it most likely runs. Parts are what enters BuildKit's cache keys (moby/buildkit, solver/llbsolver/ops
-and cache/contenthash): instructions that run, the variables they see, the files they take, stages, images, platform.
-What only labels the image (LABEL, CMD, ENTRYPOINT, EXPOSE, HEALTHCHECK, VOLUME, STOPSIGNAL) runs nothing and is no part,
-nor are times and owners of files, secrets, ssh agents and the contents of cache mounts.
+differ mean that it most likely runs. Parts are what enters BuildKit's cache keys (moby/buildkit,
+solver/llbsolver/ops and cache/contenthash): instructions that run, the variables they see, the files they take, stages,
+images, platform. What only labels the image (LABEL, CMD, ENTRYPOINT, EXPOSE, HEALTHCHECK, VOLUME, STOPSIGNAL) runs
+nothing and is no part, nor are times and owners of files, secrets, ssh agents and the contents of cache mounts. An ARG,
+ENV, SHELL or USER counts where a RUN follows it, in the stage or in one that starts from it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from graphlib import TopologicalSorter
 from typing import Literal, Protocol
 
-from stagebake.dockerfile import StageGraph
+from stagebake.variables import looks_secret
 
-Kind = Literal["instruction", "arg", "file", "image", "stage", "platform", "setting", "ignore", "unknown"]
+Kind = Literal["instruction", "arg", "env", "file", "image", "stage", "platform", "setting", "ignore", "unknown"]
 
 # Their names say nothing: a stage is what it holds, and an instruction's value has all of its text
 _NAMELESS = ("instruction", "stage")
@@ -28,12 +28,12 @@ _NAMELESS = ("instruction", "stage")
 class Part:
     """One thing that a stage depends on.
 
-    `name` is what people call it (`RUN npm ci`, `NODE_MAJOR`, `app/page.tsx`, `debian:12`, `node-deps`), `value` what is
-    compared: a digest, or the value itself; of an ARG or ENV whose name tells of a secret never more than a digest.
+    `name` is what people call it (`RUN npm ci`, `NODE_MAJOR`, `app/page.tsx`, `debian:12`, `node-deps`), `value` what
+    is compared: a digest, or the value itself; of an ARG or ENV whose name tells of a secret only a digest.
     A file has its permission bits in `mode` (None for a link), `size` in bytes and `lines` (None where nobody
-    counted); its value is `sha1:…` (git's blob id), `link TARGET` or `folder`. `line` is the Dockerfile's.
-    `size`, `lines` and `line` explain and are no part of the identity. A part of the kind `ignore` holds the text of
-    the `.dockerignore` that was in force, only so that a change of files can be explained by it.
+    counted); its value is `sha1:…` (git's blob id), `link TARGET` or `folder`. The value of an unknown part says why
+    it is unknown. `line` is the Dockerfile's. `size`, `lines` and `line` explain and are no part of the identity.
+    A part of the kind `ignore` holds the text of the `.dockerignore` in force, only to explain changes of files.
     """
 
     kind: Kind
@@ -48,6 +48,11 @@ class Part:
     def identity(self) -> tuple[str, str, str, int | None]:
         return self.kind, "" if self.kind in _NAMELESS else self.name, self.value, self.mode
 
+    @property
+    def covered(self) -> bool:
+        """Whether the value is a digest because the name tells of a secret."""
+        return self.kind in ("arg", "env") and looks_secret(self.name)
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -58,9 +63,9 @@ class Fingerprint:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all parts, with those of the stages it takes from in their digests."""
+        """SHA-256 over all parts, those of the stages it takes from in their digests."""
         identities = "\n".join(repr(part.identity) for part in self.parts if part.kind != "ignore")
-        return f"sha256:{hashlib.sha256(identities.encode()).hexdigest()}"
+        return f"sha256:{hashlib.sha256(identities.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     @cached_property
     def unknown(self) -> tuple[Part, ...]:
@@ -105,7 +110,8 @@ class Context(Protocol):
 class Image:
     """An image that a stage takes from: its digest, the variables of its configuration and its ONBUILD triggers.
 
-    `env` and `triggers` are None where only the digest is known.
+    `env` None: only the digest is known; words with the image's variables then count for more than they are.
+    `triggers` None: nobody looked, so a stage that starts from the image has an unknown part; () says there are none.
     """
 
     digest: str
@@ -115,44 +121,16 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a build is given beside the Dockerfile.
+    """What a build is given beside the Dockerfile and its arguments, which the StageGraph was read with.
 
     `context` is None where it is not on this machine (a git or http address). `images` has what is known of each image
-    by the name in the StageGraph, after the settings' `contexts`: an absent one is unknown. `contexts` are the named
-    contexts that are folders; `settings` are other settings that enter cache keys (`network`).
+    by the name in the StageGraph (and of the one that `# syntax=` names), after the settings' `contexts`: an absent one
+    is unknown, except one that is named by digest. `contexts` are the named contexts that are folders; `settings` are
+    other settings that enter the cache keys of RUN (`network`). buildx turns the variable SOURCE_DATE_EPOCH into a
+    build argument, so it belongs to the StageGraph's `args`.
     """
 
     context: Context | None
-    args: Mapping[str, str] = field(default_factory=dict)
-    platform: str | None = None
     images: Mapping[str, Image] = field(default_factory=dict)
     contexts: Mapping[str, Context] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
-
-
-def take(graph: StageGraph, inputs: Inputs) -> dict[str, Fingerprint]:
-    """The fingerprint of every stage, each after those it takes from."""
-    order = TopologicalSorter({stage.name: stage.parents for stage in graph.stages}).static_order()
-    prints: dict[str, Fingerprint] = {}
-    files = _whole(inputs.context)
-    for name in order:
-        stage = graph[name]
-        parts: list[Part] = []
-        for step in stage.steps:
-            parts.append(Part("instruction", step.instruction.text, step.instruction.text, step.instruction.line))
-            parts.extend(
-                Part("stage", source, prints[source].digest) for source in step.sources if isinstance(source, str)
-            )
-            if step.instruction.keyword in ("COPY", "ADD") and not step.sources:
-                parts.extend(files)
-        prints[name] = Fingerprint(name, tuple(parts))
-    return prints
-
-
-def _whole(context: Context | None) -> Iterable[Part]:
-    if context is None:
-        return [Part("unknown", "the build context", "")]
-    return [
-        Part("file", path, entry.digest, 0, entry.mode, entry.size, entry.lines)
-        for path, entry in context.entries(context.paths).items()
-    ]

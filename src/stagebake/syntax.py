@@ -6,6 +6,7 @@ frontend/dockerfile/shell and of moby/patternmatcher.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ from e2b_dockerfile_utils import DockerfileInstruction as ParsedInstruction
 from e2b_dockerfile_utils import DockerfileSyntaxError, PatternMatcher, ShellLex, parse_dockerfile_ast
 
 from stagebake.errors import InputError
+
+_DIRECTIVE = re.compile(r"^#\s*(?P<key>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+?)\s*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +65,24 @@ def instructions(text: str, path: str) -> tuple[Instruction, ...]:
     return tuple(_instruction(node, parsed.escape_token) for node in parsed.instructions)
 
 
+def frontend(text: str) -> str | None:
+    """What a `# syntax=` line asks for; such lines stand before all others (parser/directives.go)."""
+    for line in text.removeprefix("\ufeff").splitlines():
+        found = _DIRECTIVE.match(line.strip())
+        if found is None:
+            return None
+        if found["key"].lower() == "syntax":
+            return found["value"]
+    return None
+
+
 def trigger(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
     """The instruction that an ONBUILD carries, at the ONBUILD's line."""
     rest = instruction.text.split(None, 1)[1:]
     return tuple(replace(found, line=instruction.line) for found in instructions("".join(rest), path))
 
 
-def expand(word: str, variables: Mapping[str, str], *, escape: str = "\\", keep_unset: bool = False) -> str:
+def expand(word: str, variables: Mapping[str, str], *, escape: str, keep_unset: bool) -> str:
     """A word with its variables replaced and its quotes removed. Raises ValueError for what BuildKit refuses.
 
     A variable that is not set is empty, or stays as it is written where `keep_unset`.
@@ -76,10 +90,9 @@ def expand(word: str, variables: Mapping[str, str], *, escape: str = "\\", keep_
     return ShellLex(escape, env=variables, skip_unset_env=keep_unset).process_word(word)
 
 
-def expand_text(text: str, variables: Mapping[str, str], *, escape: str = "\\", keep_unset: bool = False) -> str:
-    """What a heredoc says, with its variables replaced; its quotes stay."""
-    lex = ShellLex(escape, env=variables, skip_unset_env=keep_unset, skip_process_quotes=True)
-    return lex.process_word(text)
+def expand_text(text: str, variables: Mapping[str, str], *, keep_unset: bool) -> str:
+    """What a heredoc says, with its variables replaced; its quotes stay, and its escape is always the backslash."""
+    return ShellLex("\\", env=variables, skip_unset_env=keep_unset, skip_process_quotes=True).process_word(text)
 
 
 def patterns(lines: Iterable[str]) -> PatternMatcher:

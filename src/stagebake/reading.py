@@ -1,0 +1,347 @@
+"""StageGraph + build context → the Fingerprint of each stage. Pure: the context does the reading.
+
+The rules are those of BuildKit's frontend (moby/buildkit, frontend/dockerfile/dockerfile2llb) and of its cache keys
+(solver/llbsolver/ops/exec.go and file.go).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from stagebake import syntax, variables
+from stagebake.dockerfile import ImageUse, Stage, StageGraph, Step
+from stagebake.fingerprint import Context, Entry, Fingerprint, Image, Inputs, Kind, Part
+from stagebake.selection import Selector
+from stagebake.syntax import Instruction
+
+_MAIN = ""  # the build context among the named ones
+_SHORT = 72
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image sets none
+
+# solver and frontend read these build arguments themselves, wherever they are declared; they change keys, or may
+_FRONTEND = re.compile(r"^(?:SOURCE_DATE_EPOCH$|BUILDKIT_(?!INLINE_CACHE|MULTI_PLATFORM|DOCKERFILE_CHECK|SBOM_))")
+
+_REMOTE = re.compile(r"^(?:https?|git|ssh)://|^[\w.-]+@[\w.-]+:")
+_COMMIT = re.compile(r"#(?:[0-9a-f]{40}|[0-9a-f]{64})(?::|$)")
+
+
+def take(graph: StageGraph, inputs: Inputs) -> dict[str, Fingerprint]:
+    """The fingerprint of every stage, each after those it takes from.
+
+    Of one platform, that of the StageGraph: a build for several has a graph and fingerprints for each.
+    """
+    contexts = {name: _Source(context) for name, context in inputs.contexts.items()}
+    if inputs.context is not None:
+        contexts[_MAIN] = _Source(inputs.context)
+    drafts: dict[str, _Draft] = {}
+    for name in TopologicalSorter({stage.name: stage.parents for stage in graph.stages}).static_order():
+        drafts[name] = _Draft(stage=graph[name], graph=graph, inputs=inputs, contexts=contexts)
+        drafts[name].read(drafts)
+    _hash(contexts, drafts.values())
+    prints: dict[str, Fingerprint] = {}
+    for name, draft in drafts.items():
+        prints[name] = Fingerprint(name, tuple(draft.parts(prints)))
+    return prints
+
+
+@dataclass
+class _Source:
+    """A build context, what is chosen from it, and what is there."""
+
+    context: Context
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.selector = Selector(self.context.paths, self.context.links)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files that a step takes from a context, not hashed yet."""
+
+    context: str
+    paths: Sequence[str]
+    line: int
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """A stage that a step takes from."""
+
+    name: str
+    line: int
+
+
+def _hash(contexts: Mapping[str, _Source], drafts: Iterable[_Draft]) -> None:
+    """Asks each context once for all that any stage takes from it."""
+    wanted: dict[str, set[str]] = {name: set() for name in contexts}
+    for draft in drafts:
+        for item in draft.items:
+            if isinstance(item, _Files):
+                wanted[item.context].update(item.paths)
+    for name, source in contexts.items():
+        source.entries = source.context.entries(wanted[name])
+
+
+@dataclass(kw_only=True)
+class _Draft:
+    """One stage while it is read. `pending` are parts that count only once a RUN follows.
+
+    `values` is what words see, `env` the part of it that a stage which starts from this one sets again. It is
+    `complete` unless it misses the variables of an image.
+    """
+
+    stage: Stage
+    graph: StageGraph
+    inputs: Inputs
+    contexts: Mapping[str, _Source]
+    items: list[Part | _Files | _Parent] = field(default_factory=list)
+    pending: list[Part] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
+
+    def read(self, drafts: Mapping[str, _Draft]) -> None:
+        start, *steps = self.stage.steps
+        if self.stage.name in self.graph.contexts:
+            self._start_outside(self.stage.name, start.instruction)
+            return
+        match start.sources:
+            case (str(parent),):
+                self._start_inside(drafts[parent], start)
+            case (ImageUse(name=name),):
+                self._platform(start.instruction)
+                self._start_outside(name, start.instruction)
+            case _:
+                self._platform(start.instruction)
+                self.values["PATH"] = _PATH
+        for step in steps:
+            self._step(step)
+
+    def parts(self, prints: Mapping[str, Fingerprint]) -> Iterator[Part]:
+        """The parts, now that files are hashed and the stages taken from have their fingerprints."""
+        for item in self.items:
+            match item:
+                case Part():
+                    yield item
+                case _Parent():
+                    yield _stage_part(prints[item.name], item.line)
+                case _Files():
+                    entries = self.contexts[item.context].entries
+                    prefix = f"{item.context}: " if item.context else ""
+                    yield from (_file_part(f"{prefix}{path}", entries[path], item.line) for path in item.paths)
+
+    def _start_inside(self, parent: _Draft, start: Step) -> None:
+        self.items.append(_Parent(parent.stage.name, start.instruction.line))
+        self.values = {**parent.values, **parent.env}
+        self.env = dict(parent.env)
+        self.pending = list(parent.pending)
+        self.complete = parent.complete
+
+    def _platform(self, start: Instruction) -> None:
+        """What a chain of stages starts with, whatever it starts from."""
+        written = start.flag("platform")
+        value = self._outer(written, start) if written else self.graph.variables["TARGETPLATFORM"]
+        self.items.append(Part("platform", "platform", value, start.line))
+        if self.graph.syntax:
+            image = self.inputs.images.get(self.graph.syntax)
+            self.items.append(Part("setting", "syntax", f"{self.graph.syntax} {image.digest if image else ''}", 1))
+        for name, value in sorted(self.graph.args.items()):
+            if _FRONTEND.match(name):
+                self.items.append(Part("arg", name, variables.covered(name, value)))
+        self.pending += [Part("setting", name, value) for name, value in sorted(self.inputs.settings.items())]
+
+    def _start_outside(self, name: str, start: Instruction) -> None:
+        if name in self.contexts:
+            self._files(name, ("/",), start)
+            return
+        image = self._image(name, start)
+        self.complete = image is not None and image.env is not None
+        self.env = {key: variables.covered(key, value) for key, value in (image.env or {} if image else {}).items()}
+        self.values = {"PATH": _PATH, **self.env} if self.complete else dict(self.env)
+        if image is None or image.triggers is None:
+            self._unknown(f"ONBUILD of {name}", "its configuration was not read", start)
+            return
+        for trigger in image.triggers:
+            for instruction in syntax.instructions(trigger, self.graph.path):
+                self._trigger(instruction, start)
+
+    def _trigger(self, instruction: Instruction, start: Instruction) -> None:
+        if instruction.flag("from") or any("from" in mount for mount in instruction.mounts):
+            self._unknown(f"ONBUILD {instruction.text}", "it takes from another stage or image", start)
+        else:
+            self._step(Step(instruction=instruction))
+
+    def _image(self, name: str, instruction: Instruction) -> Image | None:
+        image = self.inputs.images.get(name)
+        if image is None and "@" in name and name not in self.graph.contexts:
+            image = Image(digest=name.rpartition("@")[2])
+        if image is None:
+            self._unknown(name, "its digest is not known", instruction)
+        else:
+            self.items.append(Part("image", name, image.digest, instruction.line))
+        return image
+
+    def _step(self, step: Step) -> None:
+        instruction = step.instruction
+        match instruction.keyword:
+            case "ARG":
+                self._declare(instruction)
+            case "ENV":
+                self._assign(instruction)
+            case "SHELL" | "USER":
+                self.pending.append(
+                    _instruction_part(instruction, [self._word(w, instruction) for w in instruction.args])
+                )
+            case "WORKDIR":
+                self._flush("USER ")
+                self.items.append(
+                    _instruction_part(instruction, [self._word(w, instruction) for w in instruction.args])
+                )
+            case "COPY" | "ADD":
+                self._copy(step)
+            case "RUN":
+                self._flush("")
+                self._run(step)
+
+    def _declare(self, instruction: Instruction) -> None:
+        outer, given = self.graph.variables, self.graph.args
+        for name, value in variables.declared(instruction, self.values, outer, given, self.graph.path):
+            if value is not None:
+                self.values[name] = variables.covered(name, value)
+                self.pending.append(Part("arg", name, self.values[name], instruction.line))
+
+    def _assign(self, instruction: Instruction) -> None:
+        names, words = instruction.args[::3], instruction.args[1::3]
+        values = [self._word(word, instruction) for word in words]  # all see what was before the first
+        for name, value in zip(names, values, strict=True):
+            self.values[name] = self.env[name] = variables.covered(name, value)
+            self.pending.append(Part("env", name, self.values[name], instruction.line))
+
+    def _flush(self, prefix: str) -> None:
+        """The pending parts count from here on: those whose name starts like this."""
+        self.items += [part for part in self.pending if part.name.startswith(prefix)]
+        self.pending = [part for part in self.pending if not part.name.startswith(prefix)]
+
+    def _run(self, step: Step) -> None:
+        instruction = step.instruction
+        flags = [_without_from(flag) for flag in instruction.flags]
+        self.items.append(_instruction_part(instruction, [flags, instruction.args, instruction.heredocs]))
+        self._sources(step)
+        for mount in instruction.mounts:
+            origin = mount.get("from", _MAIN)
+            if mount.get("type", "bind") == "bind" and (not origin or origin in self.contexts):
+                self._files(origin, (mount.get("source", mount.get("src", "/")),), instruction)
+
+    def _copy(self, step: Step) -> None:
+        instruction = step.instruction
+        words = [self._word(word, instruction) for word in instruction.args]
+        flags = [self._word(flag, instruction) for flag in instruction.flags if not flag.startswith("--from=")]
+        self.items.append(_instruction_part(instruction, [flags, words, self._heredocs(instruction)]))
+        self._sources(step)
+        origin = instruction.flag("from") or _MAIN
+        sources = [word for word in instruction.args[:-1] if not (instruction.heredocs and "<<" in word)]
+        local = [word for word in sources if not self._remote(word, instruction)]
+        if local and (not origin or origin in self.contexts):
+            self._files(origin, local, instruction)
+
+    def _remote(self, word: str, instruction: Instruction) -> bool:
+        """Whether ADD downloads it; what may be another thing tomorrow is unknown."""
+        source = self._word(word, instruction)
+        if instruction.keyword != "ADD" or not _REMOTE.search(source):
+            return False
+        if not instruction.flag("checksum") and not _COMMIT.search(source):
+            self._unknown(source, "it is downloaded, without a checksum", instruction)
+        return True
+
+    def _sources(self, step: Step) -> None:
+        for source in step.sources:
+            if isinstance(source, str):
+                self.items.append(_Parent(source, step.instruction.line))
+            elif source.name not in self.contexts:
+                self._image(source.name, step.instruction)
+
+    def _files(self, origin: str, sources: Iterable[str], instruction: Instruction) -> None:
+        source = self.contexts.get(origin)
+        if source is None:
+            self._unknown("the build context", "it is not on this machine", instruction)
+            return
+        if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.items) and not origin:
+            self.items.append(Part("ignore", ".dockerignore", source.context.rules))
+        chosen: set[str] = set()
+        for word in sources:
+            chosen.update(self._chosen(source.selector, word, instruction))
+        self.items.append(_Files(origin, sorted(chosen), instruction.line))
+
+    def _chosen(self, selector: Selector, word: str, instruction: Instruction) -> Iterable[str]:
+        """What a source stands for; all there is where that cannot be told."""
+        excludes = [self._word(flag, instruction) for flag in instruction.flag_values("exclude")]
+        path = self._word(word, instruction)
+        if self._veiled(word, path):
+            return selector.all
+        if any(self._veiled(a, b) for a, b in zip(instruction.flag_values("exclude"), excludes, strict=True)):
+            excludes = []
+        try:
+            return selector.choose(path, parents=instruction.flag("parents") not in (None, "false"), excludes=excludes)
+        except ValueError:
+            return selector.all
+
+    def _veiled(self, written: str, expanded: str) -> bool:
+        """Whether a word has a variable that only the image knows, or one that stands as a digest here."""
+        if "$" not in written:
+            return False
+        secret = (value for name, value in self.values.items() if value and variables.looks_secret(name))
+        return "$" in expanded or any(value in expanded for value in secret)
+
+    def _heredocs(self, instruction: Instruction) -> list[str]:
+        pairs = zip(instruction.heredocs, instruction.expands, strict=True)
+        return [self._text(text, instruction) if expands else text for text, expands in pairs]
+
+    def _word(self, word: str, instruction: Instruction) -> str:
+        return variables.expand(word, self.values, instruction, self.graph.path, keep_unset=not self.complete)
+
+    def _text(self, text: str, instruction: Instruction) -> str:
+        return variables.expand_text(text, self.values, instruction, self.graph.path, keep_unset=not self.complete)
+
+    def _outer(self, word: str, instruction: Instruction) -> str:
+        return variables.expand(word, self.graph.variables, instruction, self.graph.path)
+
+    def _unknown(self, name: str, why: str, instruction: Instruction) -> None:
+        self.items.append(Part("unknown", name, why, instruction.line))
+
+
+def _instruction_part(instruction: Instruction, value: object) -> Part:
+    whole = repr((instruction.keyword, instruction.json, value)).encode("utf-8", "surrogateescape")
+    digest = f"sha256:{hashlib.sha256(whole).hexdigest()}"
+    return Part("instruction", _short(instruction), digest, instruction.line)
+
+
+def _short(instruction: Instruction) -> str:
+    """What people call an instruction: its text, without the flags of a RUN."""
+    _, *words = instruction.text.split()
+    flags = len(instruction.flags) if instruction.keyword == "RUN" else 0
+    name = " ".join([instruction.keyword, *words[flags:]])
+    return name if len(name) <= _SHORT else f"{name[: _SHORT - 1]}…"
+
+
+def _stage_part(parent: Fingerprint, line: int) -> Part:
+    kind: Kind = "unknown" if parent.unknown else "stage"
+    value = ", ".join(part.name for part in parent.unknown) if parent.unknown else parent.digest
+    return Part(kind, parent.stage, value, line)
+
+
+def _file_part(name: str, entry: Entry, line: int) -> Part:
+    if not entry.digest:
+        return Part("unknown", name, "it cannot be read", line)
+    return Part("file", name, entry.digest, line, entry.mode, entry.size, entry.lines)
+
+
+def _without_from(flag: str) -> str:
+    """A mount without the name of its source: that is a part of its own."""
+    name, equals, value = flag.partition("=")
+    fields = [part for part in value.split(",") if not part.lower().startswith("from=")]
+    return f"{name}{equals}{','.join(fields)}" if name == "--mount" else flag

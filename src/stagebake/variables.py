@@ -1,0 +1,111 @@
+"""ARG and ENV as BuildKit's frontend reads them (moby/buildkit, frontend/dockerfile/dockerfile2llb/convert.go). Pure.
+
+An ARG's value is the build argument of that name, else its default, else that of the ARG before the first FROM, else
+what the platform predefines; it is in the environment of every later RUN, whether used or not. Predefined proxies that
+no ARG declares are in no cache key, so they are nowhere here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+
+from stagebake import syntax
+from stagebake.errors import InputError
+from stagebake.syntax import Instruction
+
+# moby/buildkit, frontend/dockerfile/linter: the words of its check SecretsUsedInArgOrEnv
+_SECRET = re.compile(
+    r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+)
+_PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
+_ROUNDS = 100_000
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable's name tells of a secret."""
+    return bool(_SECRET.search(name)) and not _PUBLIC.search(name)
+
+
+@cache
+def covered(name: str, value: str) -> str:
+    """The value; of a variable that looks secret a digest, slow to make so that guessing it does not pay."""
+    if not value or not looks_secret(name):
+        return value
+    return f"secret-{hashlib.pbkdf2_hmac('sha256', value.encode(), name.encode(), _ROUNDS).hex()[:32]}"
+
+
+def predefined(platforms: tuple[str, ...], target: str | None) -> dict[str, str]:
+    """What every Dockerfile may declare without a value: BUILDPLATFORM, TARGETARCH and the like."""
+    machine = platform.machine()
+    build = f"linux/{_ARCHITECTURES.get(machine, machine)}"
+    variables = {"TARGETSTAGE": target or "default"}
+    for prefix, value in (("BUILD", build), ("TARGET", platforms[0] if platforms else build)):
+        system, _, rest = value.partition("/")
+        architecture, _, variant = rest.partition("/")
+        variables[f"{prefix}PLATFORM"] = value
+        variables |= {f"{prefix}OS": system, f"{prefix}ARCH": architecture, f"{prefix}VARIANT": variant}
+    return variables
+
+
+def before_first_from(
+    instructions: Iterable[Instruction], given: Mapping[str, str], variables: dict[str, str], path: str
+) -> dict[str, str]:
+    """What FROM lines see: the ARGs before the first FROM, over the predefined `variables`."""
+    for instruction in instructions:
+        if instruction.keyword == "FROM":
+            break
+        for name, value in declared(instruction, variables, variables, given, path):
+            if value is not None:
+                variables[name] = value
+    return variables
+
+
+def declared(
+    instruction: Instruction,
+    variables: Mapping[str, str],
+    outer: Mapping[str, str],
+    given: Mapping[str, str],
+    path: str,
+) -> Iterator[tuple[str, str | None]]:
+    """Each name of an ARG with its value, None for one that has none: what is `given`, its default, the `outer` one."""
+    for word in instruction.args:
+        name, equals, default = word.partition("=")
+        if name in given:
+            yield name, given[name]
+        elif equals:
+            yield name, expand(default, variables, instruction, path)
+        else:
+            yield name, outer.get(name)
+
+
+def expand(
+    word: str, variables: Mapping[str, str], instruction: Instruction, path: str, *, keep_unset: bool = False
+) -> str:
+    """A word of an instruction with its variables replaced. Raises InputError with `path:line:`.
+
+    A variable that is not set is empty, or stays as it is written where `keep_unset`.
+    """
+    try:
+        return syntax.expand(word, variables, escape=instruction.escape, keep_unset=keep_unset)
+    except ValueError as error:
+        raise _refused(error, instruction, path) from None
+
+
+def expand_text(
+    text: str, variables: Mapping[str, str], instruction: Instruction, path: str, *, keep_unset: bool = False
+) -> str:
+    """What a heredoc says, with its variables replaced. Raises InputError as `expand`."""
+    try:
+        return syntax.expand_text(text, variables, keep_unset=keep_unset)
+    except ValueError as error:
+        raise _refused(error, instruction, path) from None
+
+
+def _refused(error: ValueError, instruction: Instruction, path: str) -> InputError:
+    return InputError(f"{path}:{instruction.line}: {error}", f"correct the {instruction.keyword} line")
