@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import traceback
@@ -16,13 +17,30 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from stagebake import advice, bakefile, config, dockerfile, files, github, naming, report, scopes, summary, workflow
+from stagebake import (
+    advice,
+    bakefile,
+    checks,
+    config,
+    dockerfile,
+    doctor,
+    files,
+    forecast,
+    github,
+    naming,
+    picture,
+    report,
+    scopes,
+    summary,
+    survey,
+    workflow,
+)
 from stagebake.backends import BACKENDS
 from stagebake.build import Stores, Wish, build
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
 from stagebake.engine import Engine
-from stagebake.errors import InputError, StagebakeError
+from stagebake.errors import EngineError, InputError, StagebakeError
 from stagebake.git import Checkout
 from stagebake.init import init
 from stagebake.layout import Layout
@@ -104,7 +122,36 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_init)
     _add_settings(verb)
     verb.add_argument("--yes", action="store_true", help="overwrite without asking")
+
+    verb = verbs.add_parser("doctor", help="what in the Dockerfile defeats the caches, and the lines to use instead")
+    verb.set_defaults(run=_doctor)
+    _add_history(verb, commits=100)
+    verb.add_argument("--skip", action="append", default=[], metavar="RULE", help="leave a rule out; may be repeated")
+    verb.add_argument("--strict", action="store_true", help="exit 1 when anything is found")
+
+    verb = verbs.add_parser("forecast", help="what the last pushes would have cost with each way of caching")
+    verb.set_defaults(run=_forecast)
+    _add_history(verb, commits=200)
+    verb.add_argument("--svg", type=Path, metavar="FILE.svg", help="draw a picture, too")
     return parser
+
+
+def _add_history(parser: argparse.ArgumentParser, *, commits: int) -> None:
+    _add_settings(parser)
+    parser.add_argument(
+        "--commits", type=_count, default=commits, metavar="N", help=f"look at the last N (default: {commits})"
+    )
+    parser.add_argument(
+        "--seconds", action="append", default=[], metavar="STAGE=SECONDS,…", help="how long stages take to build"
+    )
+    parser.add_argument("--times", type=Path, metavar="FILE.json", help="take these from the --report of a build")
+    parser.add_argument("--json", action="store_true", help="print it for machines")
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a count")
+    return int(text)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -293,6 +340,33 @@ def _init(options: argparse.Namespace) -> int:
     graph = _graph(settings)
     default_branch = checkout.default_branch()
     return init(graph, settings, report.console(), overwrite=options.yes, default_branch=default_branch)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    graph = _graph(settings)
+    times = survey.seconds(options.seconds, options.times, graph)
+    notes: list[str] = []
+    try:
+        found = checks.ask(graph, settings)
+    except EngineError as error:
+        found = ()
+        notes.append(f"{error.what}; {error.remedy}")
+    findings = doctor.examine(graph, survey.facts(settings, times, options.commits), found, options.skip)
+    report.console().print((doctor.to_json if options.json else doctor.render)(findings, notes), end="")
+    return int(bool(options.strict and findings))
+
+
+def _forecast(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    graph = _graph(settings)
+    times = survey.need_all(graph, survey.seconds(options.seconds, options.times, graph))
+    past = survey.past(settings, options.commits, times)
+    if options.svg:
+        files.write(options.svg, picture.draw(past))
+    text = (forecast.to_json if options.json else forecast.render)(past, settings.budgets)
+    report.console().print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":

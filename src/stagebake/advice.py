@@ -14,11 +14,17 @@ def secrets_in_view(graph: StageGraph) -> tuple[str, ...]:
     return tuple(
         f"{graph.path}:{instruction.line}: {instruction.keyword} {name} holds a secret, which stays in the image's "
         f"history and caches; use RUN --mount=type=secret,id={name.lower()} and --secret id={name.lower()},env={name}"
-        for stage in graph.stages
-        for instruction in stage.instructions
-        for name in _names(instruction)
-        if variables.looks_secret(name)
+        for instruction, name in leaks(graph)
     )
+
+
+def leaks(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
+    """Each ARG or ENV whose name says that it holds a secret, and that name."""
+    for stage in graph.stages:
+        for instruction in stage.instructions:
+            for name in _names(instruction):
+                if variables.looks_secret(name):
+                    yield instruction, name
 
 
 def modes_differ(mode: int) -> bool:

@@ -204,7 +204,7 @@ class _Run:
         if baked.exit_code != 0:
             self.warnings.append(f"the cache of {stage} was not saved: {_said(trace)}")
             return SavedCache(ref=ref, saved=False, bytes=0)
-        if again := outcome.rebuilt(self.graph, trace):
+        if again := outcome.remade(self.graph, trace):
             self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
         self._rotate(shelf, scope, stage)
         return SavedCache(ref=ref, saved=True, bytes=self._new_bytes(scope.stage_tag(stage), known))

@@ -90,6 +90,17 @@ def rebuilt(graph: StageGraph, trace: Trace) -> frozenset[str]:
     return frozenset(name for name, steps in by_stage(graph, trace).items() if any(step.ran for step in steps))
 
 
+def remade(graph: StageGraph, trace: Trace) -> frozenset[str]:
+    """The stages of which a step ran that may come out another each time.
+
+    Not those that lay files down: COPY --link is laid down once more where its cache is saved, with the COPY and
+    WORKDIR around it (BuildKit 0.25).
+    """
+    groups = by_stage(graph, trace).items()
+    laid = ("COPY ", "FROM ", "LINK ", "WORKDIR ")
+    return frozenset(name for name, steps in groups if any(s.ran and not s.name.startswith(laid) for s in steps))
+
+
 def forceable(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[Step, ...]:
     """The steps of these stages that `no-cache-filter` makes run.
 

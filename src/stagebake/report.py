@@ -93,6 +93,11 @@ def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
+def clock(seconds: float) -> str:
+    """A time as people read it."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
 def saved(stage: StageResult) -> str:
     """What became of a stage's cache, in words."""
     if stage.cache is None:

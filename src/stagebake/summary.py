@@ -26,7 +26,7 @@ def render(result: BuildResult, budgets: Mapping[str, float], mirror: str | None
 def _heading(result: BuildResult) -> str:
     rebuilt = [stage.name for stage in result.stages if stage.status == "rebuilt"]
     done = f"rebuilt {', '.join(rebuilt)}" if rebuilt else "everything restored"
-    return f"{done}: {_clock(result.ship_seconds)}"
+    return f"{done}: {report.clock(result.ship_seconds)}"
 
 
 def _table(result: BuildResult) -> str:
@@ -37,7 +37,7 @@ def _table(result: BuildResult) -> str:
 
 def _row(stage: StageResult) -> str:
     why = "<br>".join(_cell(report.why(reason)) for reason in stage.reasons[:3])
-    seconds = _clock(stage.seconds) if stage.status != "unused" else ""
+    seconds = report.clock(stage.seconds) if stage.status != "unused" else ""
     return f"| `{stage.name}` | {_MARKS[stage.status]} | {why} | {seconds} | {report.saved(stage)} |"
 
 
@@ -50,8 +50,8 @@ def _against(seconds: float, budgets: Mapping[str, float]) -> str:
     """Which of the budgets the time keeps."""
     met = [f"{name} ({minutes:g} min)" for name, minutes in budgets.items() if seconds <= minutes * 60]
     if not met:
-        return f"**{_clock(seconds)}** is over every budget."
-    return f"**{_clock(seconds)}** is within the budget for: {', '.join(met)}."
+        return f"**{report.clock(seconds)}** is over every budget."
+    return f"**{report.clock(seconds)}** is within the budget for: {', '.join(met)}."
 
 
 def _pull(result: BuildResult, mirror: str | None) -> str:
@@ -82,7 +82,3 @@ def _timeline(result: BuildResult) -> str:
         kind = "active, " if stage.status == "rebuilt" else "done, "
         lines.append(f"  {stage.status} :{kind}{int(start - zero)}, {max(int(end - zero), int(start - zero) + 1)}")
     return "\n".join([*lines, "```"])
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"

@@ -1,0 +1,167 @@
+"""The commits of a git repository, read from its objects by one process and without a checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, cast
+
+from stagebake import syntax
+from stagebake.errors import InputError
+from stagebake.fingerprint import Entry
+
+_SECONDS = 120
+_FOLDER, _LINK = "40000", "120000"
+
+
+def top(folder: Path) -> Path:
+    """The top of the work tree that the folder is in. Raises InputError where there is none."""
+    answer = _git(folder, "rev-parse", "--show-toplevel")
+    if answer is None:
+        raise InputError(f"{folder}: no git repository", "run this in the repository's work tree")
+    return Path(answer.rstrip("\n"))
+
+
+def commits(folder: Path, count: int) -> tuple[str, ...]:
+    """The last commits of the checked-out branch, along the first parents: what each push made of it. Oldest first."""
+    answer = _git(folder, "rev-list", "--first-parent", f"--max-count={count}", "HEAD") or ""
+    return tuple(reversed(answer.split()))
+
+
+def changes(folder: Path, count: int) -> tuple[frozenset[str], ...]:
+    """The files below a folder that each of the last commits changed, newest first; empty where git knows nothing."""
+    options = ("--first-parent", "-m", "--no-renames", "--name-only", "--relative", "-z", "--format=%x01")
+    answer = _git(folder, "log", *options, f"--max-count={count}", "--", ".") or ""
+    blocks = answer.split("\1")[1:]
+    return tuple(frozenset(name.strip("\n") for name in block.split("\0") if name.strip("\n")) for block in blocks)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.decode("utf-8", "surrogateescape")
+
+
+class Objects:
+    """The objects of a repository, asked of one `git cat-file`; a tree is read once, however many commits have it."""
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = repository
+        self._trees: dict[str, Mapping[str, Entry]] = {}
+        self._ignored: dict[str, dict[str, bool]] = {}
+        self._matcher = lru_cache(lambda rules: syntax.patterns(rules.splitlines()))
+
+    def __enter__(self) -> Self:
+        command = ["git", "cat-file", "--batch"]
+        self._git = subprocess.Popen(
+            command, cwd=self._repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._git.communicate()
+
+    def read(self, name: str) -> tuple[str, bytes] | None:
+        """Id and content of an object by any name git knows (`COMMIT:path`); None where there is none."""
+        requests, answers = cast(IO[bytes], self._git.stdin), cast(IO[bytes], self._git.stdout)
+        requests.write(name.encode("utf-8", "surrogateescape") + b"\n")
+        requests.flush()
+        heading = answers.readline().split()
+        if len(heading) != 3:
+            return None
+        content = answers.read(int(heading[2]))
+        answers.read(1)
+        return heading[0].decode(), content
+
+    def text(self, name: str) -> str | None:
+        """The text of a file; None where there is none."""
+        found = self.read(name)
+        return found[1].decode("utf-8-sig", "replace") if found else None
+
+    def entries(self, tree: str) -> Mapping[str, Entry]:
+        """Everything below a tree, given by its id, as a checkout under umask 022 would have it."""
+        if tree not in self._trees:
+            found = self.read(tree)
+            self._trees[tree] = dict(self._below(found[1])) if found else {}
+        return self._trees[tree]
+
+    def _below(self, content: bytes) -> Iterator[tuple[str, Entry]]:
+        for mode, name, object_id in _parse(content):
+            if mode == _FOLDER:
+                yield name, Entry("folder", 0o755)
+                yield from ((f"{name}/{path}", entry) for path, entry in self.entries(object_id).items())
+            elif mode == _LINK:
+                yield name, Entry(f"link {self.text(object_id) or ''}")
+            else:
+                yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777)
+
+    def ignored(self, rules: str, path: str) -> bool:
+        """Whether ignore rules keep a path out, asked once for each."""
+        known = self._ignored.setdefault(rules, {})
+        if path not in known:
+            known[path] = self._matcher(rules).matches(path)
+        return known[path]
+
+
+def _parse(content: bytes) -> Iterator[tuple[str, str, str]]:
+    """Mode, name and id of each entry of a tree: `MODE NAME`, a zero byte, and the id's 20 bytes (32 of SHA-256)."""
+    at = 0
+    while at < len(content):
+        space, zero = content.index(b" ", at), content.index(b"\0", at)
+        end = zero + 21
+        name = content[space + 1 : zero].decode("utf-8", "surrogateescape")
+        yield content[at:space].decode(), name, content[zero + 1 : end].hex()
+        at = end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One commit's Dockerfile and context; both are seen from the top of the repository, "" is the top."""
+
+    objects: Objects
+    commit: str
+    folder: str
+    dockerfile: str
+
+    @cached_property
+    def text(self) -> str | None:
+        """The Dockerfile; None where the commit has none."""
+        return self.objects.text(f"{self.commit}:{self.dockerfile}")
+
+    @cached_property
+    def tree(self) -> str:
+        """The id of the context's tree, "" where the commit has none."""
+        found = self.objects.read(f"{self.commit}:{self.folder}" if self.folder else f"{self.commit}^{{tree}}")
+        return found[0] if found else ""
+
+    @cached_property
+    def rules(self) -> str:
+        inside = f"{self.folder}/.dockerignore" if self.folder else ".dockerignore"
+        texts = (self.objects.text(f"{self.commit}:{path}") for path in (f"{self.dockerfile}.dockerignore", inside))
+        return next((text for text in texts if text is not None), "")
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(sorted(path for path in self._all if not self.objects.ignored(self.rules, path)))
+
+    @cached_property
+    def links(self) -> Mapping[str, str]:
+        found = ((path, self._all[path]) for path in self.paths)
+        return {path: entry.digest.removeprefix("link ") for path, entry in found if entry.mode is None}
+
+    def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
+        return {path: self._all[path] for path in paths}
+
+    @property
+    def _all(self) -> Mapping[str, Entry]:
+        return self.objects.entries(self.tree) if self.tree else {}

@@ -1,0 +1,163 @@
+"""What a RUN installs and with which tool: the steps that are worth a cache. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stagebake.dockerfile import Stage, StageGraph
+from stagebake.finding import Facts, Finding, command, line_up
+from stagebake.syntax import Instruction
+
+_APT = (
+    "--mount=type=cache,target=/var/cache/apt,sharing=locked",
+    "--mount=type=cache,target=/var/lib/apt/lists,sharing=locked",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A package manager: how its install command looks, the files that say what to install, its cache mounts."""
+
+    name: str
+    install: re.Pattern[str]
+    manifests: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+
+    def named_in(self, text: str) -> tuple[str, ...]:
+        """The files that say what to install: those of the tool, or those that the command names."""
+        return tuple(_REQUIREMENTS.findall(text)) if self.name == "pip" else self.manifests
+
+
+def _tool(name: str, install: str, manifests: str = "", cache: str = "") -> Tool:
+    mounts = _APT if name == "apt-get" else (f"--mount=type=cache,target={cache}",) if cache else ()
+    return Tool(name=name, install=re.compile(rf"\b{install}"), manifests=tuple(manifests.split()), mounts=mounts)
+
+
+# The caches' places are those of root, by the tools' own documentation; a tool without one gets no advice on mounts
+TOOLS = (
+    _tool("apt-get", r"apt(?:-get)?\s(?:[^&|;\n]*\s)?install\b"),
+    _tool("apk", r"apk\s(?:[^&|;\n]*\s)?add\b"),
+    _tool("dnf", r"(?:micro)?(?:dnf|yum)\s(?:[^&|;\n]*\s)?install\b"),
+    _tool("uv", r"uv\s+(?:pip\s+install|sync)\b", "pyproject.toml uv.lock", "/root/.cache/uv"),
+    _tool("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock", "/root/.cache/pypoetry"),
+    _tool("pip", r"(?<!uv )pip3?\s(?:[^&|;\n]*\s)?install\b", cache="/root/.cache/pip"),
+    _tool("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json", "/root/.npm"),
+    _tool("yarn", r"yarn\s+(?:install\b|--)", "package.json yarn.lock", "/usr/local/share/.cache/yarn"),
+    _tool("pnpm", r"pnpm\s+(?:install|i)\b", "package.json pnpm-lock.yaml", "/root/.local/share/pnpm/store"),
+    _tool("go", r"go\s+mod\s+download\b", "go.mod go.sum", "/go/pkg/mod"),
+    _tool("bundle", r"bundle\s+install\b", "Gemfile Gemfile.lock"),
+    _tool("composer", r"composer\s(?:[^&|;\n]*\s)?install\b", "composer.json composer.lock"),
+)
+
+_REQUIREMENTS = re.compile(r"\s(?:-r|-c|--requirement|--constraint)[\s=]*([\w./-]+)")
+# Of a local package the files themselves are installed, and -g installs what no file of the context names
+_NEEDS_CODE = re.compile(
+    r"\sinstall\s(?:[^&|;\n]*\s)?(?:-e\b|--editable\b|\.{1,2}(?=[\s\[/&;]|$)|\./|\S+\.(?:deb|rpm|whl)\b)"
+)
+_CACHE_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)\b")
+_DROPPED = re.compile(
+    r"\s*(?:--no-cache-dir\b|(?:&&|;)\s*(?:rm -rf? /var/lib/apt/lists/?\*?|apt(?:-get)? clean)(?=\s|$))"
+)
+
+
+@dataclass(frozen=True)
+class Install:
+    """A RUN that installs packages."""
+
+    stage: Stage
+    instruction: Instruction
+    tool: Tool
+
+    @property
+    def command(self) -> str:
+        return command(self.instruction)
+
+    @property
+    def says(self) -> str:
+        """The install command in a few words."""
+        found = self.tool.install.search(self.command)
+        return " ".join(found[0].split()) if found else self.tool.name
+
+    @property
+    def manifests(self) -> tuple[str, ...]:
+        return self.tool.named_in(self.command)
+
+
+def installs(graph: StageGraph) -> Iterator[Install]:
+    """Every RUN that installs packages and needs no code for it, in the stages that are built."""
+    built = {stage.name for stage in graph.needed()}
+    for stage in graph.stages:
+        for instruction in stage.instructions:
+            if stage.name in built and instruction.keyword == "RUN" and (tool := tool_of(instruction)):
+                yield Install(stage, instruction, tool)
+
+
+def tool_of(instruction: Instruction) -> Tool | None:
+    """The tool that a RUN installs packages with; None where it installs none, or the code itself."""
+    text = command(instruction)
+    if _NEEDS_CODE.search(text):
+        return None
+    return next((tool for tool in TOOLS if tool.install.search(text)), None)
+
+
+def cache_mounts(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
+    """An install without a cache mount downloads everything again for one changed line."""
+    for install in installs(graph):
+        tool, instruction, stage = install.tool, install.instruction, install.stage
+        if not tool.mounts or _CACHE_MOUNT.search(" ".join(instruction.flags)) or not _runs_as_root(graph, install):
+            continue
+        yield Finding(
+            rule="cache-mount",
+            path=graph.path,
+            line=instruction.line,
+            what=f"`{install.says}` has no cache mount: when it runs again, it downloads every package again",
+            fix=with_mounts(instruction, tool),
+            stage=stage.name,
+            seconds=facts.seconds.get(stage.name),
+        )
+
+
+def with_mounts(instruction: Instruction, tool: Tool) -> tuple[str, ...]:
+    """The RUN with the tool's cache mounts, and without what would empty them."""
+    flags = [f"RUN {tool.mounts[0]} \\", *(f"    {flag} \\" for flag in (*tool.mounts[1:], *instruction.flags))]
+    kept = _DROPPED.sub("", command(instruction))
+    # Debian's images delete what apt downloads as soon as it is installed
+    first = "rm -f /etc/apt/apt.conf.d/docker-clean && " if tool.name == "apt-get" and "\n" not in kept else ""
+    return (*flags, *f"    {first}{kept}".splitlines())
+
+
+def apt_updates(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
+    """An `apt-get update` in a RUN of its own is restored for months, and later installs then ask for what is gone."""
+    for stage in graph.needed():
+        for instruction in stage.instructions:
+            text = command(instruction) if instruction.keyword == "RUN" else ""
+            if not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", text) or _mentions_install(text):
+                continue
+            later = [i for i in installs(graph) if i.tool.name == "apt-get" and i.instruction.line > instruction.line]
+            if later and not _CACHE_MOUNT.search(" ".join(instruction.flags)):
+                yield Finding(
+                    rule="apt-update",
+                    path=graph.path,
+                    line=instruction.line,
+                    what="`apt-get update` in a RUN of its own: its result is cached, and a later install asks for "
+                    "packages that the mirror no longer has",
+                    fix=(f"RUN apt-get update && {later[0].command}",),
+                    stage=stage.name,
+                    seconds=facts.seconds.get(stage.name),
+                )
+
+
+def _mentions_install(text: str) -> bool:
+    return bool(re.search(r"\bapt(?:-get)?\s(?:[^&|;\n]*\s)?(?:install|upgrade|dist-upgrade|build-dep|source)\b", text))
+
+
+def _runs_as_root(graph: StageGraph, install: Install) -> bool:
+    """Whether the tool's cache is root's: a USER before it has one elsewhere."""
+    line_of_users = [
+        instruction.args[0].partition(":")[0]
+        for _, instruction in line_up(graph, install.stage)
+        if instruction.keyword == "USER" and instruction.line < install.instruction.line
+    ]
+    return not line_of_users or line_of_users[-1] in ("root", "0")

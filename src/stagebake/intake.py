@@ -1,0 +1,159 @@
+"""What goes into a build that should not, or that nobody has pinned: junk, secrets, moving images. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from stagebake import advice
+from stagebake.dockerfile import StageGraph
+from stagebake.finding import Facts, Finding, Take, command, takes
+
+# Folders and files that tools make for themselves, and how to keep them out at any depth
+_JUNK = {
+    ".git": ".git",
+    **{
+        name: f"**/{name}"
+        for name in (
+            "node_modules", ".next", ".nuxt", ".turbo", ".svelte-kit", ".parcel-cache",
+            "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".nox", ".tox", ".venv", ".eggs",
+            ".gradle", ".terraform", ".idea", ".vscode", ".DS_Store",
+        )
+    },
+}  # fmt: skip
+
+# Files that tell people or services something, and no program
+_IDLE = (
+    "*.md", "LICENSE*", ".git*", ".github/*", ".editorconfig", ".dockerignore", "Dockerfile*", "*.Dockerfile",
+    "docker-compose*.y*ml", "compose*.y*ml", "docker-bake*.hcl", ".pre-commit-config.yaml", "docs/*",
+)  # fmt: skip
+# These read README and LICENSE while they build a package
+_READERS = ("pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml")
+_SELDOM = 3
+
+_READS_GIT = re.compile(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|versioneer")
+_PRIVATE = re.compile(r"^(?:\.env(?:\.local|\.\w+\.local)?|id_(?:rsa|ed25519|ecdsa)|\.netrc|\.pgpass)$")
+
+
+def junk(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
+    """What tools left in the context differs on each machine, so it makes every COPY that takes it run again."""
+    names = _asked_for(graph)
+    found = {path: name for path in facts.files if (name := _junk_in(path)) and name not in names}
+    for take, paths in _taken(graph, facts, found):
+        counts = Counter(found[path] for path in paths)
+        listed = ", ".join(f"{name} ({count:,} file{'s' * (count > 1)})" for name, count in sorted(counts.items()))
+        yield Finding(
+            rule="dockerignore",
+            path=graph.path,
+            line=take.instruction.line,
+            what=f"this takes in {listed}, which differs from machine to machine: no cache matches",
+            fix=(f"# {facts.ignore_file}", *(_JUNK[name] for name in sorted(counts))),
+            stage=take.stage.name,
+            seconds=facts.seconds.get(take.stage.name),
+        )
+
+
+def secret_files(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
+    """A file that holds secrets must not get into an image's layers or caches."""
+    found = {path for path in facts.files if _PRIVATE.match(path.rpartition("/")[2])}
+    for take, paths in _taken(graph, facts, found):
+        yield Finding(
+            rule="secret-file",
+            path=graph.path,
+            line=take.instruction.line,
+            what=f"this takes in {', '.join(paths)}: what stands there stays in the layers of the image and its caches",
+            fix=(f"# {facts.ignore_file}", *paths),
+        )
+
+
+def idle_files(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
+    """Commits that made a COPY of the whole context run again for files that no program reads."""
+    idle = tuple(p for p in _IDLE if not (p in ("*.md", "LICENSE*") and facts.files & set(_READERS)))
+    everything = tuple(takes(graph, facts))
+    taken = frozenset[str]().union(*(take.files for take in everything))
+    rebuilds = [changed & taken for changed in facts.commits if changed & taken]
+    for_nothing = [c for c in rebuilds if all(_is_idle(path, idle) for path in c)]
+    take = next((take for take in everything if take.whole), None)
+    if take is None or len(for_nothing) < _SELDOM:
+        return
+    counts = Counter(pattern for c in for_nothing for pattern in {_idle_pattern(path, idle) or path for path in c})
+    yield Finding(
+        rule="idle-files",
+        path=graph.path,
+        line=take.instruction.line,
+        what=f"{len(for_nothing)} of the last {len(rebuilds)} rebuilds were for files that the build hardly reads: "
+        + ", ".join(f"{pattern} ({count})" for pattern, count in counts.most_common(5)),
+        fix=(f"# {facts.ignore_file}", *sorted(counts)),
+        stage=take.stage.name,
+        seconds=facts.seconds.get(take.stage.name),
+    )
+
+
+def bases(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
+    """An image without a digest moves when its tag does, and then everything built on it runs again."""
+    told: set[str] = set()
+    for stage in graph.needed():
+        for image in stage.images:
+            if "@" in image.name or image.name in told or image.name in facts.replaced:
+                continue
+            told.add(image.name)
+            yield _moving(graph, image.name, image.line)
+
+
+def _moving(graph: StageGraph, name: str, line: int) -> Finding:
+    tag = re.search(r":([\w.-]+)$", name)
+    moves = "moves with each release" if tag is None or tag[1] == "latest" else f"moves whenever `{tag[1]}` does"
+    pinned = name if tag else f"{name}:TAG"
+    return Finding(
+        rule="base-moves",
+        path=graph.path,
+        line=line,
+        what=f"`{name}` {moves}, and then all that is built on it runs again in some push; pin it, and let Dependabot "
+        "or Renovate move it in a commit of its own",
+        fix=(f"{pinned}@sha256:…", f"# docker buildx imagetools inspect --format '{{{{.Manifest.Digest}}}}' {pinned}"),
+    )
+
+
+def secrets(graph: StageGraph, _facts: Facts) -> Iterator[Finding]:
+    """An ARG or ENV that holds a secret."""
+    for instruction, name in advice.leaks(graph):
+        secret = name.lower()
+        yield Finding(
+            rule="secret",
+            path=graph.path,
+            line=instruction.line,
+            what=f"{instruction.keyword} {name} holds a secret, which stays in the image's history and caches",
+            fix=(f"RUN --mount=type=secret,id={secret},env={name} …", f"# build with --secret id={secret},env={name}"),
+        )
+
+
+def _taken(graph: StageGraph, facts: Facts, paths: Collection[str]) -> Iterator[tuple[Take, list[str]]]:
+    """The first instruction that takes each of these files."""
+    left = set(paths)
+    for take in takes(graph, facts):
+        seen = sorted(left & take.files)
+        left.difference_update(seen)
+        if seen:
+            yield take, seen
+
+
+def _junk_in(path: str) -> str | None:
+    return next((part for part in path.split("/") if part in _JUNK), None)
+
+
+def _asked_for(graph: StageGraph) -> set[str]:
+    """What the build itself uses: one that runs git may want the repository."""
+    commands = " ".join(command(i) for s in graph.needed() for i in s.instructions if i.keyword == "RUN")
+    return (
+        {".git"} if re.search(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|versioneer", commands) else set()
+    )
+
+
+def _is_idle(path: str, idle: tuple[str, ...]) -> bool:
+    return bool(_idle_pattern(path, idle))
+
+
+def _idle_pattern(path: str, idle: tuple[str, ...]) -> str | None:
+    return next((pattern for pattern in idle if fnmatch.fnmatchcase(path, pattern)), None)
