@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stagebake import (
+    actions,
     advice,
     bakefile,
     checks,
@@ -205,19 +206,24 @@ def _build(options: argparse.Namespace) -> int:
             'set `image = "ghcr.io/owner/name"` under [tool.stagebake], or pass --image',
         )
     wish = _wish(options, settings, graph, checkout, run)
+    stores = _stores(settings)
     engine = Engine(settings.root, options.builder)
     engine.check()
     progress = report.Progress(graph, report.console(stderr=True))
     with progress.running():
-        result = build(graph, settings, wish, engine, _stores(settings), progress)
+        result = build(graph, settings, wish, engine, stores, progress)
     _tell(replace(result, warnings=(*_warnings(settings, graph), *result.warnings)), options, settings, run)
     return 0
 
 
 def _stores(settings: Settings) -> Stores:
+    """Where the image and its caches lie, as the settings say."""
     images = Registry(settings.image) if settings.image else None
+    name = settings.image or settings.local_image
     if settings.cache == "local":
-        return Stores(images=images, caches=Layout(settings.cache_folder / (settings.image or settings.local_image)))
+        return Stores(images=images, caches=Layout(settings.cache_folder / name))
+    if settings.cache == "gha":
+        return Stores(images=images, caches=actions.connect(name, os.environ), lacking=actions.UNREACHED)
     return Stores(images=images, caches=images)
 
 

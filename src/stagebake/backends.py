@@ -1,7 +1,7 @@
 """How a bake file speaks of caches, for each place where they can lie. Pure.
 
 The tags are the same everywhere: `cache-STAGE` for a stage, `cache` for the composed cache. A registry has them as tags
-of the image's repository, a folder as those of an OCI image layout.
+of the image's repository, a folder as those of an OCI image layout, the cache service of GitHub Actions as scopes.
 """
 
 from __future__ import annotations
@@ -44,5 +44,11 @@ BACKENDS = {
         composed="tag=cache${SCOPE}",
         goal="type=local,dest=${FOLDER}/${IMAGE},tag=",
         in_folder=True,
+    ),
+    "gha": Backend(
+        reads="type=gha,scope=${CACHE}",
+        composed="${IMAGE}:cache${SCOPE}",
+        goal="type=gha,scope=${IMAGE}:",
+        options="mode=max",
     ),
 }

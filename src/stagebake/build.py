@@ -66,10 +66,14 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """Where the image goes (None where it has no name), and where its caches lie (None where none can be had)."""
+    """Where the image goes (None where it has no name), and where its caches lie (None where none can be had).
+
+    `lacking` says why none can be had, where that is worth a warning.
+    """
 
     images: Repository | None = None
     caches: Repository | None = None
+    lacking: str | None = None
 
 
 def build(
@@ -125,7 +129,7 @@ class _Run:
     def read(self) -> Shelf:
         """The caches that this build may read."""
         if self.repository is None:
-            return Shelf()
+            return Shelf(warnings=(self.stores.lacking,) if self.stores.lacking else ())
         self.progress("reading the caches", Trace())
         if self.wish.access.writes is None:
             return cache.read_composed(self.repository, self.wish.access)

@@ -48,7 +48,7 @@ def registry(folder: Path) -> Iterator[Registry]:
 @pytest.fixture
 def repository(request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, registry: Registry) -> Project:
     """An empty repository, whose image has a name of its own; the engine is as the last test left it."""
-    return _repository(tmp_path, request.node.nodeid, engine, registry)
+    return repository_in(tmp_path, request.node.nodeid, engine, registry)
 
 
 @pytest.fixture
@@ -61,13 +61,13 @@ def project(repository: Project) -> Project:
 @pytest.fixture
 def five(project: Project) -> Project:
     """A repository with the five-stage Dockerfile, never built."""
-    return _committed(project)
+    return committed(project)
 
 
 @pytest.fixture(scope="session")
 def first_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
     """The name under which the five-stage Dockerfile was pushed once."""
-    project = _committed(_repository(tmp_path_factory.mktemp("first"), "first", engine, registry))
+    project = committed(repository_in(tmp_path_factory.mktemp("first"), "first", engine, registry))
     engine.empty()
     project.build("--push")
     return project.name
@@ -80,7 +80,7 @@ def shipped(first_push: str, five: Project) -> Project:
     return five
 
 
-def _repository(tmp_path: Path, seed: str, engine: Engine, registry: Registry) -> Project:
+def repository_in(tmp_path: Path, seed: str, engine: Engine, registry: Registry) -> Project:
     folder = tmp_path / "project"
     folder.mkdir()
     name = f"t{hashlib.sha256(seed.encode()).hexdigest()[:10]}"
@@ -89,7 +89,7 @@ def _repository(tmp_path: Path, seed: str, engine: Engine, registry: Registry) -
     return project
 
 
-def _committed(project: Project) -> Project:
+def committed(project: Project) -> Project:
     project.write(FIVE)
     project.settings()
     project.commit()

@@ -1,0 +1,59 @@
+"""GitHub's cache service as nektos/act implements it, for the runs that the tests play."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from pathlib import Path
+
+from tests.support.daemon import Daemon
+
+_WORKFLOW = """\
+on: push
+jobs:
+  wait:
+    runs-on: ubuntu-24.04
+    steps:
+      - run: |
+          echo "$ACTIONS_CACHE_URL" > "$HOME/url"
+          while kill -0 "$PPID"; do sleep 0.2; done
+"""
+_READ, _WRITE = 1, 3
+
+
+class CacheService:
+    """Version 1 of the service. act has it for as long as a job of its runs, so there is one that waits."""
+
+    def __init__(self, folder: Path) -> None:
+        workflow = folder / ".github/workflows/wait.yml"
+        workflow.parent.mkdir(parents=True)
+        workflow.write_text(_WORKFLOW, encoding="utf-8")
+        command = [
+            *("env", f"HOME={folder}", str(Path(sys.executable).parent / "act"), "push", f"--directory={folder}"),
+            *("--platform=ubuntu-24.04=-self-hosted", "--pull=false", f"--cache-server-path={folder}/entries"),
+            *("--cache-server-addr=127.0.0.1", "--cache-server-port=0"),
+        ]
+        self._url = folder / "url"
+        self._daemon = Daemon(command, folder / "act.log")
+        self._daemon.wait_until(lambda: self._url.is_file() and self._url.read_text().endswith("\n"))
+
+    def environment(self, ref: str, *more: str) -> dict[str, str]:
+        """What leads a run for this git ref there; it may read what runs for `more` have written."""
+        return {"ACTIONS_CACHE_URL": self._url.read_text().strip(), "ACTIONS_RUNTIME_TOKEN": token(ref, *more)}
+
+    def stop(self) -> None:
+        self._daemon.stop()
+
+
+def token(ref: str, *more: str) -> str:
+    """A token as GitHub's runner has it, signed by nobody: neither BuildKit nor act asks for that."""
+    scopes = [{"Scope": ref, "Permission": _WRITE}, *({"Scope": other, "Permission": _READ} for other in more)]
+    now = int(time.time())
+    claims = {"ac": json.dumps(scopes), "nbf": now - 60, "exp": now + 6 * 3600}
+    return ".".join((_base64({"alg": "none"}), _base64(claims), ""))
+
+
+def _base64(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
