@@ -29,7 +29,9 @@ from stagebake import (
     forecast,
     github,
     naming,
+    packages,
     picture,
+    purge,
     report,
     scopes,
     summary,
@@ -47,7 +49,8 @@ from stagebake.init import init
 from stagebake.layout import Layout
 from stagebake.naming import Names
 from stagebake.outcome import BuildResult
-from stagebake.registry import Registry
+from stagebake.packages import Packages
+from stagebake.registry import Registry, credentials
 from stagebake.scopes import Occasion
 
 _OUR_BUG = 3
@@ -62,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options) or 0)
     except StagebakeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            print(github.annotation("error", error.what))
+            print(github.annotation("error", f"{error.what}\n{error.remedy}", os.environ))
+            github.publish(os.environ, summary.failure(error), {})
         for line in error.log:
             errors.print(f"  {line}", style="dim")
         _say(errors, error.what, error.remedy)
@@ -118,6 +122,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_generate)
     _add_settings(verb)
     verb.add_argument("--check", action="store_true", help="write nothing; fail with a diff when the file is stale")
+
+    verb = verbs.add_parser("cache", help="look after the caches in the registry")
+    purging = verb.add_subparsers(required=True, metavar="WHAT").add_parser(
+        "purge", help="delete the caches of one branch or pull request, and nothing that another tag names"
+    )
+    purging.set_defaults(run=_purge)
+    purging.add_argument("--image", metavar="REF", help="repository of the image and its caches")
+    purging.add_argument("--scope", required=True, metavar="NAME", help="whose: a branch, or `pr-7` for a pull request")
+    purging.add_argument("--dry-run", action="store_true", help="delete nothing; say what would be")
 
     verb = verbs.add_parser("init", help="make a repository with a Dockerfile ready for `nox -s build`")
     verb.set_defaults(run=_init)
@@ -286,7 +299,7 @@ def _tell(result: BuildResult, options: argparse.Namespace, settings: Settings, 
         }
         github.publish(os.environ, summary.render(result, settings.budgets, settings.mirror), outputs)
         for warning in result.warnings:
-            print(github.annotation("warning", warning))
+            print(github.annotation("warning", warning, os.environ))
 
 
 def _warnings(settings: Settings, graph: StageGraph) -> tuple[str, ...]:
@@ -338,6 +351,25 @@ def _update(path: Path, text: str, *, check: bool) -> None:
     else:
         files.write(path, text)
         console.print(f"wrote {path}")
+
+
+def _purge(options: argparse.Namespace) -> int:
+    checkout, run = Checkout(Path()), github.run(os.environ)
+    image = _named(config.load(Path(), os.environ, {"image": options.image}), checkout).image
+    if image is None:
+        raise InputError("cache purge: there is no image name", "set `image` under [tool.stagebake], or pass --image")
+    default_branch = (run and run.default_branch) or checkout.default_branch()
+    store = _packages(image) if image.startswith(f"{packages.HOST}/") else Registry(image)
+    purged = purge.purge(store, purge.scope_of(options.scope, default_branch), dry_run=options.dry_run)
+    report.show_purged(purged, image, report.console(), dry_run=options.dry_run)
+    return 0
+
+
+def _packages(image: str) -> Packages:
+    """GitHub's registry deletes nothing itself; its API takes the token that docker is logged in with."""
+    login = credentials(packages.HOST)
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or (login and login[1])
+    return Packages(image, token, os.environ)
 
 
 def _init(options: argparse.Namespace) -> int:

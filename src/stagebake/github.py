@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,12 +56,29 @@ def publish(environment: Mapping[str, str], summary: str, outputs: Mapping[str, 
         _append(path, "".join(f"{name}={value}\n" for name, value in outputs.items()))
 
 
-def annotation(kind: str, message: str) -> str:
-    """A workflow command (`::error file=…,line=…::…`) for a message that may begin with `file:line:`."""
+def annotation(kind: str, message: str, environment: Mapping[str, str]) -> str:
+    """A workflow command (`::error file=…,line=…::…`) for a message that may begin with `file:line:`.
+
+    GitHub wants the file as the repository has it, the message as the folder that the command runs in.
+    """
     found = re.match(r"(?P<file>[^:\s]+):(?P<line>\d+): ", message)
-    place = f" file={found['file']},line={found['line']}" if found else ""
-    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{kind}{place}::{text}"
+    place = f" file={_property(_in_repository(found['file'], environment))},line={found['line']}" if found else ""
+    return f"::{kind}{place}::{_data(message)}"
+
+
+def _in_repository(file: str, environment: Mapping[str, str]) -> str:
+    workspace = environment.get("GITHUB_WORKSPACE")
+    path = os.path.relpath(file, workspace) if workspace else file
+    return file if path.startswith("..") else path
+
+
+def _data(text: str) -> str:
+    """actions/toolkit, core/src/command.ts, escapeData"""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _append(path: str, text: str) -> None:

@@ -19,6 +19,7 @@ from stagebake import web
 from stagebake.cache import UNTOLD
 from stagebake.compose import MANIFEST_TYPE, Document, config_digest, digest_of
 from stagebake.errors import RegistryError
+from stagebake.purge import Version
 
 _ACCEPT = ", ".join(
     (
@@ -44,7 +45,7 @@ class Registry:
         scheme = "http" if _LOOPBACK.match(host) else "https"
         self._http = httpx.Client(
             base_url=f"{scheme}://{host}/v2/{self._name}/",
-            auth=_TokenAuth(_credentials(host)),
+            auth=_TokenAuth(credentials(host)),
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_connections=web.PARALLEL),
             follow_redirects=True,
@@ -85,8 +86,39 @@ class Registry:
     def sweep(self) -> None:
         """A registry removes by itself what nothing names, or its owner does."""
 
+    def versions(self) -> list[Version]:
+        """All that tags name, with the tags of each digest."""
+        named: dict[str, set[str]] = {}
+        for tag, digest in web.each(self._digest, self._tags(), self.close).items():
+            if isinstance(digest, RegistryError):
+                raise digest
+            if digest is not None:
+                named.setdefault(digest, set()).add(tag)
+        return [Version(key=digest, tags=frozenset(tags)) for digest, tags in named.items()]
+
+    def delete(self, version: Version) -> None:
+        """Deletes a manifest and all its tags; one that is gone already is as good."""
+        self._request("DELETE", f"manifests/{version.key}")
+
     def close(self) -> None:
         self._http.close()
+
+    def _tags(self) -> list[str]:
+        """All tags, page by page (distribution-spec, "Listing Tags")."""
+        tags: list[str] = []
+        page: str | None = "tags/list"
+        while page:
+            response = self._request("GET", page)
+            if response.status_code == 404:
+                break
+            tags += response.json().get("tags") or ()
+            following = response.links.get("next")
+            page = str(response.url.join(following["url"])) if following else None
+        return tags
+
+    def _digest(self, tag: str) -> str | None:
+        response = self._request("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
+        return None if response.status_code == 404 else response.headers.get("Docker-Content-Digest")
 
     def _blob(self, digest: str) -> bytes | None:
         response = self._request("GET", f"blobs/{digest}")
@@ -181,6 +213,8 @@ def _words(response: httpx.Response) -> str:
 def _remedy(response: httpx.Response) -> str:
     if response.status_code in (401, 403):
         return f"log in: docker login {response.request.url.host}; in a workflow: `permissions: packages: write`"
+    if response.status_code == 405:
+        return "this registry deletes nothing; its own is configured with `storage: delete: enabled: true`"
     return "try again later, or see docs/troubleshooting.md"
 
 
@@ -192,7 +226,7 @@ def _split(image: str) -> tuple[str, str]:
     return "registry-1.docker.io", image if rest else f"library/{image}"
 
 
-def _credentials(host: str) -> tuple[str, str] | None:
+def credentials(host: str) -> tuple[str, str] | None:
     """User and password for a host, from docker's config.json or the credential helper that it names."""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:

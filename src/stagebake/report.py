@@ -17,6 +17,7 @@ from stagebake import outcome
 from stagebake.dockerfile import StageGraph
 from stagebake.events import Step, Trace
 from stagebake.outcome import BuildResult, Reason, StageResult
+from stagebake.purge import Purged
 
 _STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
 _WHY = {"forced": "forced by {}", "parent": "{} was rebuilt", "step": "changed: {}", "cache": "{}"}
@@ -77,6 +78,16 @@ def show(result: BuildResult, console: Console) -> None:
         console.print(Text.assemble(("healed", "yellow"), f": the cache of {name} was broken and is left out"))
     for warning in result.warnings:
         console.print(Text.assemble(("warning", "yellow"), f": {warning}"))
+
+
+def show_purged(purged: Purged, image: str, console: Console, *, dry_run: bool) -> None:
+    """The tags that are gone, and what stays and why."""
+    for tag in purged.tags:
+        console.print(Text(f"{'would delete' if dry_run else 'deleted'} {image}:{tag}"))
+    for kept in purged.kept:
+        console.print(Text.assemble(("kept", "yellow"), f" {image}:{', '.join(sorted(kept.tags))} ({kept.why})"))
+    if not purged.tags and not purged.kept:
+        console.print(Text(f"{image} has no such caches"))
 
 
 def why(reason: Reason) -> str:

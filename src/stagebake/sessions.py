@@ -12,6 +12,7 @@ import nox
 
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
+    "cache": "Look after the caches in the registry: `-- purge --scope pr-7` deletes a pull request's.",
     "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is stale.",
     "doctor": "What in the Dockerfile defeats the caches, and the lines to use instead.",
     "forecast": "What the last pushes would have cost with each way of caching, without building.",

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from stagebake import report
+from stagebake.errors import StagebakeError
 from stagebake.outcome import BuildResult, StageResult
 
 _MARKS = {"restored": "✓ restored", "rebuilt": "→ rebuilt", "unused": "unused"}
+_PUSHES = {
+    "restore": "a push that changes nothing",
+    "code": "a change of code",
+    "dependencies": "a change of dependencies",
+    "full": "a full build",
+}
 
 
-def render(result: BuildResult, budgets: Mapping[str, float], mirror: str | None = None) -> str:
-    """The table of stages, the time against the budgets (minutes), the timeline and the warnings."""
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """What is known of a stage from earlier builds: the seconds it last took to run, the bytes of its own layers."""
+
+    seconds: float | None = None
+    bytes: int | None = None
+
+
+def render(
+    result: BuildResult,
+    budgets: Mapping[str, float],
+    mirror: str | None = None,
+    usual: Mapping[str, Usual] | None = None,
+) -> str:
+    """The table of stages, the time against the budgets (minutes) and without caches, the timeline, the warnings.
+
+    `usual` is what earlier builds say of the stages; what is not known is left out.
+    """
+    usual = usual or {}
     parts = [
         f"### {_heading(result)}",
-        _table(result),
-        _against(result.ship_seconds, budgets),
+        _table(result, usual),
+        _against(result, budgets),
+        _without_caches(result, usual),
         _pull(result, mirror) if result.pushed_image else "",
         _timeline(result),
         "\n".join(f"> [!WARNING]\n> {warning}\n" for warning in result.warnings),
@@ -23,35 +50,76 @@ def render(result: BuildResult, budgets: Mapping[str, float], mirror: str | None
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def failure(error: StagebakeError) -> str:
+    """What went wrong, what to do next, and the end of what the failing step printed."""
+    log = "\n".join(error.log).replace("```", "'''")
+    parts = [
+        "### The image was not built",
+        f"> [!CAUTION]\n> {_literal(error.what)}",
+        f"→ {_literal(error.remedy)}",
+        f"```text\n{log}\n```" if log else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _heading(result: BuildResult) -> str:
-    rebuilt = [stage.name for stage in result.stages if stage.status == "rebuilt"]
+    rebuilt = _named(result, "rebuilt")
     done = f"rebuilt {', '.join(rebuilt)}" if rebuilt else "everything restored"
     return f"{done}: {report.clock(result.ship_seconds)}"
 
 
-def _table(result: BuildResult) -> str:
-    rows = ["| stage | | why | time | cache |", "|---|---|---|---:|---|"]
-    rows += [_row(stage) for stage in result.stages]
+def _named(result: BuildResult, status: str) -> list[str]:
+    return [stage.name for stage in result.stages if stage.status == status]
+
+
+def _table(result: BuildResult, usual: Mapping[str, Usual]) -> str:
+    rows = ["| stage | | why | time | size | cache |", "|---|---|---|---:|---:|---|"]
+    rows += [_row(stage, usual.get(stage.name, Usual())) for stage in result.stages]
     return "\n".join(rows)
 
 
-def _row(stage: StageResult) -> str:
+def _row(stage: StageResult, usual: Usual) -> str:
     why = "<br>".join(_cell(report.why(reason)) for reason in stage.reasons[:3])
     seconds = report.clock(stage.seconds) if stage.status != "unused" else ""
-    return f"| `{stage.name}` | {_MARKS[stage.status]} | {why} | {seconds} | {report.saved(stage)} |"
+    count = stage.cache.bytes if stage.cache and stage.cache.saved else usual.bytes
+    size = report.size(count) if count is not None and stage.status != "unused" else ""
+    saved = "" if stage.cache is None else "saved" if stage.cache.saved else "**not saved**"
+    return f"| `{stage.name}` | {_MARKS[stage.status]} | {why} | {seconds} | {size} | {saved} |"
 
 
 def _cell(text: str) -> str:
     """Text in a table's cell, taken literally."""
-    return "<code>" + text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;") + "</code>"
+    return f"<code>{_literal(text).replace('|', '&#124;')}</code>"
 
 
-def _against(seconds: float, budgets: Mapping[str, float]) -> str:
-    """Which of the budgets the time keeps."""
-    met = [f"{name} ({minutes:g} min)" for name, minutes in budgets.items() if seconds <= minutes * 60]
-    if not met:
-        return f"**{report.clock(seconds)}** is over every budget."
-    return f"**{report.clock(seconds)}** is within the budget for: {', '.join(met)}."
+def _literal(text: str) -> str:
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+
+
+def _against(result: BuildResult, budgets: Mapping[str, float]) -> str:
+    """The tightest budget that the push keeps, of those that what ran may claim."""
+    restored, rebuilt = (_named(result, status) for status in ("restored", "rebuilt"))
+    claims = ("restore",) if not rebuilt else ("code", "dependencies") if restored else ("full",)
+    seconds = result.ship_seconds
+    for name in claims:
+        if seconds <= budgets[name] * 60:
+            return f"**{report.clock(seconds)}** is within the budget of {_PUSHES[name]}, {budgets[name]:g} min."
+    last = claims[-1]
+    return f"**{report.clock(seconds)} is over the budget** of {_PUSHES[last]}, {budgets[last]:g} min."
+
+
+def _without_caches(result: BuildResult, usual: Mapping[str, Usual]) -> str:
+    """What the same push would have cost if every stage had run; empty where that is not known of one."""
+    total = result.ship_seconds
+    for stage in result.stages:
+        if stage.status == "restored":
+            seconds = usual.get(stage.name, Usual()).seconds
+            if seconds is None:
+                return ""
+            total += max(seconds - stage.seconds, 0.0)
+    if total <= result.ship_seconds:
+        return ""
+    return f"Without caches it would have taken {report.clock(total)}, if each stage took as long as when it last ran."
 
 
 def _pull(result: BuildResult, mirror: str | None) -> str:
@@ -63,22 +131,29 @@ def _pull(result: BuildResult, mirror: str | None) -> str:
 
 
 def _timeline(result: BuildResult) -> str:
-    """A Mermaid gantt of the steps that took time, in seconds since the first."""
+    """A Mermaid gantt of the steps that took time, in seconds since the first (mermaid.js.org/syntax/gantt.html)."""
     steps = [
-        (stage, start, end)
+        (stage, step.name, start, end)
         for stage in result.stages
-        for start, end in sorted(interval for step in stage.steps for interval in step.intervals)
+        for step in stage.steps
+        for start, end in step.intervals
         if end - start >= 0.5
     ]
     if not steps:
         return ""
-    zero = min(start for _, start, _ in steps)
+    zero = min(start for _, _, start, _ in steps)
     lines = ["```mermaid", "gantt", "  dateFormat X", "  axisFormat %M:%S"]
     section = None
-    for stage, start, end in steps:
+    for stage, name, start, end in sorted(steps, key=lambda step: (result.stages.index(step[0]), step[2])):
         if stage.name != section:
             section = stage.name
             lines.append(f"  section {section}")
-        kind = "active, " if stage.status == "rebuilt" else "done, "
-        lines.append(f"  {stage.status} :{kind}{int(start - zero)}, {max(int(end - zero), int(start - zero) + 1)}")
+        kind = "active" if stage.status == "rebuilt" else "done"
+        first = int(start - zero)
+        lines.append(f"  {_label(name)} :{kind}, {first}, {max(int(end - zero), first + 1)}")
     return "\n".join([*lines, "```"])
+
+
+def _label(step: str) -> str:
+    """A step's name without the signs that mean something to Mermaid."""
+    return " ".join(re.sub(r"[^\w./=@-]+", " ", step, flags=re.ASCII).split())[:40].strip() or "step"

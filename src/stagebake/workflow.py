@@ -41,6 +41,7 @@ on:
   push:
     branches: %branches
   pull_request:
+    types: [opened, synchronize, reopened, closed]
   schedule:
     - cron: "17 3 * * 1"  # weekly and without caches: what they hold gets no security fixes
   workflow_dispatch:
@@ -62,12 +63,14 @@ on:
 permissions: {}
 
 concurrency:
-  group: ${{ github.workflow }}-${{ inputs.branch || github.ref_name }}
+  # one after the other for a branch and for a pull request, whose number it goes by: once merged, its ref is the base's
+  group: ${{ github.workflow }} ${{ github.event.number || inputs.branch || github.ref_name }}
   cancel-in-progress: ${{ github.event_name == 'pull_request' }}  # a push may be saving its caches
 
 jobs:
   build:
     name: Build
+    if: github.event.action != 'closed'
     runs-on: ubuntu-24.04
     timeout-minutes: %timeout
     permissions:
@@ -113,6 +116,30 @@ jobs:
           esac
           if [ "$PUSH" = true ]; then set -- --push "$@"; fi
           nox -s build -- "$@" --report report.json
+
+  clean-up:
+    name: Remove the caches of a pull request that was closed
+    if: github.event.action == 'closed' && github.event.pull_request.head.repo.full_name == github.repository
+    runs-on: ubuntu-24.04
+    timeout-minutes: 10
+    permissions:
+      contents: read
+      packages: write  # deleting asks for the role Admin in the package's settings as well: docs/adopting.md
+    steps:
+      - uses: %checkout
+        with:
+          ref: ${{ github.event.repository.default_branch }}  # the pull request's own may be gone
+          persist-credentials: false
+      - uses: %python
+        with:
+          python-version: "3.13"
+      - name: Install stagebake
+        run: pip install %install
+      - name: Remove
+        env:
+          GITHUB_TOKEN: ${{ secrets.GITHUB_TOKEN }}
+          NUMBER: ${{ github.event.number }}
+        run: nox -s cache -- purge --scope "pr-$NUMBER"
 """)
 
 _ROOM = """\

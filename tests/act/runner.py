@@ -88,7 +88,7 @@ class Runner:
     def schedule(self) -> Job:
         return self.run("schedule", {"schedule": "17 3 * * 1"})
 
-    def pull_request(self, *, head: str = REPOSITORY) -> Job:
+    def pull_request(self, action: str = "synchronize", *, head: str = REPOSITORY) -> Job:
         """The pull request is what is checked out now, from a branch of the repository `head`."""
         self.project.git("update-ref", f"refs/pull/{PULL_REQUEST}/merge", "HEAD")
         body = {
@@ -96,7 +96,7 @@ class Runner:
             "head": {"ref": "main", "repo": {"full_name": head}},
             "base": {"ref": "main", "repo": {"full_name": REPOSITORY}},
         }
-        return self.run("pull_request", {"action": "synchronize", "number": PULL_REQUEST, "pull_request": body})
+        return self.run("pull_request", {"action": action, "number": PULL_REQUEST, "pull_request": body})
 
     def dispatch(self, **inputs: str) -> Job:
         """Inputs that are not given have their defaults, as in GitHub's form."""

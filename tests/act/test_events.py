@@ -64,14 +64,13 @@ def test_latest_is_of_the_default_branch(runner: Runner) -> None:
 def test_a_fork_writes_nothing_and_reads_the_caches_of_main(runner: Runner) -> None:
     """A fork's pull request asks the registry for things only, and runs the changed stage and what depends on it."""
     project = runner.project
-    shipped, before = project.pushed(), digests(project)
+    before = digests(project)
     edit(project)
     with project.registry.proxy.watched() as seen:
         ran = runner.pull_request(head="stranger/app").rebuilt
     assert ran == {"builder", "runtime"}
     assert {exchange.method for exchange in seen} <= {"GET", "HEAD"}
     assert digests(project) == before
-    assert changed(shipped, project.loaded()) == {"builder", "runtime"}
 
 
 def test_a_forced_stage_ships_new(runner: Runner) -> None:

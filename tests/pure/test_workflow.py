@@ -40,6 +40,12 @@ def steps(text: str) -> Iterator[dict[str, Any]]:
         yield from job["steps"]
 
 
+def building(text: str) -> list[dict[str, Any]]:
+    """The steps of the job that builds."""
+    found: list[dict[str, Any]] = read(text)["jobs"]["build"]["steps"]
+    return found
+
+
 def inputs(text: str) -> dict[str, Any]:
     found: dict[str, Any] = read(text)["on"]["workflow_dispatch"]["inputs"]
     return found
@@ -58,9 +64,9 @@ def test_the_committed_workflow_is_the_one_that_is_written() -> None:
 
 
 def test_it_is_read_in_a_minute() -> None:
-    """The workflow has fewer than eighty lines, none longer than the code's."""
+    """The workflow has little more than a hundred lines, none longer than the code's."""
     lines = workflow.render(GRAPH, Settings()).splitlines()
-    assert len(lines) < 80
+    assert len(lines) <= 105
     assert max(map(len, lines)) <= 120
 
 
@@ -69,6 +75,7 @@ def test_the_triggers() -> None:
     on = read(workflow.render(GRAPH, Settings(), branches=("trunk", "release/**")))["on"]
     assert set(on) == {"push", "pull_request", "schedule", "workflow_dispatch"}
     assert on["push"] == {"branches": ["trunk", "release/**"]}
+    assert on["pull_request"] == {"types": ["opened", "synchronize", "reopened", "closed"]}
     asked = on["workflow_dispatch"]["inputs"]
     assert {name: (field["type"], field["default"]) for name, field in asked.items()} == {
         "branch": ("string", "trunk"),
@@ -109,7 +116,8 @@ def test_permissions(text: str) -> None:
     document = read(text)
     assert document["permissions"] == {}
     rights = {name: job["permissions"] for name, job in document["jobs"].items()}
-    assert rights in ({"build": {"contents": "read", "packages": "write"}}, {"checks": {"contents": "read"}})
+    writing = {"contents": "read", "packages": "write"}
+    assert rights in ({"build": writing, "clean-up": writing}, {"checks": {"contents": "read"}})
 
 
 @pytest.mark.parametrize("text", ALL_SORTS)
@@ -132,8 +140,9 @@ def test_actions_are_pinned(text: str) -> None:
 @pytest.mark.parametrize("text", ALL_SORTS)
 def test_the_token_does_not_stay_in_the_checkout(text: str) -> None:
     """The token that checkout uses is not written into .git, where a build could copy it from."""
-    (checkout,) = (step for step in steps(text) if step.get("uses", "").startswith("actions/checkout@"))
-    assert checkout["with"]["persist-credentials"] is False
+    checkouts = [step for step in steps(text) if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 @pytest.mark.parametrize("text", ALL_SORTS)
@@ -144,9 +153,24 @@ def test_every_job_ends(text: str) -> None:
     assert document["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
 
 
+def test_a_pull_request_that_is_closed_is_cleaned_up_and_not_built() -> None:
+    """One job runs for it, for the repository's own only, from the default branch: a merged one's ref may be gone."""
+    jobs = read(workflow.render(GRAPH, Settings()))["jobs"]
+    assert jobs["build"]["if"] == "github.event.action != 'closed'"
+    assert jobs["clean-up"]["if"].startswith("github.event.action == 'closed' && ")
+    assert "head.repo.full_name == github.repository" in jobs["clean-up"]["if"]
+    assert jobs["clean-up"]["steps"][0]["with"]["ref"] == "${{ github.event.repository.default_branch }}"
+
+
+def test_a_merge_does_not_cancel_the_push_that_it_is() -> None:
+    """A merged pull request's `closed` run has the base branch for its ref: runs go by the pull request's number."""
+    group = read(workflow.render(GRAPH, Settings()))["concurrency"]["group"]
+    assert group == "${{ github.workflow }} ${{ github.event.number || inputs.branch || github.ref_name }}"
+
+
 def test_what_the_next_job_can_take() -> None:
     """The job hands on the image's digest, its tags, and the stages that ran, from the step that knows them."""
-    (job,) = read(workflow.render(GRAPH, Settings()))["jobs"].values()
+    job = read(workflow.render(GRAPH, Settings()))["jobs"]["build"]
     step = job["steps"][-1]["id"]
     assert job["outputs"] == {key: f"${{{{ steps.{step}.outputs.{key} }}}}" for key in ("digest", "tags", "rebuilt")}
 
@@ -176,7 +200,7 @@ def test_room_is_made_first() -> None:
 def test_secrets_of_the_build_come_from_the_repository() -> None:
     """A secret that the settings take from a variable is one of GitHub's; one from a file is not."""
     secrets = ("id=npm,env=NPM_TOKEN", "id=pip,src=pip.conf", "type=env,env=NPM_TOKEN,id=again")
-    *_, build = steps(workflow.render(GRAPH, Settings(secrets=secrets)))
+    *_, build = building(workflow.render(GRAPH, Settings(secrets=secrets)))
     assert {key: value for key, value in build["env"].items() if key not in ("FORCE", "PUSH")} == {
         "NPM_TOKEN": "${{ secrets.NPM_TOKEN }}"
     }
@@ -184,9 +208,6 @@ def test_secrets_of_the_build_come_from_the_repository() -> None:
 
 def test_what_is_installed_is_one_word() -> None:
     """A requirement with signs of the shell in it reaches pip as it is."""
-    (install,) = (
-        step["run"]
-        for step in steps(workflow.render(GRAPH, Settings(), install="stagebake>=0.1,<1"))
-        if step.get("run", "").startswith("pip ")
-    )
-    assert install == "pip install 'stagebake>=0.1,<1'"
+    text = workflow.render(GRAPH, Settings(), install="stagebake>=0.1,<1")
+    installs = {step["run"] for step in steps(text) if step.get("run", "").startswith("pip ")}
+    assert installs == {"pip install 'stagebake>=0.1,<1'"}

@@ -1,0 +1,118 @@
+"""What is deleted on ghcr.io, through GitHub's packages API."""
+
+from __future__ import annotations
+
+import pytest
+
+from stagebake.errors import InputError, RegistryError
+from stagebake.packages import Packages
+from stagebake.purge import Purged, purge, scope_of
+from stagebake.scopes import DEFAULT, Scope
+from tests.support.packages import POWERLESS, TOKEN
+from tests.support.packages import Packages as GitHub
+
+SEVEN = Scope("pr-7", pull_request=True)
+MAIN = {1: ["latest", "main-1a2b3c4"], 2: ["cache"], 3: ["cache-base"], 4: ["cache1-base"]}
+
+
+def of_seven() -> dict[int, list[str]]:
+    """The caches of a pull request: composed, of a stage, of a stage's older generation; and its image."""
+    tags = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1))
+    return {10 + number: [tag] for number, tag in enumerate(tags)} | {20: ["pr-7"], 21: []}
+
+
+def purged(github: GitHub, scope: Scope = SEVEN, *, token: str = TOKEN, dry_run: bool = False) -> Purged:
+    return purge(Packages("ghcr.io/owner/app", token, {"GITHUB_API_URL": github.url}), scope, dry_run=dry_run)
+
+
+@pytest.mark.parametrize("kind", ["orgs", "users"])
+def test_only_the_scope_goes(kind: str) -> None:
+    """Of an organization's package and of a user's, the scope's caches go; the default branch's and images stay."""
+    others = {30: [Scope("pr-70", pull_request=True).stage_tag("base")], 31: [Scope("pr-7").stage_tag("base")]}
+    with GitHub(kind, "owner", {"app": {**MAIN, **of_seven(), **others}}) as github:
+        answer = purged(github)
+        assert set(answer.tags) == {SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1)}
+        assert github.versions["app"] == {**MAIN, 20: ["pr-7"], 21: [], **others}
+        assert not answer.kept
+
+
+def test_nothing_goes_that_another_tag_names() -> None:
+    """A version that the scope shares with another tag stays, and the answer says with which."""
+    shared = {10: [SEVEN.stage_tag("base"), "cache-base"]}
+    with GitHub("orgs", "owner", {"app": {**MAIN, **shared}}) as github:
+        answer = purged(github)
+        assert github.versions["app"] == {**MAIN, **shared}
+    assert answer.tags == ()
+    assert [(kept.tags, kept.why) for kept in answer.kept] == [
+        (frozenset({SEVEN.stage_tag("base")}), "cache-base names the same")
+    ]
+
+
+def test_all_pages_are_read() -> None:
+    """A package with more versions than a page holds is read to its end."""
+    many = {number: [f"v{number}"] for number in range(100, 350)}
+    with GitHub("users", "owner", {"app": {**many, **{key + 400: tags for key, tags in of_seven().items()}}}) as github:
+        assert len(purged(github).tags) == 3
+        assert sum(asked.startswith("GET /users/") for asked in github.asked) == 3
+
+
+def test_a_name_with_slashes() -> None:
+    """An image below another is one package, whose name goes into the address as one word."""
+    with GitHub("orgs", "owner", {"app/web/api": {**MAIN, **of_seven()}}) as github:
+        store = Packages("ghcr.io/owner/app/web/api", TOKEN, {"GITHUB_API_URL": github.url})
+        assert len(purge(store, SEVEN).tags) == 3
+
+
+def test_the_default_branch_can_be_purged() -> None:
+    """The default branch's caches go when it is named, and nobody else's."""
+    with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}) as github:
+        assert set(purged(github, DEFAULT).tags) == {"cache", "cache-base", "cache1-base"}
+        assert github.versions["app"] == {1: MAIN[1], **of_seven()}
+
+
+def test_a_dry_run_deletes_nothing() -> None:
+    """A dry run says the same and asks only."""
+    with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}) as github:
+        assert len(purged(github, dry_run=True).tags) == 3
+        assert all(asked.startswith("GET ") for asked in github.asked)
+
+
+def test_the_last_version_with_a_tag_stays() -> None:
+    """GitHub keeps a package's last tagged version; this is said in its words, and is no failure."""
+    with GitHub("users", "owner", {"app": {10: [SEVEN.composed_tag], 11: []}}) as github:
+        (kept,) = purged(github).kept
+    assert "last tagged version" in kept.why
+
+
+def test_no_package_is_nothing_to_do() -> None:
+    """An image that was never pushed has no caches."""
+    with GitHub("orgs", "owner", {}) as github:
+        assert purged(github) == Purged(tags=())
+
+
+def test_a_token_without_the_right() -> None:
+    """A refusal is told in GitHub's words, with where the right is given."""
+    with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}) as github, pytest.raises(RegistryError) as caught:
+        purged(github, token=POWERLESS)
+    assert "DELETE answered 403 (Resource not accessible by integration)" in caught.value.what
+    assert "Manage Actions access" in caught.value.remedy
+
+
+def test_a_busy_github_is_asked_again() -> None:
+    """An answer that says nothing about the packages is not taken for one."""
+    with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}, busy=2) as github:
+        assert len(purged(github).tags) == 3
+
+
+def test_without_a_token() -> None:
+    """Without a token there is nothing to ask with, and the message says how to get one."""
+    with pytest.raises(InputError) as caught:
+        Packages("ghcr.io/owner/app", None, {})
+    assert "docker login ghcr.io" in caught.value.remedy
+
+
+def test_whose_caches_a_name_means() -> None:
+    """`pr-7` is the pull request, the default branch's name the plain caches, anything else a branch."""
+    assert scope_of("pr-7", "main") == SEVEN
+    assert scope_of("main", "main") == DEFAULT
+    assert scope_of("feature/pr-7", "main") == Scope("feature/pr-7")

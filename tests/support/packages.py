@@ -1,0 +1,165 @@
+"""GitHub's packages API, as far as container versions go: listed by page, deleted one by one.
+
+Each request and each answer is held against GitHub's own description, `packages.openapi.json` (npm's @octokit/openapi
+without the words and the other endpoints). What it leaves out is as GitHub behaves: the header Link between pages, and
+400 for the last version with a tag.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from openapi_core import OpenAPI
+from openapi_core.datatypes import RequestParameters
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+_DESCRIPTION = OpenAPI.from_file_path(str(Path(__file__).with_name("packages.openapi.json")))
+_VERSIONS = re.compile(
+    r"/(?P<kind>orgs|users)/(?P<owner>[^/]+)/packages/container/(?P<name>[^/]+)/versions(/(?P<id>\d+))?"
+)
+_LAST = "You cannot delete the last tagged version of a package. You must delete the package instead."
+TOKEN = "ghs_allowed"  # noqa: S105
+POWERLESS = "ghs_powerless"
+
+
+@dataclass(kw_only=True)
+class _Request:
+    """openapi_core.protocols.Request"""
+
+    method: str
+    path: str
+    parameters: RequestParameters
+    host_url: str = "https://api.github.com"
+    content_type: str = ""
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Response:
+    """openapi_core.protocols.Response"""
+
+    status_code: int
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    content_type: str = "application/json"
+
+
+@dataclass
+class Packages:
+    """The packages of one account. `kind` is `orgs` or `users`; `versions` are id and tags, of each package's name."""
+
+    kind: str
+    owner: str
+    versions: dict[str, dict[int, list[str]]]
+    busy: int = 0
+    asked: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Packages:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        assert not self.wrong, self.wrong
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def answer(self, method: str, path: str, token: str, query: Mapping[str, str]) -> tuple[int, Any, str | None]:
+        """Status, body and the address of the next page."""
+        found = _VERSIONS.fullmatch(path)
+        if self.busy:
+            self.busy -= 1
+            return 503, {"message": "Service unavailable"}, None
+        if token not in (TOKEN, POWERLESS):
+            return 401, {"message": "Requires authentication"}, None
+        held = self.versions.get(unquote(found["name"])) if found else None
+        if found is None or (found["kind"], found["owner"]) != (self.kind, self.owner) or held is None:
+            return 404, {"message": "Package not found."}, None
+        if method == "GET":
+            return self._page(path, sorted(held.items()), query)
+        return (*self._delete(held, int(found["id"]), token), None)
+
+    def _page(
+        self, path: str, held: list[tuple[int, list[str]]], query: Mapping[str, str]
+    ) -> tuple[int, Any, str | None]:
+        number, size = int(query.get("page", 1)), int(query.get("per_page", 30))
+        end = number * size
+        following = f"{self.url}{path}?per_page={size}&page={number + 1}" if end < len(held) else None
+        return 200, [_version(key, tags) for key, tags in held[end - size : end]], following
+
+    @staticmethod
+    def _delete(held: dict[int, list[str]], key: int, token: str) -> tuple[int, Any]:
+        if token == POWERLESS:
+            return 403, {"message": "Resource not accessible by integration"}
+        if key not in held:
+            return 404, {"message": "Package version not found."}
+        if held[key] and sum(bool(tags) for tags in held.values()) == 1:
+            return 400, {"message": _LAST}
+        del held[key]
+        return 204, None
+
+
+def _version(key: int, tags: list[str]) -> dict[str, Any]:
+    return {
+        "id": key,
+        "name": f"sha256:{key:064x}",
+        "url": "https://api.github.com/…",
+        "package_html_url": "https://github.com/…",
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z",
+        "metadata": {"package_type": "container", "container": {"tags": tags}},
+    }
+
+
+def _handler(packages: Packages) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_any(self) -> None:
+            where = urlsplit(self.path)
+            query = {key: values[-1] for key, values in parse_qs(where.query).items()}
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            packages.asked.append(f"{self.command} {self.path}")
+            status, body, following = packages.answer(self.command, where.path, token, query)
+            data = b"" if body is None else json.dumps(body).encode()
+            _check(packages, self.command, where.path, query, status, data)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            if following:
+                self.send_header("Link", f'<{following}>; rel="next", <{following}>; rel="last"')
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_DELETE = do_any  # noqa: N815 (http.server's names)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    return Handler
+
+
+def _check(packages: Packages, method: str, path: str, query: Mapping[str, str], status: int, data: bytes) -> None:
+    """Notes what GitHub's description knows nothing of; 400 and 503 stand in none."""
+    parameters = RequestParameters(query=ImmutableMultiDict(query), header=Headers())
+    request = _Request(method=method.lower(), path=path, parameters=parameters)
+    response = _Response(status_code=status, data=data)
+    try:
+        _DESCRIPTION.validate_request(request)
+        if status not in (400, 503):
+            _DESCRIPTION.validate_response(request, response)
+    except Exception as error:  # whatever it is, the test shall say it
+        packages.wrong.append(f"{method} {path} {status}: {error!r} {error.__cause__!r}")
