@@ -59,9 +59,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of docs/time-savings.md: the example in seven situations, on an engine of its own."""
+    """The figures of docs/time-savings.md; `-- seed` or `-- example` for one of its tables."""
     install(session, "test")
-    session.run("python", "-m", "benchmarks.example")
+    for name in session.posargs or ("seed", "example"):
+        session.run("python", "-m", f"benchmarks.{name}")
 
 
 def install(session: nox.Session, group: str) -> None:

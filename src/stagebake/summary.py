@@ -56,8 +56,8 @@ def failure(error: StagebakeError) -> str:
     parts = [
         "### The image was not built",
         f"> [!CAUTION]\n> {_literal(error.what)}",
-        f"→ {_literal(error.remedy)}",
         f"```text\n{log}\n```" if log else "",
+        f"→ {_literal(error.remedy)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

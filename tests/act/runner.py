@@ -20,9 +20,11 @@ from stagebake import workflow
 from stagebake.config import Settings
 from stagebake.dockerfile import parse
 from tests.support.project import Project
+from tests.support.shapes import STAGES
 
 REPOSITORY = "owner/app"
 PULL_REQUEST = 7
+CACHES = {"cache", *(f"cache-{stage}" for stage in STAGES)}
 
 _NOXFILE = "from stagebake.sessions import *\n"
 _USES = re.compile(r"uses: (\S+)@(\S+)")
@@ -55,10 +57,10 @@ runs:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """How a job ended: what its steps printed, the summary they wrote, and their outputs."""
+    """What the steps of a job printed, their workflow commands, the summary they wrote, and their outputs."""
 
-    succeeded: bool
     printed: str
+    commands: str
     summary: str
     outputs: Mapping[str, str]
 
@@ -82,8 +84,8 @@ class Runner:
         self.project.commit()
         self.project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
 
-    def push(self, branch: str = "main") -> Job:
-        return self.run("push", {"ref": f"refs/heads/{branch}"})
+    def push(self, *, succeeds: bool = True) -> Job:
+        return self.run("push", {"ref": "refs/heads/main"}, succeeds=succeeds)
 
     def schedule(self) -> Job:
         return self.run("schedule", {"schedule": "17 3 * * 1"})
@@ -103,8 +105,8 @@ class Runner:
         given = {"branch": "main", "push": "true", "force": "none"} | inputs
         return self.run("workflow_dispatch", {"ref": "refs/heads/main", "inputs": given})
 
-    def run(self, event: str, payload: Mapping[str, Any]) -> Job:
-        """Runs the job for an event; it must succeed. A scheduled event does not describe the repository."""
+    def run(self, event: str, payload: Mapping[str, Any], *, succeeds: bool = True) -> Job:
+        """Runs the jobs for an event; they must succeed, or not. A scheduled event does not describe the repository."""
         about = {} if event == "schedule" else {"repository": {"full_name": REPOSITORY, "default_branch": "main"}}
         path = self.folder / "event.json"
         path.write_text(json.dumps({**about, **payload}), encoding="utf-8")
@@ -117,7 +119,7 @@ class Runner:
         ]
         answer = self.project.engine.run(*command, folder=self.project.folder, **self._environment())
         job = _job(answer.stdout)
-        assert job.succeeded, f"{job.printed}\n{answer.stdout[-4000:]}\n{answer.stderr}"
+        assert (answer.returncode == 0) == succeeds, f"{job.printed}\n{answer.stdout[-4000:]}\n{answer.stderr}"
         return job
 
     def _environment(self) -> dict[str, str]:
@@ -135,12 +137,24 @@ class Runner:
             yield f"{name}@{commit}", folder
 
 
+def digests(project: Project) -> dict[str, object]:
+    """What each tag of the image's repository points at."""
+    return {tag: project.registry.manifest(project.name, tag) for tag in project.tags()}
+
+
+def edit(project: Project) -> None:
+    """A change of the code, committed on a branch of its own."""
+    project.git("checkout", "--quiet", "-b", "feature")
+    project.write({"src/page.ts": "export default 2\n"})
+    project.commit()
+
+
 def _job(log: str) -> Job:
     """Reads the lines of `act --json`: a step's own are raw, and what it wrote into a file has `command`."""
     lines = [json.loads(line) for line in log.splitlines()]
     return Job(
-        succeeded=any(line.get("jobResult") == "success" for line in lines),
         printed="".join(line["msg"] for line in lines if line.get("raw_output")),
+        commands="".join(line.get("raw", "") for line in lines if "command" in line),
         summary="".join(line["content"] for line in lines if line.get("command") == "summary"),
         outputs={line["name"]: line["arg"] for line in lines if line.get("command") == "set-output"},
     )

@@ -1,64 +1,52 @@
-"""The workflow, run for the events of GitHub: what it pushes, and which caches it reads and writes."""
+"""The workflow, run for pushes and pull requests: what it pushes, which caches it reads and writes, what it reports."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.act.runner import PULL_REQUEST, Runner
-from tests.support.project import Project
-from tests.support.shapes import STAGES, changed
+from tests.act import golden
+from tests.act.runner import CACHES, PULL_REQUEST, Runner, digests, edit
+from tests.support.shapes import STAGES
 
 pytestmark = pytest.mark.engine
-
-CACHES = {"cache", *(f"cache-{stage}" for stage in STAGES)}
-
-
-def digests(project: Project) -> dict[str, object]:
-    """What each tag of the image's repository points at."""
-    return {tag: project.registry.manifest(project.name, tag) for tag in project.tags()}
-
-
-def edit(project: Project) -> None:
-    """A change of the code, committed on a branch of its own."""
-    project.git("checkout", "--quiet", "-b", "feature")
-    project.write({"src/page.ts": "export default 2\n"})
-    project.commit()
 
 
 def test_a_push_to_main_ships_the_image_and_its_caches(fresh: Runner) -> None:
     """After the first push the registry has the image and every cache, and the next push restores all of it."""
     project = fresh.project
-    assert fresh.push().rebuilt == set(STAGES)
+    first = fresh.push()
+    assert first.rebuilt == set(STAGES)
+    assert first.outputs["rebuilt"] == ",".join(STAGES)
+    assert first.outputs["tags"].startswith(f"{project.image}:latest,{project.image}:main-")
+    assert project.registry.manifest(project.name, first.outputs["digest"])
     assert project.tags() >= {"latest", *CACHES}
+    golden.check("first-push", first.summary)
     before = project.pushed()
     assert set(before) == set(STAGES)
 
     project.engine.empty()
-    assert fresh.push().rebuilt == set()
+    second = fresh.push()
+    assert second.rebuilt == set()
     assert project.pushed() == before
+    golden.check("push", second.summary)
 
 
-def test_a_pull_request_writes_under_its_own_scope(runner: Runner) -> None:
-    """A pull request of the same repository restores from main what it did not change, and touches no tag of main."""
+def test_a_pull_request_writes_under_its_own_scope_until_it_is_closed(runner: Runner) -> None:
+    """It restores from main what it did not change, and touches no tag of main; closed, its caches are gone again."""
     project = runner.project
     before = digests(project)
     edit(project)
-    assert runner.pull_request().rebuilt == {"builder", "runtime"}
+    job = runner.pull_request()
+    assert job.rebuilt == {"builder", "runtime"}
+    golden.check("pull-request", job.summary)
     after = digests(project)
     new = {tag for tag in after.keys() - before.keys() if tag.startswith("cache")}
     assert new
     assert all(f"_pr_{PULL_REQUEST}." in tag for tag in new)
-    assert {tag: after[tag] for tag in CACHES} == {tag: before[tag] for tag in CACHES}
+    assert {tag: after[tag] for tag in before} == before
 
-
-def test_latest_is_of_the_default_branch(runner: Runner) -> None:
-    """Neither a pull request nor another branch moves the tag `latest`."""
-    project = runner.project
-    before = project.registry.manifest(project.name, "latest")
-    edit(project)
-    runner.pull_request()
-    runner.dispatch(branch="feature")
-    assert project.registry.manifest(project.name, "latest") == before
+    runner.pull_request("closed")
+    assert digests(project) == {tag: digest for tag, digest in after.items() if tag not in new}
 
 
 def test_a_fork_writes_nothing_and_reads_the_caches_of_main(runner: Runner) -> None:
@@ -67,62 +55,23 @@ def test_a_fork_writes_nothing_and_reads_the_caches_of_main(runner: Runner) -> N
     before = digests(project)
     edit(project)
     with project.registry.proxy.watched() as seen:
-        ran = runner.pull_request(head="stranger/app").rebuilt
-    assert ran == {"builder", "runtime"}
+        job = runner.pull_request(head="stranger/app")
+        assert runner.pull_request("closed", head="stranger/app").printed == ""
+    assert job.rebuilt == {"builder", "runtime"}
     assert {exchange.method for exchange in seen} <= {"GET", "HEAD"}
     assert digests(project) == before
+    golden.check("fork", job.summary)
 
 
-def test_a_forced_stage_ships_new(runner: Runner) -> None:
-    """Run by hand with a stage to force, the image has that one and what depends on it anew, and the rest as it was."""
+def test_a_build_that_fails_says_where(runner: Runner) -> None:
+    """The failing step is named beside its line of the Dockerfile and in the summary, and nothing is pushed."""
     project = runner.project
-    before = project.pushed()
-    assert runner.dispatch(force="python-deps").rebuilt == {"python-deps", "runtime"}
-    after = project.pushed()
-    assert changed(before, after) == {"python-deps", "runtime"}
-
-    project.engine.empty()
-    runner.push()
-    assert project.pushed() == after
-
-
-def test_all_is_forced(runner: Runner) -> None:
-    """Run by hand with `all`, every stage is new."""
-    before = runner.project.pushed()
-    runner.dispatch(force="all")
-    assert changed(before, runner.project.pushed()) == set(STAGES)
-
-
-def test_by_hand_without_push_writes_nothing(runner: Runner) -> None:
-    """Run by hand with `push` off, the registry stays as it is."""
-    before = digests(runner.project)
-    with runner.project.registry.proxy.watched() as seen:
-        runner.dispatch(push="false", force="builder")
-    assert {exchange.method for exchange in seen} <= {"GET", "HEAD"}
-    assert digests(runner.project) == before
-
-
-def test_by_hand_another_branch(runner: Runner) -> None:
-    """Run by hand for another branch, that branch is built, and its caches are its own."""
-    project = runner.project
+    text = (project.folder / "Dockerfile").read_text(encoding="utf-8")
+    project.write({"Dockerfile": text.replace("COPY src src\n", "COPY src src\nRUN echo no such page; exit 3\n")})
+    project.commit()
     before = digests(project)
-    edit(project)
-    project.git("checkout", "--quiet", "main")
-    assert runner.dispatch(branch="feature").rebuilt == {"builder", "runtime"}
-    after = digests(project)
-    new = {tag for tag in after.keys() - before.keys() if tag.startswith("cache")}
-    assert new
-    assert all("_feature." in tag for tag in new)
-    assert {tag: after[tag] for tag in CACHES} == {tag: before[tag] for tag in CACHES}
-
-
-def test_the_weekly_run_makes_everything_new(runner: Runner) -> None:
-    """The scheduled run takes nothing from the caches, and writes those of the default branch."""
-    before = runner.project.pushed()
-    runner.schedule()
-    after = runner.project.pushed()
-    assert changed(before, after) == set(STAGES)
-
-    runner.project.engine.empty()
-    runner.push()
-    assert runner.project.pushed() == after
+    job = runner.push(succeeds=False)
+    line = 1 + text.splitlines().index("COPY src src") + 1
+    assert f"::error file=Dockerfile,line={line}::" in job.commands
+    assert digests(project) == before
+    golden.check("failed", job.summary)

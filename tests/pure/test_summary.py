@@ -120,8 +120,8 @@ def test_a_failed_build_has_a_summary_too() -> None:
     """What failed and where, what to do next, and the end of the step's output, which cannot end its block."""
     error = BuildFailed("Dockerfile:7: RUN <x>: exit code: 1", "see above", ("line one", "``` two"))
     assert summary.failure(error) == (
-        "### The image was not built\n\n> [!CAUTION]\n> Dockerfile:7: RUN &lt;x>: exit code: 1\n\n→ see above\n\n"
-        "```text\nline one\n''' two\n```\n"
+        "### The image was not built\n\n> [!CAUTION]\n> Dockerfile:7: RUN &lt;x>: exit code: 1\n\n"
+        "```text\nline one\n''' two\n```\n\n→ see above\n"
     )
 
 

@@ -1,0 +1,34 @@
+"""Step summaries held against files, with what differs from run to run masked.
+
+`GOLDEN=write pytest tests/act` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_FOLDER = Path(__file__).with_name("golden")
+_MASKS = (
+    (re.compile(r"```mermaid\n.*?\n```", re.DOTALL), "(timeline)"),
+    (re.compile(r"\d+ min \d+ s|\d+\.\d s"), "0.0 s"),
+    (re.compile(r"\d+(\.\d)? [kMG]?B\b"), "0 B"),
+    (re.compile(r"127\.0\.0\.1:\d+/\w+"), "registry/app"),
+)
+
+
+def check(name: str, summary: str) -> None:
+    """Fails where the masked summary is not what the file `golden/NAME.md` says."""
+    path = _FOLDER / f"{name}.md"
+    text = masked(summary)
+    if os.environ.get("GOLDEN") == "write":
+        _FOLDER.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def masked(summary: str) -> str:
+    for pattern, mask in _MASKS:
+        summary = pattern.sub(mask, summary)
+    return re.sub(r"\n+\(timeline\)", "", summary)  # steps of less than half a second are not in it

@@ -1,0 +1,61 @@
+"""The workflow, run by hand and once a week: the forced stage is new, and whose caches are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.act import golden
+from tests.act.runner import Runner, digests, edit
+from tests.support.shapes import STAGES, changed
+
+pytestmark = pytest.mark.engine
+
+
+def test_a_forced_stage_ships_new(runner: Runner) -> None:
+    """Run by hand with a stage to force, the image has that one and what depends on it anew, and the rest as it was."""
+    project = runner.project
+    before = project.pushed()
+    job = runner.dispatch(force="python-deps")
+    assert job.rebuilt == {"python-deps", "runtime"}
+    golden.check("forced", job.summary)
+    after = project.pushed()
+    assert changed(before, after) == {"python-deps", "runtime"}
+
+    project.engine.empty()
+    runner.push()
+    assert project.pushed() == after
+
+
+def test_by_hand_without_push_writes_nothing(runner: Runner) -> None:
+    """Run by hand with `push` off, the registry stays as it is."""
+    before = digests(runner.project)
+    with runner.project.registry.proxy.watched() as seen:
+        runner.dispatch(push="false", force="builder")
+    assert {exchange.method for exchange in seen} <= {"GET", "HEAD"}
+    assert digests(runner.project) == before
+
+
+def test_by_hand_another_branch(runner: Runner) -> None:
+    """Run by hand for another branch, that branch is built, and its caches are its own; `latest` stays main's."""
+    project = runner.project
+    before = digests(project)
+    edit(project)
+    project.git("checkout", "--quiet", "main")
+    assert runner.dispatch(branch="feature").rebuilt == {"builder", "runtime"}
+    after = digests(project)
+    new = {tag for tag in after.keys() - before.keys() if tag.startswith("cache")}
+    assert new
+    assert all("_feature." in tag for tag in new)
+    assert {tag: after[tag] for tag in before} == before
+
+
+def test_the_weekly_run_makes_everything_new(runner: Runner) -> None:
+    """The scheduled run takes nothing from the caches, and writes those of the default branch."""
+    before = runner.project.pushed()
+    runner.schedule()
+    after = runner.project.pushed()
+    assert changed(before, after) == set(STAGES)
+
+    runner.project.engine.empty()
+    runner.push()
+    assert runner.project.pushed() == after
