@@ -1,4 +1,4 @@
-"""Unit tests start no process. Tests under tests/engine do, and carry the marker `engine`."""
+"""Unit tests start no process. Tests under tests/engine and tests/git do, and carry the markers `engine` and `git`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from typing import Any, NoReturn
 import pytest
 
 ENGINE_TESTS = Path(__file__).parent / "engine"
+GIT_TESTS = Path(__file__).parent / "git"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "engine: needs a Docker engine and a registry, which the tests start themselves")
+    config.addinivalue_line("markers", "git: starts git, and stagebake where no engine answers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ENGINE_TESTS in item.path.parents:
             item.add_marker("engine")
+        if GIT_TESTS in item.path.parents:
+            item.add_marker("git")
 
 
 @pytest.fixture(autouse=True)
 def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit test that starts a process fails."""
-    if request.node.get_closest_marker("engine"):
+    if request.node.get_closest_marker("engine") or request.node.get_closest_marker("git"):
         return
     for owner, name in ((subprocess, "Popen"), (os, "posix_spawn"), (os, "fork"), (os, "system")):
         monkeypatch.setattr(owner, name, _refuse)

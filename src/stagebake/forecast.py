@@ -110,11 +110,15 @@ class Push:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """The pushes that were counted, oldest first, and why how many others were not."""
+    """The pushes that were counted, oldest first, and why how many others were not.
+
+    `cut` says that the clone is shallow: there are older pushes that git does not have here.
+    """
 
     pushes: tuple[Push, ...]
     seconds: Mapping[str, float]
     left_out: Mapping[str, int]
+    cut: bool = False
 
 
 def pushes(states: Iterable[State], seconds: Mapping[str, float]) -> Iterator[Push]:
@@ -240,8 +244,9 @@ def _rank(ordered: list[float], share: float) -> float:
 def render(forecast: Forecast, budgets: Mapping[str, float]) -> str:
     """The table, as Markdown that reads well as text, and what it rests on."""
     names = "".join(f" {name} ≤ {minutes:g} min |" for name, minutes in budgets.items())
+    count = len(forecast.pushes)
     lines = [
-        f"| {len(forecast.pushes)} pushes | minutes in all | median | p90 | longest |{names}",
+        f"| {count} push{'es' * (count != 1)} | minutes in all | median | p90 | longest |{names}",
         f"|---|---:|---:|---:|---:|{'---:|' * len(budgets)}",
     ]
     for row in rows(forecast, budgets):
@@ -250,7 +255,8 @@ def render(forecast: Forecast, budgets: Mapping[str, float]) -> str:
         lines.append(f"| {row.way} | {times} |{shares}")
     stages = ", ".join(f"{name} {clock(seconds)}" for name, seconds in forecast.seconds.items())
     lines += ["", f"Computed, not measured, with these times of the stages: {stages}."]
-    lines += [f"Left out: {count} commits, {why}." for why, count in forecast.left_out.items()]
+    lines += [f"Left out: {count} commit{'s' * (count != 1)}, {why}." for why, count in forecast.left_out.items()]
+    lines += ["This clone is shallow: `git fetch --unshallow` brings the older commits."] if forecast.cut else []
     return "\n".join(lines) + "\n"
 
 

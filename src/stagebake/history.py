@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
@@ -32,6 +32,11 @@ def commits(folder: Path, count: int) -> tuple[str, ...]:
     return tuple(reversed(answer.split()))
 
 
+def shallow(folder: Path) -> bool:
+    """Whether the clone lacks older commits."""
+    return (_git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
 def changes(folder: Path, count: int) -> tuple[frozenset[str], ...]:
     """The files below a folder that each of the last commits changed, newest first; empty where git knows nothing."""
     options = ("--first-parent", "-m", "--no-renames", "--name-only", "--relative", "-z", "--format=%x01")
@@ -56,8 +61,7 @@ class Objects:
     def __init__(self, repository: Path) -> None:
         self._repository = repository
         self._trees: dict[str, Mapping[str, Entry]] = {}
-        self._ignored: dict[str, dict[str, bool]] = {}
-        self._matcher = lru_cache(lambda rules: syntax.patterns(rules.splitlines()))
+        self._ignored: dict[str, _Ignored] = {}
 
     def __enter__(self) -> Self:
         command = ["git", "cat-file", "--batch"]
@@ -92,11 +96,11 @@ class Objects:
         """Everything below a tree, given by its id, as a checkout under umask 022 would have it."""
         if tree not in self._trees:
             found = self.read(tree)
-            self._trees[tree] = dict(self._below(found[1])) if found else {}
+            self._trees[tree] = dict(self._below(tree, found[1])) if found else {}
         return self._trees[tree]
 
-    def _below(self, content: bytes) -> Iterator[tuple[str, Entry]]:
-        for mode, name, object_id in _parse(content):
+    def _below(self, tree: str, content: bytes) -> Iterator[tuple[str, Entry]]:
+        for mode, name, object_id in _parse(content, len(tree) // 2):
             if mode == _FOLDER:
                 yield name, Entry("folder", 0o755)
                 yield from ((f"{name}/{path}", entry) for path, entry in self.entries(object_id).items())
@@ -105,20 +109,31 @@ class Objects:
             else:
                 yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777)
 
-    def ignored(self, rules: str, path: str) -> bool:
-        """Whether ignore rules keep a path out, asked once for each."""
-        known = self._ignored.setdefault(rules, {})
-        if path not in known:
-            known[path] = self._matcher(rules).matches(path)
-        return known[path]
+    def ignored(self, rules: str) -> Mapping[str, bool]:
+        """Whether ignore rules keep a path out; each is asked once."""
+        if rules not in self._ignored:
+            self._ignored[rules] = _Ignored(rules)
+        return self._ignored[rules]
 
 
-def _parse(content: bytes) -> Iterator[tuple[str, str, str]]:
-    """Mode, name and id of each entry of a tree: `MODE NAME`, a zero byte, and the id's 20 bytes (32 of SHA-256)."""
+class _Ignored(dict[str, bool]):
+    """Path to whether the rules keep it out."""
+
+    def __init__(self, rules: str) -> None:
+        super().__init__()
+        self._matcher = syntax.patterns(rules.splitlines())
+
+    def __missing__(self, path: str) -> bool:
+        self[path] = bool(self._matcher.matches(path))
+        return self[path]
+
+
+def _parse(content: bytes, width: int) -> Iterator[tuple[str, str, str]]:
+    """Mode, name and id of each entry of a tree: `MODE NAME`, a zero byte, and the bytes of the id."""
     at = 0
     while at < len(content):
         space, zero = content.index(b" ", at), content.index(b"\0", at)
-        end = zero + 21
+        end = zero + 1 + width
         name = content[space + 1 : zero].decode("utf-8", "surrogateescape")
         yield content[at:space].decode(), name, content[zero + 1 : end].hex()
         at = end
@@ -152,16 +167,18 @@ class Snapshot:
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        return tuple(sorted(path for path in self._all if not self.objects.ignored(self.rules, path)))
+        return tuple(sorted(self._found))
 
     @cached_property
     def links(self) -> Mapping[str, str]:
-        found = ((path, self._all[path]) for path in self.paths)
-        return {path: entry.digest.removeprefix("link ") for path, entry in found if entry.mode is None}
+        return {path: entry.digest.removeprefix("link ") for path, entry in self._found.items() if entry.mode is None}
 
     def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
-        return {path: self._all[path] for path in paths}
+        found = self._found
+        return {path: found[path] for path in paths}
 
-    @property
-    def _all(self) -> Mapping[str, Entry]:
-        return self.objects.entries(self.tree) if self.tree else {}
+    @cached_property
+    def _found(self) -> Mapping[str, Entry]:
+        everything = self.objects.entries(self.tree) if self.tree else {}
+        ignored = self.objects.ignored(self.rules)
+        return {path: entry for path, entry in everything.items() if not ignored[path]}

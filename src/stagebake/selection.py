@@ -48,7 +48,7 @@ class Selector:
                 inside = path[len(start) + 1 :] if start else path
                 if inside and including and not including.matches(inside):
                     continue
-                if not inside or not excluding.matches(inside):
+                if not (inside and excluding.patterns and excluding.matches(inside)):
                     chosen.add(path)
                     if including:
                         chosen.update(_parents(path))

@@ -59,7 +59,7 @@ def past(settings: Settings, count: int, seconds: Mapping[str, float]) -> Foreca
     if not pushes:
         why = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "there is none"
         raise InputError(f"no commit of the last {count} can be counted: {why}", "commit the Dockerfile first")
-    return Forecast(pushes=pushes, seconds=seconds, left_out=dict(left_out))
+    return Forecast(pushes=pushes, seconds=seconds, left_out=dict(left_out), cut=history.shallow(root))
 
 
 def _states(

@@ -159,7 +159,7 @@ def test_a_row_sums_up_a_way_of_caching() -> None:
 def test_the_table_says_that_it_is_computed() -> None:
     """It names the times that it rests on and the commits that it leaves out."""
     text = forecast.render(of(60.0, left_out={"without the Dockerfile": 3}), BUDGETS)
-    assert "| 1 pushes |" in text
+    assert "| 1 push |" in text
     assert "| stagebake | 1.0 | 1 min 0 s | 1 min 0 s | 1 min 0 s | 100% | 100% | 100% | 100% |" in text
     assert "Computed, not measured, with these times of the stages: base 1 min 40 s." in text
     assert "Left out: 3 commits, without the Dockerfile." in text

@@ -1,0 +1,74 @@
+"""`forecast` against BuildKit and git: the seed's inline cache does what it says, and history is read as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from stagebake import forecast, reading
+from stagebake.context import Folder
+from stagebake.dockerfile import parse
+from stagebake.fingerprint import Image, Inputs
+from stagebake.forecast import State
+from tests.support.project import CONTEXTS, Project
+from tests.support.shapes import FIVE, STAGES
+
+CHANGES: Mapping[str, Mapping[str, str]] = {
+    "nothing": {},
+    "code": {"src/page.ts": "export default 2\n"},
+    "requirements": {"requirements.txt": "torch\nnumpy\n"},
+    "final stage": {"Dockerfile": FIVE["Dockerfile"].replace("FROM base AS runtime", "FROM base AS runtime\nRUN true")},
+}
+# The same with the stage that changes most copied first
+BUILDER_FIRST = FIVE["Dockerfile"].replace(
+    "COPY --from=python-deps /python-deps.txt /\nCOPY --from=builder /node-deps.txt /builder.txt /",
+    "COPY --from=builder /node-deps.txt /builder.txt /\nCOPY --from=python-deps /python-deps.txt /",
+)
+
+
+def state(folder: Path) -> State:
+    graph = parse((folder / "Dockerfile").read_text(encoding="utf-8"))
+    images = {use.name: Image(digest="sha256:0", env={}, triggers=()) for s in graph.stages for use in s.images}
+    prints = reading.take(graph, Inputs(context=Folder(folder), images=images))
+    return State(commit="", graph=graph, prints=prints)
+
+
+def inline_build(project: Project) -> set[str]:
+    """One push with an inline cache, as `docker buildx build` does it, on an engine that knows nothing: what ran."""
+    project.engine.empty()
+    command = ["docker", "buildx", "build", "--progress=rawjson", "--push", f"--tag={project.image}:latest"]
+    command += [f"--build-context={name}={value}" for name, value in CONTEXTS.items()]
+    command += ["--cache-to=type=inline", f"--cache-from=type=registry,ref={project.image}:latest", "."]
+    answer = project.engine.run(*command, folder=project.folder, BUILDX_NO_DEFAULT_ATTESTATIONS="1")
+    assert answer.returncode == 0, answer.stderr
+    return _ran(answer.stderr)
+
+
+def _ran(events: str) -> set[str]:
+    """The stages of which a RUN ran. One that was restored comes again, not as cached, while its layers are pulled."""
+    documents = (json.loads(line) for line in events.splitlines() if line.startswith("{"))
+    done = [v for document in documents for v in document.get("vertexes") or [] if v.get("completed")]
+    restored = {vertex["name"] for vertex in done if vertex.get("cached")}
+    return {v["name"][1:].split()[0] for v in done if "] RUN " in v["name"] and v["name"] not in restored}
+
+
+@pytest.mark.parametrize("shape", ["five", "builder-first"])
+def test_what_an_inline_cache_restores(project: Project, shape: str) -> None:
+    """After each change BuildKit runs the stages that the forecast says: whatever the final image lacks."""
+    first = {**FIVE, "Dockerfile": BUILDER_FIRST if shape == "builder-first" else FIVE["Dockerfile"]}
+    project.write(first)
+    seen = {"first": inline_build(project)}
+    before = state(project.folder)
+    foretold = {"first": set(STAGES)}
+    for name, change in CHANGES.items():
+        if shape == "builder-first" and "Dockerfile" in change:
+            continue
+        project.write(change)
+        after = state(project.folder)
+        foretold[name] = set(forecast.inline(before, after))
+        seen[name] = inline_build(project)
+        before = after
+    assert seen == foretold

@@ -1,0 +1,222 @@
+"""Commits read from git's objects are what a checkout of them is, and `forecast` and `doctor` rest on that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagebake import history, reading
+from stagebake.context import Folder
+from stagebake.dockerfile import parse
+from stagebake.fingerprint import Inputs
+from stagebake.history import Objects, Snapshot
+from tests.support.repository import Change, Repository, grow, realistic
+from tests.support.shapes import FIVE, STAGES
+
+TIMES = "--seconds=base=100,python-deps=600,node-deps=200,builder=150,runtime=50"
+Grow = Callable[..., Repository]
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Grow:
+    """Makes a repository from what each commit changes."""
+    return lambda *changes: grow(tmp_path / "project", changes)
+
+
+def pushes(repository: Repository, *arguments: str) -> Any:
+    """What `forecast --json` says."""
+    answer = repository.stagebake("forecast", TIMES, "--json", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def test_a_forecast_of_known_pushes(grown: Grow) -> None:
+    """Each commit is a push: what runs follows from what it changed, and notes that no stage takes cost nothing."""
+    repository = grown(FIVE, {"notes.md": "x"}, {"src/page.ts": "2"}, {"requirements.txt": "x"}, {"src/page.ts": "3"})
+    repository.checkout()
+    told = pushes(repository)
+    assert [push["ran"]["stagebake"] for push in told["pushes"]] == [
+        sorted(STAGES),
+        [],
+        ["builder", "runtime"],
+        ["python-deps", "runtime"],
+        ["builder", "runtime"],
+    ]
+    assert [push["seconds"]["stagebake"] for push in told["pushes"]] == [750, 0, 200, 650, 200]
+    assert [push["seconds"]["no cache"] for push in told["pushes"]] == [750] * 5
+
+
+def test_commits_without_a_usable_dockerfile(grown: Grow) -> None:
+    """They are left out and counted, and the next one is compared with the last that could be built."""
+    broken: Change = {"Dockerfile": "FROM\n"}
+    renamed: Change = {"Dockerfile": FIVE["Dockerfile"].replace("node-deps", "npm")}
+    back: Change = {"Dockerfile": FIVE["Dockerfile"]}
+    repository = grown({"src/page.ts": "1"}, FIVE, broken, renamed, {"Dockerfile": None}, back, {"src/page.ts": "2"})
+    repository.checkout()
+    told = pushes(repository)
+    assert told["left_out"] == {
+        "without the Dockerfile": 2,
+        "with a Dockerfile that cannot be read": 1,
+        "with a stage of unknown time": 1,
+    }
+    assert [push["ran"]["one mode=max ref"] for push in told["pushes"]] == [sorted(STAGES), [], ["builder", "runtime"]]
+
+
+def test_a_forecast_of_a_shallow_clone(grown: Grow, tmp_path: Path) -> None:
+    """It says how to get the older commits."""
+    grown(FIVE, {"src/page.ts": "2"})
+    clone = Repository(tmp_path / "clone")
+    clone.folder.mkdir()
+    clone.git("clone", "--quiet", "--depth=1", f"file://{tmp_path}/project", ".")
+    answer = clone.stagebake("forecast", TIMES)
+    assert "| 1 push |" in answer.stdout
+    assert "git fetch --unshallow" in answer.stdout
+
+
+def test_a_merge_is_one_push(grown: Grow) -> None:
+    """Along the first parents a merge brings all that its branch changed, at once."""
+    repository = grown(FIVE, {"src/a.ts": "1"})
+    repository.checkout()
+    repository.git("checkout", "--quiet", "-b", "feature", "HEAD~1")
+    for name in ("one", "two"):
+        (repository.folder / "src" / f"{name}.ts").write_text(name)
+        repository.git("add", ".")
+        repository.git("commit", "--quiet", "--message=work")
+    repository.git("checkout", "--quiet", "main")
+    repository.git("merge", "--quiet", "--no-edit", "feature")
+    assert len(history.commits(repository.folder, 10)) == 3
+    assert history.changes(repository.folder, 10)[0] == {"src/one.ts", "src/two.ts"}
+    assert history.changes(repository.folder / "src", 10)[:2] == (frozenset({"one.ts", "two.ts"}), frozenset({"a.ts"}))
+
+
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+def test_a_commit_is_what_its_checkout_is(tmp_path: Path, form: str) -> None:
+    """Paths, links, ignore rules and fingerprints of commits are those of the folder that a checkout makes."""
+    repository = Repository(tmp_path)
+    repository.git("init", "--quiet", f"--object-format={form}", "--initial-branch=main")
+    app = tmp_path / "app"
+    (app / "deep" / "er").mkdir(parents=True)
+    (app / "Dockerfile").write_text("FROM scratch AS a\nCOPY deep /deep\nFROM scratch AS b\nCOPY . .\n")
+    (app / ".dockerignore").write_text("*.log\n**/skip\n!deep/keep.log\n")
+    for name in ("deep/er/x", "deep/keep.log", "out.log", "deep/skip", "späte datei", "run.sh"):
+        (app / name).write_text(name)
+    (app / "run.sh").chmod(0o755)
+    (app / "link").symlink_to("deep/er/x")
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "--message=one")
+    (app / "deep/er/x").write_text("changed")
+    (app / "run.sh").chmod(0o644)
+    repository.git("commit", "--quiet", "--all", "--message=two")
+    for commit in history.commits(tmp_path, 5):
+        repository.checkout(commit)
+        on_disk = Folder(app, app / "Dockerfile")
+        with Objects(tmp_path) as objects:
+            inside = Snapshot(objects=objects, commit=commit, folder="app", dockerfile="app/Dockerfile")
+            assert inside.paths == on_disk.paths
+            assert inside.links == on_disk.links
+            assert inside.text == (app / "Dockerfile").read_text()
+            if form == "sha1":
+                graph = parse(inside.text)
+                assert digests(graph, inside) == digests(graph, on_disk)
+
+
+def digests(graph: Any, context: Any) -> dict[str, str]:
+    return {name: found.digest for name, found in reading.take(graph, Inputs(context=context)).items()}
+
+
+def test_a_tree_is_read_once(grown: Grow) -> None:
+    """After the first commit only what changed is read again: the folders on the way to the file."""
+    repository = grown({"a/b/c/x": "1", "d/e": "1", "d/f/g": "1"}, {"a/b/c/x": "2"})
+    read: list[str] = []
+
+    class Counted(Objects):
+        def read(self, name: str) -> tuple[str, bytes] | None:
+            read.append(name)
+            return super().read(name)
+
+    with Counted(repository.folder) as objects:
+        for commit in history.commits(repository.folder, 5):
+            read.clear()
+            tree = Snapshot(objects=objects, commit=commit, folder="", dockerfile="Dockerfile").tree
+            assert "a/b/c/x" in objects.entries(tree)
+    assert len(read) == 1 + len(("", "a", "a/b", "a/b/c"))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--seconds=base=1,builder=2",)])
+def test_without_times_the_stages_are_named(grown: Grow, arguments: tuple[str, ...]) -> None:
+    """The error says which stages' times are missing, as the flag that gives them."""
+    repository = grown(FIVE)
+    repository.checkout()
+    answer = repository.stagebake("forecast", *arguments)
+    assert answer.returncode == 2
+    assert "python-deps=SECONDS,node-deps=SECONDS" in answer.stderr
+
+
+def test_times_from_a_report(grown: Grow) -> None:
+    """What a build wrote with --report gives the times of the stages that it ran; --seconds overrides them."""
+    repository = grown(FIVE)
+    repository.checkout()
+    stages = [{"name": name, "status": "rebuilt", "seconds": 7.0} for name in STAGES]
+    (repository.folder / "report.json").write_text(json.dumps({"stages": stages}))
+    answer = repository.stagebake("forecast", "--json", "--times=report.json", "--seconds=base=1")
+    assert json.loads(answer.stdout)["stages"] == {**dict.fromkeys(STAGES, 7.0), "base": 1.0}
+
+
+def test_outside_of_git(tmp_path: Path) -> None:
+    """A folder that is no repository is your input, not a bug."""
+    (tmp_path / "Dockerfile").write_text("FROM a AS app\n")
+    answer = Repository(tmp_path).stagebake("forecast", "--seconds=app=1")
+    assert answer.returncode == 2
+    assert "no git repository" in answer.stderr
+
+
+def test_the_picture_is_written(grown: Grow) -> None:
+    """--svg writes it beside the table."""
+    repository = grown(*realistic(40))
+    repository.checkout()
+    answer = repository.stagebake("forecast", TIMES, "--svg=out/forecast.svg")
+    assert answer.returncode == 0, answer.stderr
+    assert (repository.folder / "out/forecast.svg").read_text().startswith("<svg")
+
+
+def test_stagebake_is_never_dearer(grown: Grow) -> None:
+    """Over a team's history no push runs more under stagebake than under any other way of caching."""
+    repository = grown(*realistic(120))
+    repository.checkout()
+    for push in pushes(repository)["pushes"]:
+        mine = set(push["ran"]["stagebake"])
+        assert all(mine <= set(stages) for stages in push["ran"].values())
+
+
+DOCTOR = "FROM node:24 AS app\nCOPY . .\nRUN npm ci\n"
+
+
+def test_doctor_reads_the_history(grown: Grow) -> None:
+    """Rebuilds are counted in git; without an engine it says that BuildKit was not asked; --strict exits 1."""
+    files = {"Dockerfile": DOCTOR, "package.json": "{}", ".dockerignore": "notes\n", "notes/x": "1"}
+    repository = grown(files, *({"a.ts": str(number), "notes/x": str(number)} for number in range(7)))
+    repository.checkout()
+    answer = repository.stagebake("doctor", "--json", "--seconds=app=60")
+    assert answer.returncode == 0, answer.stderr
+    told = json.loads(answer.stdout)
+    early = next(found for found in told["findings"] if found["rule"] == "copy-before-install")
+    assert "8 of the last 8 rebuilds (most often a.ts" in early["what"]
+    assert (early["line"], early["seconds"]) == (2, 60)
+    assert any("BuildKit's own checks were not run" in note for note in told["notes"])
+    assert repository.stagebake("doctor", "--strict").returncode == 1
+    skipped = [f"--skip={found['rule']}" for found in told["findings"]]
+    assert repository.stagebake("doctor", "--strict", *skipped).returncode == 0
+
+
+def test_settings_know_the_folder(grown: Grow) -> None:
+    """A Dockerfile in a folder of the repository is found in its commits, also from within that folder."""
+    repository = grown({f"app/{name}": text for name, text in FIVE.items()}, {"app/src/page.ts": "2"}, {"x": "1"})
+    repository.checkout()
+    answer = Repository(repository.folder / "app").stagebake("forecast", TIMES, "--json")
+    assert [push["ran"]["stagebake"] for push in json.loads(answer.stdout)["pushes"]] == [
+        sorted(STAGES), ["builder", "runtime"], []
+    ]  # fmt: skip
