@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -46,6 +44,7 @@ from stagebake.engine import Engine
 from stagebake.errors import EngineError, InputError, StagebakeError
 from stagebake.git import Checkout
 from stagebake.init import init
+from stagebake.interrupts import Interrupted, raised
 from stagebake.layout import Layout
 from stagebake.naming import Names
 from stagebake.outcome import BuildResult
@@ -57,9 +56,15 @@ _OUR_BUG = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb. Returns the exit code: 0 good, 1 the build failed, 2 your input, 3 our bug, 4 no engine."""
-    errors = report.console(stderr=True)
-    signal.signal(signal.SIGTERM, _terminated)
+    """Runs one verb.
+
+    Returns the exit code: 0 good, 1 the build failed, 2 your input, 3 our bug, 4 no engine, 130 ^C, 143 SIGTERM.
+    """
+    with raised():
+        return _main(arguments, report.console(stderr=True))
+
+
+def _main(arguments: Sequence[str] | None, errors: Console) -> int:
     try:
         options = _parser().parse_args(arguments)
         return int(options.run(options) or 0)
@@ -71,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             errors.print(f"  {line}", style="dim")
         _say(errors, error.what, error.remedy)
         return error.exit_code
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted: the build was cancelled, nothing is half written")
-        return 143 if isinstance(interrupt, _Terminated) else 130
+    except Interrupted as interrupt:
+        for note in getattr(interrupt, "__notes__", ("interrupted",)):
+            errors.print(note)
+        return interrupt.exit_code
     except Exception:  # the last handler: whatever comes here is a bug of ours
         errors.print(traceback.format_exc())
         _say(errors, "this is a bug in stagebake", "please report it with the lines above")
@@ -83,14 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(errors: Console, what: str, remedy: str) -> None:
     errors.print(Text.assemble(("error", "bold red"), f": {what}"))
     errors.print(Text.assemble(("  →", "bold"), f" {remedy}"))
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like ^C."""
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
 
 
 def _parser() -> argparse.ArgumentParser:

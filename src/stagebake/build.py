@@ -163,6 +163,7 @@ class _Run:
         stages = self._unsaved(shelf, ran, digest)
         if scope is None or self.repository is None or not (stages or shelf.healed) or not self._can_export():
             return {}
+        self.progress("saving the caches", Trace())
         base = self._push(shelf.composed(leaving_out=ran))
         known = shelf.blobs()
         saved = {stage: self._save_stage(self.repository, stage, base, shelf, known) for stage in stages}
@@ -171,6 +172,7 @@ class _Run:
 
     def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> None:
         """Composes what is in the registry now, and writes what is broken there without it."""
+        self.progress("saving the composed cache", Trace())
         shelf = cache.read_stages(repository, self.graph, self.wish.access)
         shelf = cache.without_blobs(shelf, poisoned & shelf.blobs().keys(), poisoned=poisoned)
         self._push(shelf.fitting().composed(), scope.composed_tag)

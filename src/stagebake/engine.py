@@ -121,13 +121,13 @@ def _stream(command: list[str], root: Path, environment: Mapping[str, str], list
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Lets buildx cancel its build, and ends it by force where it does not."""
+    """Lets buildx cancel its build, and ends it by force where it does not. Older docker hands no signal on to it."""
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         try:
-            process.wait(_GRACE)
+            process.communicate(timeout=_GRACE)  # what it still says must not fill the pipe
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if process.stderr:
         process.stderr.close()

@@ -53,15 +53,15 @@ class Registry:
 
     def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The manifests of tags or digests, all at once; None for what is not there, the error for what failed."""
-        return web.each(self.manifest, references, self.close)
+        return web.each(self.manifest, references)
 
     def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The contents of blobs, all at once; None for what is not there, the error for what failed."""
-        return web.each(self._blob, digests, self.close)
+        return web.each(self._blob, digests)
 
     def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """The sizes of blobs in bytes, all at once; None for what is not there, the error for what failed."""
-        return web.each(self._size, digests, self.close)
+        return web.each(self._size, digests)
 
     def manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag or digest, None where there is none."""

@@ -136,12 +136,16 @@ class Progress:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While this lasts, a terminal shows the live view."""
-        if not self._console.is_terminal:
-            yield
-            return
-        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
-            yield
+        """While this lasts, a terminal shows the live view; an interrupt is told what it ended."""
+        try:
+            if self._console.is_terminal:
+                with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+                    yield
+            else:
+                yield
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(interrupted(self._doing))
+            raise
 
     def __call__(self, doing: str, trace: Trace) -> None:
         if self._live is None:
@@ -161,6 +165,15 @@ class Progress:
                     self._said.add(key)
                     end = "…" if step.running else f"{step.seconds:.1f} s"
                     self._console.print(Text(f"  {stage} {step.number}: {_short(step)} {end}"))
+
+
+def interrupted(doing: str) -> str:
+    """What an interrupt leaves behind, in two lines."""
+    if doing.startswith("saving"):
+        rest = "the image is out, its caches are not all saved\n  → build again to save them"
+    else:
+        rest = "the build is cancelled\n  → build again when you like: every ref in the registry is whole, old or new"
+    return f"interrupted while {doing}: {rest}" if doing else f"interrupted: {rest}"
 
 
 def _view(graph: StageGraph, doing: str, trace: Trace) -> Group:

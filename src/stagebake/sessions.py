@@ -10,6 +10,8 @@ from typing import Any
 
 import nox
 
+from stagebake.interrupts import Interrupted, raised
+
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
     "cache": "Look after the caches in the registry: `-- purge --scope pr-7` deletes a pull request's.",
@@ -20,22 +22,33 @@ VERBS = {
 
 __all__ = list(VERBS)
 
-# buildx cancels its build when it is interrupted; Nox's 0.3 s and 0.2 s would kill it while it does
+# ^C in a terminal reaches stagebake too; a signal to nox alone does not, and is handed on after this time
+_HEARD = 1.0
+# stagebake cancels its build when it is interrupted; nox's 0.2 s would kill it while it does
 _GRACE = 30.0
 
 
 def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None:
-    """Runs `stagebake ARGUMENTS` with what the session's own environment and `environment` say."""
-    session.run(
-        sys.executable,
-        "-m",
-        "stagebake",
-        *arguments,
-        env=environment,
-        external=True,
-        interrupt_timeout=_GRACE,
-        terminate_timeout=_GRACE,
-    )
+    """Runs `stagebake ARGUMENTS` with what the session's own environment and `environment` say.
+
+    nox does not know SIGTERM, and would leave the build behind: it is handled like ^C here.
+    """
+    try:
+        with raised():
+            session.run(
+                sys.executable,
+                "-m",
+                "stagebake",
+                *arguments,
+                env=environment,
+                external=True,
+                interrupt_timeout=_HEARD,
+                terminate_timeout=_GRACE,
+            )
+    except Interrupted as interrupt:
+        if interrupt.exit_code == 130:
+            raise
+        sys.exit(interrupt.exit_code)  # nox takes every KeyboardInterrupt for ^C
 
 
 def __getattr__(verb: str) -> Any:

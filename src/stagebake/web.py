@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import httpx
@@ -14,25 +16,37 @@ PARALLEL = 16
 Answer = TypeVar("Answer")
 
 
-def each(
-    ask: Callable[[str], Answer], keys: Iterable[str], give_up: Callable[[], None] = lambda: None
-) -> dict[str, Answer | RegistryError]:
-    """The answer to each key, or the error that it came to. `give_up` ends what is under way when ^C comes."""
-
-    def answer(key: str) -> Answer | RegistryError:
-        try:
-            return ask(key)
-        except RegistryError as error:
-            return error
-
+def each(ask: Callable[[str], Answer], keys: Iterable[str]) -> dict[str, Answer | RegistryError]:
+    """The answer to each key, or the registry's error that it came to; any other error is raised."""
     wanted = list(dict.fromkeys(keys))
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        try:
-            return dict(zip(wanted, pool.map(answer, wanted), strict=True))
-        except BaseException:  # ^C: what is under way must not be waited for
-            pool.shutdown(wait=False, cancel_futures=True)
-            give_up()
-            raise
+    left, answers = deque(wanted), dict[str, Answer | Exception]()
+
+    def work() -> None:
+        with suppress(IndexError):  # nothing is left
+            while True:
+                key = left.popleft()
+                answers[key] = _answer(ask, key)
+
+    # Daemons: after ^C a request that is under way must not be waited for, and the threads of a pool always are
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(wanted)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {key: _known(answers[key]) for key in wanted}
+
+
+def _answer(ask: Callable[[str], Answer], key: str) -> Answer | Exception:
+    try:
+        return ask(key)
+    except Exception as error:
+        return error
+
+
+def _known(answer: Answer | Exception) -> Answer | RegistryError:
+    if isinstance(answer, Exception) and not isinstance(answer, RegistryError):
+        raise answer
+    return answer
 
 
 def passing(error: Exception) -> bool:

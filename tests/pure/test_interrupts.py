@@ -1,0 +1,54 @@
+"""^C and SIGTERM as exceptions."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from stagebake.interrupts import Interrupted, raised
+from stagebake.report import interrupted
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
+    """The code is what a shell says of a program that died of the signal."""
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught, raised():
+        signal.raise_signal(number)
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_signal_changes_nothing() -> None:
+    """While the first one is answered, neither ^C nor SIGTERM breaks into that."""
+    with raised():
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_what_ignores_an_interrupt_goes_on_to() -> None:
+    """A program that was started deaf to ^C, as behind a shell's `&`, stays so."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with raised():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("doing", "said"),
+    [
+        ("", "interrupted: the build is cancelled"),
+        ("building", "interrupted while building: the build is cancelled"),
+        ("saving app", "interrupted while saving app: the image is out, its caches are not all saved"),
+    ],
+)
+def test_what_is_said_of_it(doing: str, said: str) -> None:
+    """What was under way, what is there, and what to do next."""
+    first, second = interrupted(doing).splitlines()
+    assert first == said
+    assert second.startswith("  → build again")
