@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.builder import Builder
 from tests.support.engine import Engine
-from tests.support.project import Project
+from tests.support.project import BUSYBOX, Project
 from tests.support.registry import Registry
 from tests.support.shapes import SHAPES, changed
 
@@ -22,7 +23,6 @@ DEPENDENTS = {
     "docs": {"docs", "image"},
     "image": {"image"},
 }
-BUILDER = "stagebake-diamond"
 # The image also has the values that its stages were made from: a stage that ran twice would show two
 SHAPE = {
     **SHAPES["eight-with-a-diamond"],
@@ -81,36 +81,34 @@ def test_a_forced_stage_is_new_with_its_dependents_and_lasts(diamond: Project, s
     assert diamond.pushed() == after
 
 
-@pytest.fixture
-def container_builder(engine: Engine, tmp_path: Path) -> Iterator[str]:
-    """A builder of the driver `docker-container`, whose BuildKit comes as an image."""
-    answer = engine.run(
-        "docker", "buildx", "create", f"--name={BUILDER}", "--driver=docker-container", "--bootstrap",
-        "--driver-opt=network=host", folder=tmp_path,
-    )  # fmt: skip
-    try:
-        if answer.returncode != 0:
-            pytest.skip(f"no docker-container driver here: {answer.stderr.strip().splitlines()[-1]}")
-        yield BUILDER
-    finally:
-        engine.run("docker", "buildx", "rm", "--force", BUILDER, folder=tmp_path)
+@pytest.fixture(scope="module")
+def container_builder(engine: Engine, folder: Path) -> Iterator[Builder]:
+    """A builder of the driver `docker-container`."""
+    home = folder / "builder"
+    home.mkdir()
+    builder = Builder("stagebake-diamond", engine, home, BUSYBOX)
+    yield builder
+    builder.stop()
 
 
-@pytest.mark.parametrize("stage", ["left", "tools"])
-def test_the_same_with_the_docker_container_driver(repository: Project, container_builder: str, stage: str) -> None:
-    """A builder that runs in a container: forcing is as exact, and another such builder changes nothing."""
+def test_the_same_with_the_docker_container_driver(repository: Project, container_builder: Builder) -> None:
+    """A builder that has its images from the registry alone: forcing is as exact, another such builder changes nothing,
+    and what is not pushed is loaded into the engine."""
     engine = repository.engine
     base = f"{repository.image}-base:1"
-    engine.docker("image", "tag", "127.0.0.1:1/busybox:1", base)
+    engine.docker("image", "tag", BUSYBOX, base)
     engine.docker("image", "push", base)
     repository.write(SHAPE)
-    use = (f"--builder={container_builder}", f"--context=busybox:1=docker-image://{base}")
     repository.settings()
+    use = (f"--builder={container_builder.name}", f"--context=busybox:1=docker-image://{base}")
     repository.build("--push", *use)
-    before = whole(repository)
-    assert repository.build("--push", "--no-cache", stage, *use).ran == DEPENDENTS[stage]
-    after = whole(repository)
-    assert changed(before, after) == DEPENDENTS[stage]
-    engine.docker("buildx", "prune", "--all", "--force", f"--builder={container_builder}")
-    assert repository.build("--push", *use).ran == set()
-    assert repository.pushed() == after
+    for stage in ("left", "tools"):
+        before = whole(repository)
+        assert repository.build("--push", "--no-cache", stage, *use).ran == DEPENDENTS[stage]
+        after = whole(repository)
+        assert changed(before, after) == DEPENDENTS[stage]
+        container_builder.empty()
+        assert repository.build("--push", *use).ran == set()
+        assert repository.pushed() == after
+    repository.build(*use)
+    assert repository.loaded() == after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +23,7 @@ COPY --from=app /digest.txt /
 {draw("image")}
 """
 FAILING = DOCKERFILE + "RUN --mount=type=secret,id=token test -s /run/secrets/token && echo it is there && exit 9\n"
-MD5 = "19ee4ea0b1eacb7fc2d4a9cd6c6cf40a"
+MD5 = hashlib.md5(CANARY.encode(), usedforsecurity=False).hexdigest()
 
 
 def given(project: Project, way: str) -> tuple[tuple[str, ...], str]:
@@ -42,8 +43,14 @@ def run(project: Project, way: str, dockerfile: str) -> Outcome:
     project.write({"Dockerfile": dockerfile})
     project.settings(settings)
     project.stagebake("generate", WORD=CANARY)
-    more = {"STAGEBAKE_SECRETS": "id=token,env=WORD"} if way == "environment" else {}
+    more = {"STAGEBAKE_SECRETS": "id=token,env=WORD", **on_github(project)} if way == "environment" else {}
     return project.stagebake("build", "--push", *flags, WORD=CANARY, **more)
+
+
+def on_github(project: Project) -> dict[str, str]:
+    """A push to the default branch, with the files that a run of GitHub Actions writes its results to."""
+    files = {name: str(project.folder.parent / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
+    return {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/main", **files}
 
 
 def written(project: Project) -> Iterator[tuple[str, bytes]]:
@@ -82,12 +89,13 @@ def assert_unseen(project: Project, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("way", ["flag", "flag-with-file", "settings", "environment"])
 def test_a_secret_is_seen_by_its_step_and_kept_nowhere(project: Project, way: str) -> None:
-    """By --secret, in the settings or in STAGEBAKE_SECRETS: the step reads the value; files, refs, layers, labels,
-    history and output do not hold it."""
+    """By --secret, in the settings or, on GitHub, in STAGEBAKE_SECRETS: the step reads the value. Files, the run's
+    summary, refs, layers, labels, history and output do not hold it."""
     outcome = run(project, way, DOCKERFILE)
     assert outcome.exit_code == 0, outcome.stderr
     assert project.pushed()["digest"].split()[0] == MD5
     assert outcome.report["warnings"] == []
+    assert (project.folder.parent / "GITHUB_STEP_SUMMARY").exists() == (way == "environment")
     assert_unseen(project, outcome)
 
 

@@ -25,14 +25,15 @@ address = "{folder}/containerd.sock"
 class Engine:
     """dockerd and a containerd of its own in one folder, whose path is short: a socket's may have 108 characters.
 
-    It knows the base images and nothing else. `home` is that of the programs that talk to it.
+    It knows the base images and nothing else. `home` is that of the programs that talk to it; `flags` are dockerd's.
     """
 
-    def __init__(self, folder: Path, home: Path, bases: tuple[Base, ...]) -> None:
+    def __init__(self, folder: Path, home: Path, bases: tuple[Base, ...], flags: tuple[str, ...] = ()) -> None:
         self.host = f"unix://{folder}/docker.sock"
         self._folder = folder
         self._home = home
         self._bases = bases
+        self._flags = flags
         self._bridge: Bridge | None = None
         self._daemons: list[Daemon] = []
         self._start()
@@ -123,6 +124,7 @@ class Engine:
             "--ip-masq=false",
             "--ip-forward=false",
             "--userland-proxy=false",
+            *self._flags,
         ]
         daemon = Daemon(command, folder / "dockerd.log")
         self._daemons.append(daemon)
