@@ -25,10 +25,15 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """The full refs and the labels that an image gets."""
+    """The full refs and the labels that an image gets. Raises InputError for a ref that may be a cache's."""
 
     refs: tuple[str, ...]
     labels: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for ref in self.refs:
+            if ref.rpartition(":")[2].startswith("cache"):
+                raise InputError(f"{ref}: tags that begin with `cache` are the caches'", "give the image another tag")
 
 
 def tags(occasion: Occasion, default_branch: str, commit: Commit) -> tuple[str, ...]:

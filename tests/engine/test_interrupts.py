@@ -223,18 +223,23 @@ def assert_next_is_right(project: Project, base: str) -> None:
 @pytest.mark.parametrize("name", PHASES)
 def test_an_interrupt_ends_the_work_and_the_next_build_is_right(small: Project, name: str) -> None:
     """^C of a terminal, then SIGTERM: 130 and 143, no process is left on this machine or in the engine, no file and no
-    ref is half written, and the message says what was under way."""
+    ref is half written, and the message says what was under way. Where the image was out, the next build saves it."""
     phase, before = PHASES[name], small.pushed()
+    late = phase.doing.startswith("saving")
     for number, (sign, code) in enumerate([(TERMINAL, 130), (TERMINATE, 143)]):
         change(small, number, phase)
         assert interrupt(small, phase, sign, *STAGEBAKE_BUILD) == code, said(small)
         assert_told(small, phase)
         assert not list(temporary(small).iterdir())
         assert_whole(small)
-        if not phase.doing.startswith("saving"):
+        if not late:
             assert small.pushed() == before
-    small.write({"step.sh": "true # at last\n"})
+    if late:
+        before = small.pushed()
+    else:
+        small.write({"step.sh": "true # at last\n"})
     assert_next_is_right(small, before["base"])
+    assert (small.pushed() == before) == late
 
 
 def test_an_interrupt_of_stagebake_alone(small: Project) -> None:

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stagebake import github, scopes
+from stagebake import github, naming, scopes
+from stagebake.errors import InputError
+from stagebake.naming import Commit, Names
 from stagebake.scopes import DEFAULT, GENERATIONS, Access, Occasion, Scope
+from tests.pure.test_scopes import TAG
 
 FEATURE = Scope("feature/x")
 REQUEST = Scope("pr-5", pull_request=True)
@@ -181,6 +184,19 @@ def test_a_branch_that_is_called_like_a_pull_request(branch: str) -> None:
     assert not tags(Scope(branch)) & tags(DEFAULT)
     for one, two in itertools.combinations(LOOKALIKES, 2):
         assert not tags(Scope(one)) & tags(Scope(two))
+
+
+@pytest.mark.parametrize("name", ["cache", "cache-base", "cache1-base", "cache/x", "/cache", "-cache", "cache.ledger"])
+def test_an_image_has_no_tag_of_a_cache(name: str) -> None:
+    """Neither that of a branch or a git tag, nor one that somebody gives."""
+    commit = Commit(revision="0123456789abcdef")
+    for occasion in (Occasion(branch=name), Occasion(tag=name)):
+        for tag in naming.tags(occasion, name, commit):
+            assert not tag.startswith("cache")
+            assert TAG.fullmatch(tag)
+    if TAG.fullmatch(name) and name.startswith("cache"):
+        with pytest.raises(InputError, match="are the caches'"):
+            Names(refs=(f"ghcr.io/owner/app:{name}",), labels={})
 
 
 occasions = st.builds(
