@@ -6,7 +6,7 @@ from stagebake.scopes import GENERATIONS
 from tests.support.project import Project
 from tests.support.shapes import FIVE, changed
 
-CHANGES = 10
+CHANGES = 7
 MEBIBYTE = 1 << 20
 CODE = {"builder", "runtime"}
 
@@ -43,7 +43,7 @@ def test_two_contents_that_alternate_restore(shipped: Project) -> None:
     """Two people who push in turn to one scope, each with their own requirements: from the second time on all is
     restored, with what each had before."""
     known: dict[str, dict[str, str]] = {}
-    for turn in range(3):
+    for turn in range(2):
         for text in ("ours\n", "theirs\n"):
             shipped.write({"requirements.txt": text})
             shipped.engine.empty()
@@ -64,7 +64,7 @@ def test_what_was_forced_does_not_lose_to_an_older_result(shipped: Project) -> N
 
 
 def test_the_composed_cache_does_not_grow(shipped: Project) -> None:
-    """Over ten changes of sources the composed config and the number of refs stay what they are after the third."""
+    """Over seven changes of sources the composed config and the number of refs stay what they are after the third."""
     sizes, refs = [], []
     for number in range(CHANGES):
         shipped.write({"src/page.ts": f"{number}\n"})
