@@ -76,7 +76,7 @@ class ActionsCache:
 
     def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The manifests of tags or digests; None for what is not there, the error for what failed."""
-        return web.each(self.manifest, references, self._service.close)
+        return web.each(self.manifest, references)
 
     def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The configs that the manifests asked for before have named; None for others."""
@@ -84,7 +84,7 @@ class ActionsCache:
 
     def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """UNTOLD for blobs that are there; None for what is not there, the error for what failed."""
-        return web.each(self._size, digests, self._service.close)
+        return web.each(self._size, digests)
 
     def manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag, made of its index; of a digest only where its tag was asked for before."""

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,8 @@ PATIENCE = 60.0
 # From the signal to the end of stagebake and of all that it started; it grants buildx 15 s
 BOUND = 30.0
 
-LONG = "sleep 86397"
+# No other tests sleep for as long, not even those that another process runs now
+LONG = f"sleep {86400 + os.getpid()}"
 DOCKERFILE = f"""\
 FROM busybox:1 AS base
 {draw("base")}
@@ -145,25 +146,29 @@ def wait_for(what: str, there: Callable[[], object], seconds: float = PATIENCE) 
         time.sleep(0.02)
 
 
-def processes(found: Callable[[Path], bool]) -> list[str]:
-    """The command lines of the processes of this machine of which that is so; containers' are among them."""
-    lines = []
+def processes(found: Callable[[Path], bool]) -> list[int]:
+    """The processes of this machine of which that is so; those in containers are among them."""
+    numbers = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if found(folder):
-                lines.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # it has just ended
-            continue
-    return lines
+        with suppress(OSError):  # it has just ended
+            numbers += [int(folder.name)] if found(folder) else []
+    return numbers
 
 
-def clients(project: Project) -> list[str]:
+def clients(project: Project) -> list[int]:
     """What runs for the project: stagebake, docker, buildx."""
     name = f"DOCKER_HOST={project.engine.host}\0".encode()
     return processes(lambda folder: name in (folder / "environ").read_bytes())
 
 
-def steps() -> list[str]:
+def end_orphans(project: Project) -> None:
+    """Ends what SIGKILL has left behind; the engine then ends the step."""
+    for client in clients(project):
+        os.kill(client, signal.SIGKILL)
+    wait_for("the end of the orphans", lambda: not (steps() or clients(project)), BOUND)
+
+
+def steps() -> list[int]:
     """The step that never ends by itself, in its container."""
     return processes(lambda folder: (folder / "cmdline").read_bytes() == LONG.replace(" ", "\0").encode() + b"\0")
 
@@ -215,6 +220,7 @@ def assert_next_is_right(project: Project, base: str) -> None:
     assert project.registry.files(project.name, "latest")["/step.sh"] == sources
     assert values["base"] == base
     assert_whole(project)
+    end_orphans(project)
     project.engine.empty()
     assert project.build("--push").ran == set()
     assert project.pushed() == values
