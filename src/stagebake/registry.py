@@ -89,7 +89,7 @@ class Registry:
     def versions(self) -> list[Version]:
         """All that tags name, with the tags of each digest."""
         named: dict[str, set[str]] = {}
-        for tag, digest in web.each(self._digest, self._tags(), self.close).items():
+        for tag, digest in web.each(self._digest, self._tags()).items():
             if isinstance(digest, RegistryError):
                 raise digest
             if digest is not None:
