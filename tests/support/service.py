@@ -27,12 +27,13 @@ class CacheService:
     """Version 1 of the service. act has it for as long as a job of its runs, so there is one that waits."""
 
     def __init__(self, folder: Path) -> None:
+        self.entries = folder / "entries"
         workflow = folder / ".github/workflows/wait.yml"
         workflow.parent.mkdir(parents=True)
         workflow.write_text(_WORKFLOW, encoding="utf-8")
         command = [
             *("env", f"HOME={folder}", str(Path(sys.executable).parent / "act"), "push", f"--directory={folder}"),
-            *("--platform=ubuntu-24.04=-self-hosted", "--pull=false", f"--cache-server-path={folder}/entries"),
+            *("--platform=ubuntu-24.04=-self-hosted", "--pull=false", f"--cache-server-path={self.entries}"),
             *("--cache-server-addr=127.0.0.1", "--cache-server-port=0"),
         ]
         self._url = folder / "url"
