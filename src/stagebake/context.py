@@ -7,86 +7,181 @@ BuildKit, which decides by SHA-256, would still build the right image: a fingerp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import stat
 import subprocess
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from stagebake import syntax
+from stagebake import files, selection, syntax
 from stagebake.errors import InputError
 from stagebake.fingerprint import Entry
 
-_CHUNK = 256
+_BATCH = 256
+_BLOCK = 1 << 20
+_FRESH = 2 * 10**9  # nanoseconds in which a file may change again without another time, as git counts
+_MEMORY = 1  # version of the format
+_NOTHING = (None,)
 
 
-def blob_id(content: bytes) -> str:
-    """git's name for this content."""
-    digest = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return f"sha1:{digest.hexdigest()}"
+def memory(root: Path, environment: Mapping[str, str]) -> Path:
+    """Where the hashes of a folder are kept for the next time: in the user's cache directory."""
+    base = environment.get("XDG_CACHE_HOME")
+    folder = Path(base) if base else Path.home() / ".cache"
+    name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return folder / "stagebake" / f"{name}.json"
 
 
 class Folder:
     """A folder on disk as BuildKit would be sent it; `dockerfile` may have an ignore file of its own beside it.
 
-    What was hashed once is kept in `memory`, a file of the user's, by path, size, times and inode.
+    `memory` is a file that keeps what was hashed, by path, size, inode and times.
     """
 
     def __init__(self, root: Path, dockerfile: Path | None = None, memory: Path | None = None) -> None:
         self._root = root
         self._dockerfile = dockerfile
         self._memory = memory
+        self._hashed: dict[str, Entry] = {}
 
     @cached_property
     def rules(self) -> str:
-        own = self._dockerfile.with_name(f"{self._dockerfile.name}.dockerignore") if self._dockerfile else None
-        for path in (own, self._root / ".dockerignore"):
-            if path is not None and path.is_file():
-                return path.read_text(encoding="utf-8-sig")
-        return ""
+        path = self._rules_file
+        return path.read_text(encoding="utf-8-sig") if path else ""
 
-    @property
+    @cached_property
     def paths(self) -> tuple[str, ...]:
-        return tuple(self._found)
+        return tuple(sorted(self._found))
 
     @cached_property
     def links(self) -> dict[str, str]:
-        return {
-            path: str((self._root / path).readlink())
-            for path, found in self._found.items()
-            if stat.S_ISLNK(found.st_mode)
-        }
+        links = (path for path, found in self._found.items() if stat.S_ISLNK(found.st_mode))
+        return {path: str((self._root / path).readlink()) for path in links}
 
     def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
-        with ThreadPoolExecutor() as pool:
-            return dict(zip(paths, pool.map(self._entry, paths, chunksize=_CHUNK), strict=True))
+        regular = [path for path in paths if stat.S_ISREG(self._found[path].st_mode)]
+        self._hash([path for path in regular if path not in self._hashed])
+        return {path: self._hashed.get(path) or self._other(path) for path in paths}
+
+    @cached_property
+    def _rules_file(self) -> Path | None:
+        own = self._dockerfile.with_name(f"{self._dockerfile.name}.dockerignore") if self._dockerfile else None
+        return next((path for path in (own, self._root / ".dockerignore") if path and path.is_file()), None)
 
     @cached_property
     def _found(self) -> dict[str, os.stat_result]:
-        return dict(sorted(self._walk("")))
+        found: dict[str, os.stat_result] = {}
+        try:
+            patterns = syntax.patterns(self.rules.splitlines())
+            self._walk("", patterns.top, patterns, found)
+        except ValueError as error:
+            raise InputError(f"{self._rules_file}: {error}", "correct or remove the pattern") from None
+        return found
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        matcher = syntax.patterns(self.rules.splitlines())
-        for item in os.scandir(self._root / folder):
-            path = f"{folder}{item.name}"
-            ignored = matcher.matches(path)
-            if not ignored:
-                yield path, item.stat(follow_symlinks=False)
-            if item.is_dir(follow_symlinks=False) and (not ignored or matcher.may_match_under(path)):
-                yield from self._walk(f"{path}/")
+    def _walk(
+        self, folder: str, level: syntax.Level, patterns: syntax.Patterns, found: dict[str, os.stat_result]
+    ) -> bool:
+        """Adds what is in a folder and not ignored; returns whether there is anything."""
+        before = len(found)
+        with os.scandir(self._root / folder) as items:
+            for item in items:
+                path = f"{folder}{item.name}"
+                ignored = level.ignores(path)
+                inside = item.is_dir(follow_symlinks=False) and (not ignored or patterns.may_match_under(path))
+                if (inside and self._walk(f"{path}/", level.enter(path), patterns, found)) or not ignored:
+                    found[path] = item.stat(follow_symlinks=False)
+        return len(found) > before
 
-    def _entry(self, path: str) -> Entry:
+    def _hash(self, paths: list[str]) -> None:
+        known = _recall(self._memory)
+        keys = {path: _key(self._found[path]) for path in paths}
+        self._hashed.update(
+            (path, Entry(*known[path][1:])) for path in paths if known.get(path, _NOTHING)[0] == keys[path]
+        )
+        fresh = [path for path in paths if path not in self._hashed]
+        if not fresh:
+            return
+        now = time.time_ns()
+        with ThreadPoolExecutor() as pool:
+            batches = (fresh[i : i + _BATCH] for i in range(0, len(fresh), _BATCH))
+            for found in pool.map(self._read, batches):
+                self._hashed.update(found)
+        settled = (path for path in paths if self._found[path].st_ctime_ns < now - _FRESH and self._hashed[path].digest)
+        _remember(self._memory, {path: (keys[path], self._hashed[path]) for path in settled})
+
+    def _read(self, paths: Iterable[str]) -> dict[str, Entry]:
+        return {path: _read(f"{self._root}/{path}", self._found[path]) for path in paths}
+
+    def _other(self, path: str) -> Entry:
         found = self._found[path]
-        mode = stat.S_IMODE(found.st_mode)
         if stat.S_ISLNK(found.st_mode):
             return Entry(f"link {self.links[path]}")
-        if stat.S_ISDIR(found.st_mode):
-            return Entry("folder", mode)
-        content = (self._root / path).read_bytes()
-        return Entry(blob_id(content), mode, len(content), content.count(b"\n"))
+        kind = "folder" if stat.S_ISDIR(found.st_mode) else f"device {stat.S_IFMT(found.st_mode):o} {found.st_rdev}"
+        return Entry(f"{kind}{_attributes(f'{self._root}/{path}')}", stat.S_IMODE(found.st_mode))
+
+
+def _key(found: os.stat_result) -> str:
+    return f"{found.st_mode} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def _read(path: str, found: os.stat_result) -> Entry:
+    """One file; without a digest where it cannot be read, or changes while it is read."""
+    hashed = hashlib.sha1(b"blob %d\0" % found.st_size, usedforsecurity=False)
+    size = lines = 0
+    binary = False
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                hashed.update(block)
+                size += len(block)
+                lines += block.count(b"\n")
+                binary = binary or b"\0" in block
+        attributes = _attributes(path)
+    except OSError:
+        return Entry("")
+    if size != found.st_size:
+        return Entry("")
+    digest = f"sha1:{hashed.hexdigest()}{attributes}"
+    return Entry(digest, stat.S_IMODE(found.st_mode), size, None if binary else lines)
+
+
+def _attributes(path: str) -> str:
+    """Extended attributes are in BuildKit's content hash, but for most of the system's own (contenthash/tarsum.go)."""
+    if not hasattr(os, "listxattr"):
+        return ""
+    try:
+        names = [name for name in os.listxattr(path) if not name.startswith(("security.", "system."))]
+        names += [name for name in ("security.capability",) if name in os.listxattr(path)]
+        values = [(name, os.getxattr(path, name)) for name in sorted(names)]
+    except OSError:
+        return ""
+    return f" {hashlib.sha256(repr(values).encode()).hexdigest()[:16]}" if values else ""
+
+
+def _recall(memory: Path | None) -> dict[str, list[Any]]:
+    """Path to its key and the four fields of its Entry; empty where there is nothing to trust."""
+    if memory is None:
+        return {}
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+        return dict(found["files"]) if found["version"] == _MEMORY else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _remember(memory: Path | None, entries: Mapping[str, tuple[str, Entry]]) -> None:
+    if memory is None:
+        return
+    rows = {path: [key, e.digest, e.mode, e.size, e.lines] for path, (key, e) in entries.items()}
+    with contextlib.suppress(OSError):  # a home that cannot be written to costs time, nothing else
+        files.write(memory, json.dumps({"version": _MEMORY, "files": rows}))
 
 
 class Tree:
@@ -101,58 +196,52 @@ class Tree:
 
     def read(self, path: str) -> str | None:
         """The text of a file, seen from the top of the repository; None where the commit has none."""
-        answer = subprocess.run(
-            ["git", "show", f"{self._commit}:{path}"], cwd=self._repository, capture_output=True, check=False
-        )
-        return answer.stdout.decode("utf-8", "replace") if answer.returncode == 0 else None
+        answer = self._git("cat-file", "blob", f"{self._commit}:{path}")
+        return answer.decode("utf-8-sig", "replace") if answer is not None else None
 
     @cached_property
     def rules(self) -> str:
-        for path in (f"{self._dockerfile}.dockerignore", f"{self._folder}.dockerignore"):
-            text = self.read(path)
-            if text is not None:
-                return text
-        return ""
+        texts = (self.read(path) for path in (f"{self._dockerfile}.dockerignore", f"{self._folder}.dockerignore"))
+        return next((text for text in texts if text is not None), "")
 
-    @property
+    @cached_property
     def paths(self) -> tuple[str, ...]:
-        return tuple(self._found)
+        return tuple(selection.kept(self._listed, syntax.patterns(self.rules.splitlines())))
 
     @cached_property
     def links(self) -> dict[str, str]:
-        return {path: entry.digest.removeprefix("link ") for path, entry in self._found.items() if entry.mode is None}
+        blobs = {path: blob for path in self.paths for mode, blob, _ in [self._listed[path]] if mode == "120000"}
+        return {path: self._link(blob) for path, blob in blobs.items()}
 
     def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
-        return {path: self._found[path] for path in paths}
+        return {path: self._entry(path) for path in paths}
 
-    @cached_property
-    def _found(self) -> dict[str, Entry]:
-        matcher = syntax.patterns(self.rules.splitlines())
-        return {path: entry for path, entry in sorted(self._listed()) if not matcher.matches(path)}
-
-    def _listed(self) -> Iterator[tuple[str, Entry]]:
-        listing = subprocess.run(
-            ["git", "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", self._commit],
-            cwd=self._repository,
-            capture_output=True,
-            check=False,
-        )
-        if listing.returncode:
-            raise InputError(f"{self._commit}: git knows no such commit here", "fetch it, or name another")
-        for line in listing.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]:
-            about, _, path = line.partition("\t")
-            mode, kind, blob, size = about.split()
-            if path.startswith(self._folder):
-                yield path[len(self._folder) :], self._entry(mode, kind, blob, size)
-
-    def _entry(self, mode: str, kind: str, blob: str, size: str) -> Entry:
-        if kind == "tree":
+    def _entry(self, path: str) -> Entry:
+        mode, blob, size = self._listed[path]
+        if mode == "040000":
             return Entry("folder", 0o755)
-        if mode == "120000":
-            return Entry(f"link {self._content(blob)}")
+        if path in self.links:
+            return Entry(f"link {self.links[path]}")
         return Entry(f"sha1:{blob}", int(mode, 8) & 0o777, int(size) if size != "-" else 0)
 
-    def _content(self, blob: str) -> str:
-        return subprocess.run(
-            ["git", "cat-file", "blob", blob], cwd=self._repository, capture_output=True, check=True
-        ).stdout.decode("utf-8", "surrogateescape")
+    @cached_property
+    def _listed(self) -> dict[str, tuple[str, str, str]]:
+        """Mode, id and size of all that is below the folder, sorted."""
+        listing = self._git("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", self._commit)
+        if listing is None:
+            raise InputError(f"{self._commit}: git knows no such commit here", "fetch it, or name another")
+        return dict(sorted(self._parsed(listing.decode("utf-8", "surrogateescape"))))
+
+    def _parsed(self, listing: str) -> Iterator[tuple[str, tuple[str, str, str]]]:
+        for line in listing.split("\0")[:-1]:
+            about, _, path = line.partition("\t")
+            mode, _, blob, size = about.split()
+            if path.startswith(self._folder):
+                yield path[len(self._folder) :], (mode, blob, size)
+
+    def _link(self, blob: str) -> str:
+        return (self._git("cat-file", "blob", blob) or b"").decode("utf-8", "surrogateescape")
+
+    def _git(self, *arguments: str) -> bytes | None:
+        answer = subprocess.run(["git", *arguments], cwd=self._repository, capture_output=True, check=False)
+        return None if answer.returncode else answer.stdout

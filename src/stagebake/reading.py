@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
@@ -133,7 +133,8 @@ class _Draft:
                 case _Files():
                     entries = self.contexts[item.context].entries
                     prefix = f"{item.context}: " if item.context else ""
-                    yield from (_file_part(f"{prefix}{path}", entries[path], item.line) for path in item.paths)
+                    for path in item.paths:
+                        yield _file_part(prefix + path, entries[path], item.line)
 
     def _start_inside(self, parent: _Draft, start: Step) -> None:
         self.items.append(_Parent(parent.stage.name, start.instruction.line))
@@ -272,12 +273,11 @@ class _Draft:
             return
         if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.items) and not origin:
             self.items.append(Part("ignore", ".dockerignore", source.context.rules))
-        chosen: set[str] = set()
-        for word in sources:
-            chosen.update(self._chosen(source.selector, word, instruction))
-        self.items.append(_Files(origin, sorted(chosen), instruction.line))
+        chosen = [self._chosen(source.selector, word, instruction) for word in sources]
+        paths = chosen[0] if len(chosen) == 1 else {path for paths in chosen for path in paths}
+        self.items.append(_Files(origin, sorted(paths), instruction.line))
 
-    def _chosen(self, selector: Selector, word: str, instruction: Instruction) -> Iterable[str]:
+    def _chosen(self, selector: Selector, word: str, instruction: Instruction) -> Collection[str]:
         """What a source stands for; all there is where that cannot be told."""
         excludes = [self._word(flag, instruction) for flag in instruction.flag_values("exclude")]
         path = self._word(word, instruction)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from stagebake import syntax
@@ -31,8 +31,8 @@ class Selector:
     def all(self) -> Sequence[str]:
         return self._paths
 
-    def choose(self, source: str, *, parents: bool = False, excludes: Iterable[str] = ()) -> set[str]:
-        """The paths that a source stands for, with what its links lead to, sorted. `parents` is COPY's flag.
+    def choose(self, source: str, *, parents: bool = False, excludes: Iterable[str] = ()) -> Collection[str]:
+        """The paths that a source stands for, with what its links lead to. `parents` is COPY's flag.
 
         Raises ValueError for a pattern that BuildKit refuses.
         """
@@ -41,19 +41,26 @@ class Selector:
             base, pattern = "/", source
         excluding = syntax.patterns(excludes)
         including = syntax.patterns([f"/{_clean(pattern)}"]) if parents else None
+        found = list(self._bases(_clean(base)))
+        if len(found) == 1 and not found[0][1] and not (including or excluding.patterns or _WILDCARD.search(base)):
+            return self._below(found[0][0])
         chosen: set[str] = set()
-        for start, via in self._bases(_clean(base)):
+        for start, via in found:
             chosen.update(via)
-            for path in self._below(start):
-                inside = path[len(start) + 1 :] if start else path
-                if inside and including and not including.matches(inside):
-                    continue
-                if not (inside and excluding.patterns and excluding.matches(inside)):
-                    chosen.add(path)
-                    if including:
-                        chosen.update(_parents(path))
-        plain = not (parents or excluding.patterns or _WILDCARD.search(base))
+            chosen.update(self._filtered(start, including, excluding))
+        plain = not (including or excluding.patterns or _WILDCARD.search(base))
         return chosen if plain else chosen | self._led_to(chosen)
+
+    def _filtered(self, start: str, including: syntax.Patterns | None, excluding: syntax.Patterns) -> Iterator[str]:
+        """What is below a path, by patterns that are seen from there; a path itself is never excluded."""
+        excludes = bool(excluding.patterns)
+        for path in self._below(start):
+            inside = path[len(start) + 1 :] if start else path
+            if inside and ((excludes and excluding.matches(inside)) or (including and not including.matches(inside))):
+                continue
+            yield path
+            if including:
+                yield from _parents(path)
 
     def _bases(self, source: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The paths that a source names, wildcards and links followed, each with the links on the way."""
@@ -92,14 +99,12 @@ class Selector:
                 real = here
         return (real, tuple(via)) if not real or real in self._known else None
 
-    def _below(self, path: str) -> Iterator[str]:
+    def _below(self, path: str) -> Sequence[str]:
         """The path and all below it."""
         if not path:
-            yield from self._paths
-            return
-        yield path
+            return self._paths
         start = bisect_left(self._paths, f"{path}/")
-        yield from self._paths[start : bisect_left(self._paths, f"{path}0", start)]  # 0 comes after /
+        return [path, *self._paths[start : bisect_left(self._paths, f"{path}0", start)]]  # 0 comes after /
 
     def _led_to(self, chosen: set[str]) -> set[str]:
         found = (self._follow(path) for path in chosen if path in self._links)
@@ -116,6 +121,19 @@ class Selector:
             folder, _, name = path.rpartition("/")
             children.setdefault(folder, []).append(name)
         return children
+
+
+def kept(paths: Iterable[str], patterns: syntax.Patterns) -> list[str]:
+    """Those of the sorted paths that ignore rules let in, with the folders they are in: BuildKit is sent these too."""
+    levels = {"": patterns.top}
+    chosen: set[str] = set()
+    for path in paths:
+        folder, _, _ = path.rpartition("/")
+        if folder not in levels:
+            levels[folder] = levels[folder.rpartition("/")[0]].enter(folder)
+        if not levels[folder].ignores(path):
+            chosen.update((path, *_parents(path)))
+    return sorted(chosen)
 
 
 def _clean(path: str) -> str:

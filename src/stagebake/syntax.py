@@ -7,13 +7,15 @@ frontend/dockerfile/shell and of moby/patternmatcher.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from e2b_dockerfile_utils import DockerfileInstruction as ParsedInstruction
 from e2b_dockerfile_utils import DockerfileSyntaxError, PatternMatcher, ShellLex, parse_dockerfile_ast
 
 from stagebake.errors import InputError
+
+Check = tuple[int, bool, Callable[[str], bool] | None]
 
 _DIRECTIVE = re.compile(r"^#\s*(?P<key>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+?)\s*$")
 
@@ -95,9 +97,61 @@ def expand_text(text: str, variables: Mapping[str, str], *, keep_unset: bool) ->
     return ShellLex("\\", env=variables, skip_unset_env=keep_unset, skip_process_quotes=True).process_word(text)
 
 
-def patterns(lines: Iterable[str]) -> PatternMatcher:
+class Patterns(PatternMatcher):
+    """Ignore patterns; the last one that matches a path, or a folder that it is in, decides.
+
+    `matches` asks for all the folders above a path each time. A walk that comes from there asks its `top` level, and
+    the levels below: many times faster (moby/patternmatcher has MatchesUsingParentResults for it).
+    """
+
+    @property
+    def top(self) -> Level:
+        return Level(self, "", (False,) * len(self._patterns))
+
+    def checks(self, folder: str, above: tuple[bool, ...]) -> Iterator[Check]:
+        """The patterns that can match something right in a folder, those that match the folder itself among them."""
+        parts = folder.split("/") if folder else []
+        for number, (pattern, hit) in enumerate(zip(self._patterns, above, strict=True)):
+            if hit or _can_match(pattern.dirs, parts):
+                yield number, pattern.exclusion, None if hit else pattern.match
+
+
+class Level:
+    """What ignore patterns say of the entries of one folder."""
+
+    def __init__(self, patterns: Patterns, folder: str, above: tuple[bool, ...]) -> None:
+        self._patterns = patterns
+        self._none = (False,) * len(above)
+        self._checks = tuple(patterns.checks(folder, above))
+
+    def ignores(self, path: str) -> bool:
+        ignored = False
+        for _, exclusion, match in self._checks:
+            if match is None or (exclusion == ignored and match(path)):
+                ignored = not exclusion
+        return ignored
+
+    def enter(self, path: str) -> Level:
+        """The level of a folder in this one."""
+        ignored = False
+        hits = list(self._none)
+        for number, exclusion, match in self._checks:
+            if match is None or (exclusion == ignored and match(path)):
+                ignored, hits[number] = not exclusion, True
+        return Level(self._patterns, path, tuple(hits))
+
+
+def _can_match(pattern: list[str], folder: list[str]) -> bool:
+    """Whether a pattern, by its components, can match something right in a folder; in doubt it can."""
+    if any(sign in part for part in pattern for sign in ("**", "[", "\\")):
+        return True
+    literal = not pattern or "*" in pattern[0] or "?" in pattern[0] or not folder or pattern[0] == folder[0]
+    return len(pattern) == len(folder) + 1 and literal
+
+
+def patterns(lines: Iterable[str]) -> Patterns:
     """Ignore patterns, as those of a `.dockerignore`. Raises ValueError for a pattern that BuildKit refuses."""
-    return PatternMatcher(list(lines))
+    return Patterns(list(lines))
 
 
 def _instruction(node: ParsedInstruction, escape: str) -> Instruction:
