@@ -31,6 +31,15 @@ _MEMORY = 1  # version of the format
 _NOTHING = (None,)
 
 
+def blob_id(content: bytes) -> str:
+    """git's name for this content."""
+    return f"sha1:{_hasher(len(content), content).hexdigest()}"
+
+
+def _hasher(size: int, content: bytes = b"") -> hashlib._Hash:
+    return hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
+
+
 def memory(root: Path, environment: Mapping[str, str]) -> Path:
     """Where the hashes of a folder are kept for the next time: in the user's cache directory."""
     base = environment.get("XDG_CACHE_HOME")
@@ -133,7 +142,7 @@ def _key(found: os.stat_result) -> str:
 
 def _read(path: str, found: os.stat_result) -> Entry:
     """One file; without a digest where it cannot be read, or changes while it is read."""
-    hashed = hashlib.sha1(b"blob %d\0" % found.st_size, usedforsecurity=False)
+    hashed = _hasher(found.st_size)
     size = lines = 0
     binary = False
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stagebake.dockerfile import Stage, StageGraph
@@ -76,7 +76,7 @@ def _folders(path: str) -> Iterator[str]:
         yield path
 
 
-def _chosen(selector: Selector, source: str, instruction: Instruction) -> set[str]:
+def _chosen(selector: Selector, source: str, instruction: Instruction) -> Collection[str]:
     parents = instruction.flag("parents") not in (None, "false")
     try:
         return selector.choose(source, parents=parents, excludes=instruction.flag_values("exclude"))
