@@ -134,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_init)
     _add_settings(verb)
     verb.add_argument("--yes", action="store_true", help="overwrite without asking")
+    verb.add_argument(
+        "--branch", action="append", default=[], metavar="NAME",
+        help="another branch whose pushes the workflow builds, beside the default one; may be given several times",
+    )  # fmt: skip
+    verb.add_argument("--make-room", action="store_true", help="let the workflow free some 25 GB of the runner's disk")
 
     verb = verbs.add_parser("doctor", help="what in the Dockerfile defeats the caches, and the lines to use instead")
     verb.set_defaults(run=_doctor)
@@ -374,8 +379,10 @@ def _init(options: argparse.Namespace) -> int:
     checkout = Checkout(Path())
     settings = _named(_settings(options), checkout)
     graph = _graph(settings)
-    default_branch = checkout.default_branch()
-    return init(graph, settings, report.console(), overwrite=options.yes, default_branch=default_branch)
+    branches = tuple(dict.fromkeys((checkout.default_branch(), *options.branch)))
+    return init(
+        graph, settings, report.console(), overwrite=options.yes, branches=branches, make_room=options.make_room
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,11 +25,18 @@ _NOXFILE = f'''\
 
 
 def init(
-    graph: StageGraph, settings: Settings, console: Console, *, overwrite: bool, default_branch: str = "main"
+    graph: StageGraph,
+    settings: Settings,
+    console: Console,
+    *,
+    overwrite: bool,
+    branches: Sequence[str] = ("main",),
+    make_room: bool = False,
 ) -> int:
     """Writes noxfile.py, docker-bake.hcl, the settings and the GitHub workflow; asks before it overwrites. Returns 0.
 
-    Where nobody can be asked, what is there stays as it is, and what it lacks is said.
+    Where nobody can be asked, what is there stays as it is, and what it lacks is said. `branches`, the default one
+    first, and `make_room` are the workflow's.
     """
     settings_file, settings_text = _settings_file(settings)
     drafts = {
@@ -38,15 +46,31 @@ def init(
         workflow.NAME: workflow.render(
             graph,
             settings,
-            branches=(default_branch,),
+            branches=branches,
             install=f"stagebake=={version('stagebake')}",
             full_minutes=int(settings.budgets["full"]),
+            make_room=make_room,
         ),
     }
     for name, text in drafts.items():
         _offer(settings.root / name, text, console, overwrite=overwrite)
+    for place in _other_builds(settings.root):
+        console.print(f"{place} builds an image too: take that step out, or each push is built twice")
     console.print("next: `nox -s build`")
     return 0
+
+
+def _other_builds(root: Path) -> list[str]:
+    """Where other workflows build an image, as `file:line`."""
+    others = sorted(
+        path for path in (root / workflow.NAME).parent.glob("*.y*ml") if path.name != Path(workflow.NAME).name
+    )
+    return [
+        f"{path.relative_to(root)}:{number}"
+        for path in others
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        if re.search(r"^\s*(- )?uses: *docker/(build-push|bake)-action@", line)
+    ]
 
 
 def _noxfile(path: Path) -> str:

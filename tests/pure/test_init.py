@@ -15,6 +15,9 @@ from stagebake.init import init
 GRAPH = parse("FROM debian AS base\nFROM base AS app\n")
 
 
+SEED = Path(__file__).parents[1] / "support/usual-workflow.yml"
+
+
 def run(root: Path, *, overwrite: bool = False, **settings: str) -> str:
     """What is printed where nobody can be asked."""
     out = io.StringIO()
@@ -95,3 +98,34 @@ def test_a_folder_named_like_markup(tmp_path: Path) -> None:
     root = tmp_path / "[red]app"
     root.mkdir()
     assert f"wrote {root / 'noxfile.py'}" in run(root)
+
+
+def test_a_workflow_of_the_same_name_is_kept_or_replaced(tmp_path: Path) -> None:
+    """Where nobody can be asked a workflow of the same name stays; with --yes the new one takes its place."""
+    old = tmp_path / workflow.NAME
+    old.parent.mkdir(parents=True)
+    old.write_text(SEED.read_text())
+    assert f"{old} is kept" in run(tmp_path)
+    assert old.read_text() == SEED.read_text()
+    said = run(tmp_path, overwrite=True)
+    assert "docker/build-push-action" not in old.read_text()
+    assert "builds an image too" not in said
+
+
+def test_a_second_workflow_that_builds_is_named(tmp_path: Path) -> None:
+    """Another workflow that builds an image is named with its line, and left alone."""
+    other = tmp_path / ".github/workflows/docker.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text(SEED.read_text())
+    line = 1 + [line.strip() for line in SEED.read_text().splitlines()].index("uses: docker/build-push-action@v5")
+    assert f".github/workflows/docker.yaml:{line} builds an image too" in run(tmp_path)
+    assert other.read_text() == SEED.read_text()
+
+
+def test_the_branches_and_the_room_reach_the_workflow(tmp_path: Path) -> None:
+    """What is asked for stands in the workflow."""
+    console = Console(file=io.StringIO())
+    init(GRAPH, Settings(root=tmp_path), console, overwrite=False, branches=("main", "feature/x"), make_room=True)
+    text = (tmp_path / workflow.NAME).read_text()
+    assert 'branches: ["main", "feature/x"]' in text
+    assert "Make room" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from stagebake.errors import InputError, RegistryError
@@ -21,8 +23,11 @@ def of_seven() -> dict[int, list[str]]:
     return {10 + number: [tag] for number, tag in enumerate(tags)} | {20: ["pr-7"], 21: []}
 
 
-def purged(github: GitHub, scope: Scope = SEVEN, *, token: str = TOKEN, dry_run: bool = False) -> Purged:
-    return purge(Packages("ghcr.io/owner/app", token, {"GITHUB_API_URL": github.url}), scope, dry_run=dry_run)
+def purged(
+    github: GitHub, scope: Scope = SEVEN, *, name: str = "app", token: str = TOKEN, dry_run: bool = False
+) -> Purged:
+    with closing(Packages(f"ghcr.io/owner/{name}", token, {"GITHUB_API_URL": github.url})) as packages:
+        return purge(packages, scope, dry_run=dry_run)
 
 
 @pytest.mark.parametrize("kind", ["orgs", "users"])
@@ -59,8 +64,7 @@ def test_all_pages_are_read() -> None:
 def test_a_name_with_slashes() -> None:
     """An image below another is one package, whose name goes into the address as one word."""
     with GitHub("orgs", "owner", {"app/web/api": {**MAIN, **of_seven()}}) as github:
-        store = Packages("ghcr.io/owner/app/web/api", TOKEN, {"GITHUB_API_URL": github.url})
-        assert len(purge(store, SEVEN).tags) == 3
+        assert len(purged(github, name="app/web/api").tags) == 3
 
 
 def test_the_default_branch_can_be_purged() -> None:
