@@ -59,9 +59,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of docs/time-savings.md; `-- seed` or `-- example` for one of its tables."""
+    """The figures of docs/time-savings.md; `-- history`, `-- seed` or `-- example` for some of them."""
     install(session, "test")
-    for name in session.posargs or ("seed", "example"):
+    for name in session.posargs or ("history", "seed", "example"):
         session.run("python", "-m", f"benchmarks.{name}")
 
 
