@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,22 @@ from stagebake import (
     actions,
     advice,
     bakefile,
+    cache,
     checks,
     config,
     dockerfile,
     doctor,
+    evidence,
     files,
     forecast,
     github,
     naming,
+    outlook,
     packages,
     picture,
+    plan,
     purge,
+    recall,
     report,
     scopes,
     summary,
@@ -38,7 +43,9 @@ from stagebake import (
 )
 from stagebake.backends import BACKENDS
 from stagebake.build import Stores, Wish, build
+from stagebake.cache import Shelf
 from stagebake.config import Settings
+from stagebake.context import Tree
 from stagebake.dockerfile import StageGraph
 from stagebake.engine import Engine
 from stagebake.errors import EngineError, InputError, StagebakeError
@@ -49,8 +56,12 @@ from stagebake.layout import Layout
 from stagebake.naming import Names
 from stagebake.outcome import BuildResult
 from stagebake.packages import Packages
+from stagebake.recall import Ledgers
+from stagebake.record import record
 from stagebake.registry import Registry, credentials
-from stagebake.scopes import Occasion
+from stagebake.scan import Prints, Scan
+from stagebake.scopes import Access, Occasion
+from stagebake.summary import Usual
 
 _OUR_BUG = 3
 
@@ -101,20 +112,22 @@ def _parser() -> argparse.ArgumentParser:
     where = verb.add_mutually_exclusive_group()
     where.add_argument("--push", action="store_true", help="push the image, then the caches of what was rebuilt")
     where.add_argument("--load", action="store_true", help="load the image into the engine (default, but on GitHub)")
-    verb.add_argument(
-        "--no-cache",
-        nargs="*",
-        metavar="STAGE",
-        help="rebuild these stages and what depends on them; all if none is named",
-    )
+    _add_choices(verb)
     verb.add_argument("--builder", metavar="NAME", help="the buildx builder (default: the current one)")
-    verb.add_argument("--scope", metavar="NAME", help="whose caches are read first and written (default: the branch's)")
     verb.add_argument("--bake-file", type=Path, metavar="FILE", help="take tags and labels from docker/metadata-action")
     verb.add_argument(
         "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
         help="a secret for RUN --mount=type=secret; may be given several times",
     )  # fmt: skip
     verb.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done, for machines")
+
+    verb = verbs.add_parser("plan", help="what the next build would restore and rebuild, and why, without building")
+    verb.set_defaults(run=_plan)
+    _add_settings(verb)
+    _add_choices(verb)
+    verb.add_argument("--push", action="store_true", help="plan a build that is pushed")
+    verb.add_argument("--since", metavar="GITREF", help="what the changes since this commit would rebuild")
+    verb.add_argument("--json", action="store_true", help="for machines")
 
     verb = verbs.add_parser("generate", help=f"write {bakefile.NAME} from the Dockerfile")
     verb.set_defaults(run=_generate)
@@ -181,6 +194,22 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    """What a build and the plan of one are asked alike."""
+    parser.add_argument(
+        "--no-cache", nargs="*", metavar="STAGE",
+        help="rebuild these stages and what depends on them; all if none is named",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scope", metavar="NAME", help="whose caches are read first and written (default: the branch's)"
+    )
+    parser.add_argument(
+        "--expect", action="append", default=[], metavar="restore:STAGE,…",
+        help="exit 1 when these stages are not restored (or `rebuild:STAGE,…` not rebuilt)",
+    )  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="all reasons, not three for each stage")
+
+
 def _settings(options: argparse.Namespace) -> Settings:
     flags: dict[str, Any] = {"image": options.image, "cache": options.cache, "target": options.target}
     flags["contexts"] = config.pairs(options.context, "--context") or None
@@ -189,22 +218,34 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _graph(settings: Settings) -> StageGraph:
+    return _parsed(settings, _dockerfile(settings))
+
+
+def _dockerfile(settings: Settings) -> str:
     path = settings.root / settings.dockerfile
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no Dockerfile", "name it under `dockerfile` in the settings") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}:1: not readable as text: {error}", "is this the Dockerfile?") from None
+
+
+def _parsed(settings: Settings, text: str) -> StageGraph:
     return dockerfile.parse(
         text,
         path=settings.dockerfile,
         target=settings.target,
         target_origin=settings.origins.get("target"),
-        args=settings.args,
+        args={**_epoch(), **settings.args},
         platforms=settings.platforms,
         contexts=settings.contexts,
     )
+
+
+def _epoch() -> dict[str, str]:
+    """What buildx makes a build argument of by itself (docker/buildx, build/build.go)."""
+    return {name: os.environ[name] for name in ("SOURCE_DATE_EPOCH",) if name in os.environ}
 
 
 def _named(settings: Settings, checkout: Checkout) -> Settings:
@@ -221,15 +262,75 @@ def _build(options: argparse.Namespace) -> int:
             "--push: there is no image name, and git has no remote at github.com to take it from",
             'set `image = "ghcr.io/owner/name"` under [tool.stagebake], or pass --image',
         )
+    expected = outlook.expectations(options.expect, graph)
     wish = _wish(options, settings, graph, checkout, run)
     stores = _stores(settings)
     engine = Engine(settings.root, options.builder)
     engine.check()
+    scan = _scan(settings, _dockerfile(settings), wish.override)
+    prints = scan.later()
     progress = report.Progress(graph, report.console(stderr=True))
     with progress.running():
         result = build(graph, settings, wish, engine, stores, progress)
-    _tell(replace(result, warnings=(*_warnings(settings, graph), *result.warnings)), options, settings, run)
+    scope = wish.access.reads[0].name or _default_branch(checkout, run)
+    result, known = record(result, graph, scan, prints, _ledgers(settings, stores), wish.access, scope)
+    result = replace(result, warnings=(*_warnings(settings, graph), *result.warnings))
+    _tell(result, options, settings, run, summary.usual(known, graph))
+    outlook.hold_build(result, expected)
     return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    checkout, run = Checkout(Path()), github.run(os.environ)
+    settings = _named(_settings(options), checkout)
+    graph = _graph(settings)
+    expected = outlook.expectations(options.expect, graph)
+    stores, override = _stores(settings), _override(settings)
+    access = _access(options, checkout, run)
+    shelf = cache.read(stores.caches, graph, access) if stores.caches and not options.since else Shelf()
+    question = plan.Question(
+        graph=graph,
+        prints=_scan(settings, _dockerfile(settings), override).of_folder(),
+        ledgers=_ledgers(settings, stores).read(access),
+        caches=plan.Caches(
+            available=evidence.available(held.cache for held in shelf.caches),
+            stages=frozenset(name for name in graph.names if shelf.has(name)),
+            broken=frozenset(shelf.healed),
+            scope=access.reads[0].name or _default_branch(checkout, run),
+        ),
+        forced=_forced(options.no_cache, graph),
+        since=_since(options.since, settings, checkout, override) if options.since else None,
+    )
+    made = replace(plan.make(question), warnings=shelf.warnings)
+    if options.json:
+        print(plan.to_json(made), end="")
+    else:
+        outlook.show(made, settings.budgets, report.console(), verbose=options.verbose)
+    outlook.hold_plan(made, expected)
+    return 0
+
+
+def _since(reference: str, settings: Settings, checkout: Checkout, override: str | None) -> Prints:
+    """The fingerprints of a commit's files, with the settings of now."""
+    top, commit = checkout.top(), checkout.resolve(reference)
+    if top is None or commit is None:
+        raise InputError(f"--since: git knows no commit `{reference}` here", "fetch it, or name another")
+    path = os.path.relpath(settings.root / settings.dockerfile, top)
+    tree = Tree(top, commit, os.path.relpath(settings.root / settings.context, top), path)
+    text = tree.read(path)
+    if text is None:
+        raise InputError(f"--since: {reference} has no {path}", "name a commit that has the Dockerfile")
+    return _scan(settings, text, override).of_commit(tree)
+
+
+def _scan(settings: Settings, text: str, override: str | None) -> Scan:
+    each = [replace(settings, platforms=(platform,)) for platform in settings.platforms] or [settings]
+    graphs = [_parsed(one, text) for one in each]
+    return Scan(graphs=graphs, settings=settings, override=override, memory=recall.folder(os.environ) / "files")
+
+
+def _ledgers(settings: Settings, stores: Stores) -> Ledgers:
+    return Ledgers(settings.image or str(settings.root.resolve()), stores.caches, recall.folder(os.environ))
 
 
 def _stores(settings: Settings) -> Stores:
@@ -246,17 +347,34 @@ def _stores(settings: Settings) -> Stores:
 def _wish(
     options: argparse.Namespace, settings: Settings, graph: StageGraph, checkout: Checkout, run: github.Run | None
 ) -> Wish:
-    occasion = run.occasion if run else Occasion(branch=checkout.branch())
-    default_branch = (run and run.default_branch) or checkout.default_branch()
-    override = settings.root / bakefile.OVERRIDE
+    occasion = _occasion(checkout, run)
+    default_branch = _default_branch(checkout, run)
     return Wish(
         push=options.push,
         load=options.load or run is None,
         forced=_forced(options.no_cache, graph),
-        access=scopes.access(_scoped(occasion, options.scope), default_branch, push=options.push),
+        access=_access(options, checkout, run),
         names=_names(options, settings, occasion, default_branch, checkout, run),
-        override=override.read_text(encoding="utf-8") if override.is_file() else None,
+        override=_override(settings),
     )
+
+
+def _occasion(checkout: Checkout, run: github.Run | None) -> Occasion:
+    return run.occasion if run else Occasion(branch=checkout.branch())
+
+
+def _default_branch(checkout: Checkout, run: github.Run | None) -> str:
+    return (run and run.default_branch) or checkout.default_branch()
+
+
+def _access(options: argparse.Namespace, checkout: Checkout, run: github.Run | None) -> Access:
+    occasion = _scoped(_occasion(checkout, run), options.scope)
+    return scopes.access(occasion, _default_branch(checkout, run), push=options.push)
+
+
+def _override(settings: Settings) -> str | None:
+    path = settings.root / bakefile.OVERRIDE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _scoped(occasion: Occasion, scope: str | None) -> Occasion:
@@ -289,9 +407,15 @@ def _read(path: Path) -> str:
         raise InputError(f"{path}:1: not readable: {error}", "give the path of a file") from None
 
 
-def _tell(result: BuildResult, options: argparse.Namespace, settings: Settings, run: github.Run | None) -> None:
+def _tell(
+    result: BuildResult,
+    options: argparse.Namespace,
+    settings: Settings,
+    run: github.Run | None,
+    usual: Mapping[str, Usual],
+) -> None:
     """The result for people, for machines, and for GitHub."""
-    report.show(result, report.console())
+    report.show(result, report.console(), verbose=options.verbose)
     if options.report:
         files.write(options.report, report.to_json(result))
     if run:
@@ -300,7 +424,7 @@ def _tell(result: BuildResult, options: argparse.Namespace, settings: Settings, 
             "tags": ",".join(result.refs),
             "rebuilt": ",".join(stage.name for stage in result.stages if stage.status == "rebuilt"),
         }
-        github.publish(os.environ, summary.render(result, settings.budgets, settings.mirror), outputs)
+        github.publish(os.environ, summary.render(result, settings.budgets, settings.mirror, usual), outputs)
         for warning in result.warnings:
             print(github.annotation("warning", warning, os.environ))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from stagebake import bakefile, cache, compose, outcome
+from stagebake import bakefile, cache, compose, evidence, outcome
 from stagebake.bakefile import Choices
 from stagebake.cache import Repository, Shelf
 from stagebake.compose import Document
@@ -131,14 +131,7 @@ class _Run:
         if self.repository is None:
             return Shelf(warnings=(self.stores.lacking,) if self.stores.lacking else ())
         self.progress("reading the caches", Trace())
-        if self.wish.access.writes is None:
-            return cache.read_composed(self.repository, self.wish.access)
-        shelf = cache.read_stages(self.repository, self.graph, self.wish.access)
-        fitting = shelf.fitting()
-        if len(fitting.caches) < len(shelf.caches):
-            left = ", ".join(held.tag for held in shelf.caches if held not in fitting.caches)
-            self.warnings.append(f"together the caches exceed the 1 MiB that BuildKit reads; left out: {left}")
-        return fitting
+        return cache.read(self.repository, self.graph, self.wish.access)
 
     def ship(self, shelf: Shelf) -> tuple[Shelf, Baked, Trace]:
         """Builds the final stage; returns the caches that served. What proves broken is left out and tried again."""
@@ -167,10 +160,13 @@ class _Run:
         base = self._push(shelf.composed(leaving_out=ran))
         known = shelf.blobs()
         saved = {stage: self._save_stage(self.repository, stage, base, shelf, known) for stage in stages}
-        self._compose_anew(self.repository, scope, shelf.poisoned)
-        return saved
+        found = {held.digest: held.cache for held in self._compose_anew(self.repository, scope, shelf.poisoned).caches}
+        return {
+            stage: replace(entry, evidence=evidence.of(found[entry.digest])) if entry.digest in found else entry
+            for stage, entry in saved.items()
+        }
 
-    def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> None:
+    def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> Shelf:
         """Composes what is in the registry now, and writes what is broken there without it."""
         self.progress("saving the composed cache", Trace())
         shelf = cache.read_stages(repository, self.graph, self.wish.access)
@@ -181,6 +177,7 @@ class _Run:
             repository.sweep()
         except RegistryError as error:
             self.warnings.append(f"the caches were not put in order: {error}")
+        return shelf
 
     def _unsaved(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> list[str]:
         """The stages whose results the caches lack, in the order in which they depend on each other.
@@ -213,7 +210,8 @@ class _Run:
         if again := outcome.remade(self.graph, trace):
             self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
         self._rotate(shelf, scope, stage)
-        return SavedCache(ref=ref, saved=True, bytes=self._new_bytes(scope.stage_tag(stage), known))
+        fresh = self._new_bytes(scope.stage_tag(stage), known)
+        return SavedCache(ref=ref, saved=True, bytes=fresh, digest=trace.exported)
 
     def _rotate(self, shelf: Shelf, scope: Scope, stage: str) -> None:
         try:

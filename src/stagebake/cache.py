@@ -40,7 +40,10 @@ class Repository(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What one ref holds. `stage` is None for a composed cache; `whole` is False where broken results were left out."""
+    """What one ref holds. `stage` is None for a composed cache; `whole` is False where broken results were left out.
+
+    `digest` is that of the manifest as it lies in the registry.
+    """
 
     tag: str
     scope: Scope
@@ -48,6 +51,7 @@ class Held:
     stage: str | None = None
     generation: int = 0
     whole: bool = True
+    digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,19 @@ class Shelf:
         return document is None or not document.too_large
 
 
+def read(repository: Repository, graph: StageGraph, access: Access) -> Shelf:
+    """What a build reads: of one that writes, the stage caches as far as BuildKit takes them; else a composed one."""
+    if access.writes is None:
+        return read_composed(repository, access)
+    shelf = read_stages(repository, graph, access)
+    fitting = shelf.fitting()
+    left = ", ".join(held.tag for held in shelf.caches if held not in fitting.caches)
+    if not left:
+        return shelf
+    warning = f"together the caches exceed the 1 MiB that BuildKit reads; left out: {left}"
+    return replace(fitting, warnings=(warning, *fitting.warnings))
+
+
 def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Shelf:
     """The stage caches of all scopes that the build may read.
 
@@ -110,8 +127,13 @@ def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Sh
         for generation in range(GENERATIONS)
     }
     warnings: list[str] = []
-    contents = _contents(repository, repository.manifests(wanted), warnings)
-    caches = tuple(replace(held, cache=contents[tag]) for tag, held in wanted.items() if tag in contents)
+    manifests = repository.manifests(wanted)
+    contents = _contents(repository, manifests, warnings)
+    caches = tuple(
+        replace(held, cache=contents[tag], digest=_digest(manifests[tag]))
+        for tag, held in wanted.items()
+        if tag in contents
+    )
     return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings)))
 
 
@@ -193,6 +215,10 @@ def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -
     configs = repository.blobs(digest for _, digest in bodies.values())
     contents = {tag: _content(tag, manifest, configs[digest], warnings) for tag, (manifest, digest) in bodies.items()}
     return {tag: content for tag, content in contents.items() if content is not None}
+
+
+def _digest(manifest: bytes | RegistryError | None) -> str:
+    return compose.digest_of(manifest) if isinstance(manifest, bytes) else ""
 
 
 def _all_failed(manifests: Answers) -> RegistryError | None:

@@ -91,7 +91,7 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A cache as it is pushed: the manifest and the config it names, each with its digest."""
+    """A cache or an artifact as it is pushed: the manifest and the config that it names."""
 
     manifest: bytes
     config: bytes
@@ -197,6 +197,13 @@ def write(cache: Cache) -> Document:
         }
     )
     return Document(manifest=manifest, config=config)
+
+
+def artifact(content: bytes, kind: str) -> Document:
+    """Bytes of a media type as an OCI artifact; they are its config and its one layer, for some registries want one."""
+    blob = {"mediaType": kind, "digest": digest_of(content), "size": len(content)}
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": kind, "config": blob, "layers": [blob]}
+    return Document(manifest=_dump(manifest), config=content)
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -25,6 +25,12 @@ class BuildFailed(StagebakeError):
     exit_code = 1
 
 
+class Unexpected(StagebakeError):
+    """Stages were restored or rebuilt otherwise than --expect says."""
+
+    exit_code = 1
+
+
 class InputError(StagebakeError):
     """The Dockerfile, the settings or the flags are wrong."""
 

@@ -24,6 +24,9 @@ _STEP = re.compile(
 _BLOB = re.compile(r"^sha256:[0-9a-f]{64}$")
 _LOG_LINES = 40
 
+# moby/buildkit, cache/remotecache/export.go, Finalize
+_EXPORTED = re.compile(r"^writing cache (?:image )?manifest (sha256:[0-9a-f]{64})$")
+
 Interval = tuple[float, float]
 
 
@@ -82,6 +85,8 @@ class Trace:
         self._names: dict[str, str] = {}
         self._pulled: dict[str, int] = defaultdict(int)
         self._text: list[str] = []
+        self.exported: str | None = None
+        """The digest of the cache manifest that was written."""
 
     def feed(self, line: str) -> None:
         """Takes one line. A line that is no event (BuildKit's closing error) is kept as text."""
@@ -97,6 +102,8 @@ class Trace:
         for status in event.get("statuses") or []:
             if _BLOB.match(status["id"]):
                 self._pulled[status["id"]] = max(self._pulled[status["id"]], status.get("current", 0))
+            elif found := _EXPORTED.match(status["id"]):
+                self.exported = found[1]
         for log in event.get("logs") or []:
             name = self._names.get(log["vertex"])
             if name is not None:

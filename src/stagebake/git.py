@@ -26,6 +26,15 @@ class Checkout:
         head = self._ask("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
         return head.removeprefix("origin/") if head else "main"
 
+    def resolve(self, reference: str) -> str | None:
+        """The commit that a branch, tag or other reference names."""
+        return self._ask("rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
+
+    def top(self) -> Path | None:
+        """The folder of the work tree."""
+        found = self._ask("rev-parse", "--show-toplevel")
+        return Path(found) if found else None
+
     def image(self) -> str | None:
         """ghcr.io/OWNER/REPO of a remote at github.com, in lower case."""
         found = _REMOTE.match(self._ask("remote", "get-url", "origin") or "")

@@ -56,7 +56,7 @@ class Layout:
     def put(self, document: Document, tag: str | None = None) -> str:
         """Writes a cache's config and manifest, and gives it the tag. Returns the manifest's digest."""
         try:
-            self._write(config_digest(document.manifest), document.config)
+            self._write(digest_of(document.config), document.config)
             self._write(document.digest, document.manifest)
             if tag:
                 with self._locked():
@@ -81,9 +81,11 @@ class Layout:
     def _names(self, digest: str) -> set[str]:
         """The blobs that a manifest leads to, its own among them."""
         manifest = self._blob(digest) or b"{}"
+        names = {digest}
         with suppress(InvalidCache):
-            return {digest, config_digest(manifest), *layers_of(manifest)}
-        return {digest}
+            names |= layers_of(manifest).keys()
+            names.add(config_digest(manifest))
+        return names
 
     def _tags(self) -> dict[str, str]:
         """Tag to digest."""

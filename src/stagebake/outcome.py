@@ -12,19 +12,28 @@ from stagebake.events import Failure, Step, Trace, covered
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a stage was rebuilt: `kind` is forced, parent, cache or step; `what` says which."""
+    """Why a stage was rebuilt: `kind` is forced, parent, cache, step, or that of a part of its fingerprint.
+
+    `what` says which. `chain` leads from there to the first cause, each in a word or two.
+    """
 
     kind: str
     what: str
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCache:
-    """A stage's cache after the build; `bytes` are those of its layers that were new to the registry."""
+    """A stage's cache after the build; `bytes` are those of its layers that were new to the registry.
+
+    `digest` is that of its manifest, `evidence` what it holds, as `evidence.of` names it; empty where not seen.
+    """
 
     ref: str
     saved: bool
     bytes: int
+    digest: str | None = None
+    evidence: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

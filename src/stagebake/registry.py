@@ -17,7 +17,7 @@ import stamina
 
 from stagebake import web
 from stagebake.cache import UNTOLD
-from stagebake.compose import MANIFEST_TYPE, Document, config_digest, digest_of
+from stagebake.compose import MANIFEST_TYPE, Document, digest_of
 from stagebake.errors import RegistryError
 from stagebake.purge import Version
 
@@ -70,7 +70,7 @@ class Registry:
 
     def put(self, document: Document, tag: str | None = None) -> str:
         """Pushes a cache's config and manifest, under a tag or by its digest alone. Returns the manifest's digest."""
-        self._put_blob(config_digest(document.manifest), document.config)
+        self._put_blob(digest_of(document.config), document.config)
         self._request(
             "PUT",
             f"manifests/{tag or document.digest}",
@@ -89,7 +89,7 @@ class Registry:
     def versions(self) -> list[Version]:
         """All that tags name, with the tags of each digest."""
         named: dict[str, set[str]] = {}
-        for tag, digest in web.each(self._digest, self._tags()).items():
+        for tag, digest in web.each(self.head, self._tags()).items():
             if isinstance(digest, RegistryError):
                 raise digest
             if digest is not None:
@@ -116,7 +116,8 @@ class Registry:
             page = str(response.url.join(following["url"])) if following else None
         return tags
 
-    def _digest(self, tag: str) -> str | None:
+    def head(self, tag: str) -> str | None:
+        """The digest of what a tag names; None where there is none or the registry does not say it."""
         response = self._request("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
         return None if response.status_code == 404 else response.headers.get("Docker-Content-Digest")
 

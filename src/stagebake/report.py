@@ -13,14 +13,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stagebake import outcome
+from stagebake import outcome, reasons
 from stagebake.dockerfile import StageGraph
 from stagebake.events import Step, Trace
-from stagebake.outcome import BuildResult, Reason, StageResult
+from stagebake.outcome import BuildResult, StageResult
 from stagebake.purge import Purged
 
+_LOG_WIDTH = 240
 _STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
-_WHY = {"forced": "forced by {}", "parent": "{} was rebuilt", "step": "changed: {}", "cache": "{}"}
 
 
 def to_json(result: BuildResult) -> str:
@@ -56,7 +56,12 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
 
 
-def show(result: BuildResult, console: Console) -> None:
+def width(console: Console) -> int | None:
+    """How wide a table may be: in a log as wide as it comes."""
+    return None if console.is_terminal else _LOG_WIDTH
+
+
+def show(result: BuildResult, console: Console, *, verbose: bool = False) -> None:
     """The table of stages, what it came to, and the warnings."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("stage", ""):
@@ -69,10 +74,10 @@ def show(result: BuildResult, console: Console) -> None:
             Text(stage.name),
             Text(stage.status, style=_STYLES[stage.status]),
             f"{stage.seconds:.1f}" if stage.status != "unused" else "",
-            Text("\n".join(why(reason) for reason in stage.reasons[:3])),
+            Text("\n".join(reasons.lines(stage.name, stage.reasons, verbose=verbose))),
             saved(stage),
         )
-    console.print(table)
+    console.print(table, width=width(console))
     console.print(Text(_total(result)))
     for name in result.healed:
         console.print(Text.assemble(("healed", "yellow"), f": the cache of {name} was broken and is left out"))
@@ -88,10 +93,6 @@ def show_purged(purged: Purged, image: str, console: Console, *, dry_run: bool) 
         console.print(Text.assemble(("kept", "yellow"), f" {image}:{', '.join(sorted(kept.tags))} ({kept.why})"))
     if not purged.tags and not purged.kept:
         console.print(Text(f"{image} has no such caches"))
-
-
-def why(reason: Reason) -> str:
-    return _WHY[reason.kind].format(" ".join(reason.what.split()))
 
 
 def size(count: int) -> str:

@@ -3,7 +3,7 @@
 The default branch has the plain tags `cache-STAGE` and `cache`; any other scope has `cache_SCOPE-STAGE` and
 `cache_SCOPE`. A scope's part of the tag holds no hyphen, so that what follows the first one is the stage. It ends in
 a hash of the exact name, so that two branches never share a tag. Older results of a stage are `cache1-STAGE`,
-`cache2-STAGE`, and so on.
+`cache2-STAGE`, and so on. `cache.ledger` is the ledger: no other tag has a dot after `cache`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class Scope:
     @property
     def composed_tag(self) -> str:
         return f"cache{self.suffix}"
+
+    @property
+    def ledger_tag(self) -> str:
+        return f"cache.ledger{self.suffix}"
 
     def stage_tag(self, stage: str, generation: int = 0) -> str:
         """The tag of a stage's cache; generation 0 is the current one, 1 the one before it."""

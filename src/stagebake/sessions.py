@@ -14,6 +14,7 @@ from stagebake.interrupts import Interrupted, raised
 
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
+    "plan": "Say what the next build would restore and rebuild, and why, without building.",
     "cache": "Look after the caches in the registry: `-- purge --scope pr-7` deletes a pull request's.",
     "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is stale.",
     "doctor": "What in the Dockerfile defeats the caches, and the lines to use instead.",

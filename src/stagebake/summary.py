@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stagebake import report
+from stagebake import reasons, report
+from stagebake.dockerfile import StageGraph
 from stagebake.errors import StagebakeError
+from stagebake.ledger import Ledger
 from stagebake.outcome import BuildResult, StageResult
 
 _MARKS = {"restored": "✓ restored", "rebuilt": "→ rebuilt", "unused": "unused"}
@@ -25,6 +27,18 @@ class Usual:
 
     seconds: float | None = None
     bytes: int | None = None
+
+
+def usual(ledgers: Sequence[Ledger], graph: StageGraph) -> dict[str, Usual]:
+    """What the ledgers, nearest first, know of each stage."""
+    results = {name: [result for ledger in ledgers for result in ledger.of(name)] for name in graph.names}
+    return {
+        name: Usual(
+            seconds=next((result.ran for result in known if result.ran is not None), None),
+            bytes=next((result.bytes for result in known if result.bytes), None),
+        )
+        for name, known in results.items()
+    }
 
 
 def render(
@@ -79,7 +93,7 @@ def _table(result: BuildResult, usual: Mapping[str, Usual]) -> str:
 
 
 def _row(stage: StageResult, usual: Usual) -> str:
-    why = "<br>".join(_cell(report.why(reason)) for reason in stage.reasons[:3])
+    why = "<br>".join(_cell(line) for line in reasons.lines(stage.name, stage.reasons))
     seconds = report.clock(stage.seconds) if stage.status != "unused" else ""
     count = stage.cache.bytes if stage.cache and stage.cache.saved else usual.bytes
     size = report.size(count) if count is not None and stage.status != "unused" else ""

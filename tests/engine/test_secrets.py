@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 from collections.abc import Iterator
 
 import pytest
@@ -72,6 +73,8 @@ def kept(project: Project) -> Iterator[tuple[str, bytes]]:
             for blob in [document["config"], *document["layers"]] if "layers" in document else []:
                 content = project.registry.get(f"{project.name}/blobs/{blob['digest']}")
                 yield f"{tag}: {blob['digest']}", content
+                if blob["mediaType"].endswith("xz"):
+                    yield f"{tag}: unpacked", lzma.decompress(content)
                 if "tar" in blob["mediaType"]:
                     with archive.open_layer(content) as layer:
                         for member in layer.getmembers():

@@ -153,22 +153,6 @@ def test_size(count: int, text: str) -> None:
     assert report.size(count) == text
 
 
-@pytest.mark.parametrize(
-    ("kind", "what", "text"),
-    [
-        ("forced", "--no-cache", "forced by --no-cache"),
-        ("parent", "base", "base was rebuilt"),
-        ("step", "RUN  a \\\n   b", "changed: RUN a \\ b"),
-        ("cache", "no cache of this stage yet", "no cache of this stage yet"),
-        ("step", "RUN echo {} {x}", "changed: RUN echo {} {x}"),
-    ],
-    ids=["forced", "parent", "step", "cache", "braces"],
-)
-def test_why(kind: str, what: str, text: str) -> None:
-    """Each kind of reason is a phrase of its own, on one line."""
-    assert report.why(Reason(kind, what)) == text
-
-
 def test_progress_without_a_terminal_says_each_step_once() -> None:
     """In a log there is a line when a step begins and one when it ends, however many events there are."""
     out = io.StringIO()

@@ -34,17 +34,20 @@ quick = settings(max_examples=80, deadline=None, database=None, derandomize=True
 def test_every_tag_is_valid(scope: Scope, stage: str, generation: int) -> None:
     """Whatever a branch or a stage is called, a registry takes the tag."""
     assert TAG.fullmatch(scope.composed_tag)
+    assert TAG.fullmatch(scope.ledger_tag)
     assert TAG.fullmatch(scope.stage_tag(stage, generation))
 
 
 @quick
 @given(scope_values, scope_values, stages, stages)
 def test_two_scopes_share_no_tag(one: Scope, two: Scope, stage: str, other: str) -> None:
-    """Different scopes never write the same tag, and a stage's tag is never a composed one."""
+    """Different scopes never write the same tag, and no stage, composed cache and ledger share one."""
     for tag in (one.stage_tag(stage), one.stage_tag(stage, 1)):
-        assert tag not in (one.composed_tag, two.composed_tag)
+        assert tag not in (one.composed_tag, two.composed_tag, one.ledger_tag, two.ledger_tag)
+    assert one.ledger_tag != two.composed_tag
     if one != two:
         assert one.composed_tag != two.composed_tag
+        assert one.ledger_tag != two.ledger_tag
         assert one.stage_tag(stage) != two.stage_tag(other)
 
 
@@ -58,7 +61,7 @@ def test_two_stages_share_no_tag(scope: Scope, stage: str, other: str, one: int,
 def test_the_default_branch_has_the_plain_tags() -> None:
     """The caches of the default branch are `cache` and `cache-STAGE`."""
     assert (DEFAULT.suffix, DEFAULT.composed_tag, DEFAULT.stage_tag("base")) == ("", "cache", "cache-base")
-    assert DEFAULT.stage_tag("base", 1) == "cache1-base"
+    assert (DEFAULT.stage_tag("base", 1), DEFAULT.ledger_tag) == ("cache1-base", "cache.ledger")
 
 
 def test_the_tag_of_a_branch_can_be_read() -> None:

@@ -1,0 +1,64 @@
+"""What the registries say of the images that stages take from: digest, variables, ONBUILD triggers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from stagebake.errors import RegistryError
+from stagebake.fingerprint import Image
+from stagebake.registry import Registry
+
+# distribution/reference, regexp.go: a tag has no slash, so a colon before one belongs to the host's port
+_REFERENCE = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[^/:@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?")
+_PARALLEL = 8
+
+
+def ask(references: Iterable[str], platform: str) -> dict[str, Image]:
+    """What is known of each image for a platform (`linux/amd64`); one of which no registry tells is absent."""
+    wanted = list(dict.fromkeys(references))
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        answers = pool.map(lambda reference: _image(reference, platform), wanted)
+        return {reference: image for reference, image in zip(wanted, answers, strict=True) if image is not None}
+
+
+def _image(reference: str, platform: str) -> Image | None:
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        return None
+    registry = Registry(found["name"])
+    try:
+        digest = found["digest"] or registry.head(found["tag"] or "latest")
+        return _described(registry, digest, platform) if digest else None
+    except RegistryError:
+        return None
+    finally:
+        registry.close()
+
+
+def _described(registry: Registry, digest: str, platform: str) -> Image:
+    """The image with its configuration, or with its digest alone where that cannot be read."""
+    try:
+        manifest = json.loads(registry.manifest(digest) or b"{}")
+        if "manifests" in manifest:
+            manifest = json.loads(registry.manifest(_of_platform(manifest["manifests"], platform)) or b"{}")
+        content = registry.blobs([manifest["config"]["digest"]])[manifest["config"]["digest"]]
+        config = json.loads(content if isinstance(content, bytes) else b"{}")["config"]
+        env = dict(pair.split("=", 1) for pair in config.get("Env") or ())
+        return Image(digest=digest, env=env, triggers=tuple(config.get("OnBuild") or ()))
+    except (RegistryError, ValueError, KeyError, TypeError, StopIteration):
+        return Image(digest=digest)
+
+
+def _of_platform(manifests: Iterable[Mapping[str, Any]], platform: str) -> str:
+    """The digest of the image of a platform. Raises StopIteration where an index has none."""
+    system, architecture, variant = (*platform.split("/"), None, None)[:3]
+    return next(
+        str(entry["digest"])
+        for entry in manifests
+        if (entry["platform"]["os"], entry["platform"]["architecture"]) == (system, architecture)
+        and variant in (None, entry["platform"].get("variant"))
+    )

@@ -1,0 +1,176 @@
+"""What the next build will do with each stage, and why, without an engine and without building. Pure.
+
+A stage is expected to be restored only where nothing can come in between: its fingerprint, in which nothing is unknown,
+is that of a build in the ledger, all that this build's cache held is still in what the next build reads, and the same
+is true of all that it stands on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stagebake import reasons
+from stagebake.dockerfile import Stage, StageGraph
+from stagebake.evidence import Evidence
+from stagebake.fingerprint import Fingerprint
+from stagebake.ledger import Ledger, Result
+from stagebake.outcome import Reason
+
+Verdict = Literal["restore", "rebuild", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What will become of a stage; `seconds` is what that took the last time, None where it is not known."""
+
+    name: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All stages that the image is made of, each after those it takes from.
+
+    `seconds` is the expected time until the image is out, None where it is not known.
+    """
+
+    stages: tuple[Expected, ...]
+    seconds: float | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caches:
+    """What the next build finds: of all caches together, and which stages have one at all.
+
+    `broken` are the stages of which something was left out, `scope` is what the nearest scope is called.
+    """
+
+    available: Evidence = frozenset()
+    stages: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
+    scope: str = "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a plan is made from: the ledgers nearest scope first, `forced` as --no-cache names them.
+
+    `since` are the fingerprints of another commit: then its caches are taken for granted, and no others.
+    """
+
+    graph: StageGraph
+    prints: Mapping[str, Fingerprint]
+    ledgers: Sequence[Ledger] = ()
+    caches: Caches = field(default_factory=Caches)
+    forced: frozenset[str] = frozenset()
+    since: Mapping[str, Fingerprint] | None = None
+
+    def latest(self, stage: str) -> Fingerprint | None:
+        """What the stage was made from when it was last built."""
+        if self.since is not None:
+            return self.since.get(stage)
+        return next((result.fingerprint for result in self.results(stage)), None)
+
+    def results(self, stage: str) -> tuple[Result, ...]:
+        return tuple(result for ledger in self.ledgers for result in ledger.of(stage))
+
+    def restorable(self, stage: str) -> bool:
+        """Whether the caches have the stage as it is now."""
+        now = self.prints[stage]
+        if self.since is not None:
+            return stage in self.since and now.same(self.since[stage])
+        return any(
+            result.fingerprint.same(now) and result.evidence and result.evidence <= self.caches.available
+            for result in self.results(stage)
+        )
+
+
+def make(question: Question) -> Plan:
+    """What is expected of each stage, and in how many seconds."""
+    expected: dict[str, Expected] = {}
+    for stage in question.graph.needed():
+        verdict, why = _expect(stage, question, expected)
+        seconds = _seconds(question, stage.name, verdict)
+        expected[stage.name] = Expected(name=stage.name, verdict=verdict, reasons=why, seconds=seconds)
+    return Plan(stages=tuple(expected.values()), seconds=_total(question, expected))
+
+
+def to_json(plan: Plan) -> str:
+    """The plan for machines. Times in seconds; the names are stable."""
+    stages = [
+        {
+            "name": stage.name,
+            "expected": stage.verdict,
+            "reasons": [{"kind": reason.kind, "what": reason.what} for reason in stage.reasons],
+            "seconds": _rounded(stage.seconds),
+        }
+        for stage in plan.stages
+    ]
+    document: dict[str, Any] = {"stages": stages, "seconds": _rounded(plan.seconds)}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _expect(stage: Stage, question: Question, expected: Mapping[str, Expected]) -> tuple[Verdict, tuple[Reason, ...]]:
+    if stage.name in question.forced:
+        return "rebuild", (Reason("forced", "--no-cache"),)
+    why = {name: expected[name].reasons for name in stage.parents}
+    rebuilt = reasons.of_parents([name for name in stage.parents if expected[name].verdict == "rebuild"], why)
+    unclear = [name for name in stage.parents if expected[name].verdict == "unknown"]
+    known = question.restorable(stage.name)
+    changed = () if known else reasons.own(question.latest(stage.name), question.prints[stage.name])
+    if changed or rebuilt:
+        return "rebuild", (*changed, *rebuilt)
+    if unclear or question.prints[stage.name].unknown:
+        own = () if unclear else reasons.unknown(question.prints[stage.name])
+        return "unknown", (*own, *(Reason("unknown", f"parent `{name}`", (name,)) for name in unclear))
+    return ("restore", ()) if known else _missing(stage, question)
+
+
+def _missing(stage: Stage, question: Question) -> tuple[Verdict, tuple[Reason, ...]]:
+    """Why there is no cache of a stage in which nothing changed."""
+    caches, results = question.caches, question.results(stage.name)
+    if stage.name in caches.broken:
+        return "rebuild", (Reason("cache", "cache left out: blob missing"),)
+    if stage.name not in caches.stages:
+        return "rebuild", (Reason("cache", f"no cache in scope {caches.scope}"),)
+    if not results:
+        return "unknown", (Reason("unknown", "what its cache was made from is in no ledger"),)
+    if all(result.fingerprint.digest != question.prints[stage.name].digest for result in results):
+        return "rebuild", (Reason("stage", f"other results of {_listed(stage.parents)} than when it was last built"),)
+    return "rebuild", (Reason("cache", "the cache of this state is no longer there"),)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "its images"
+
+
+def _seconds(question: Question, stage: str, verdict: Verdict) -> float | None:
+    """What this took the last time."""
+    times = (r.restored if verdict == "restore" else r.ran for r in question.results(stage))
+    return next((seconds for seconds in times if seconds is not None), None)
+
+
+def _total(question: Question, expected: Mapping[str, Expected]) -> float | None:
+    """The longest way through the stages, as BuildKit runs them, and what a build takes beside them."""
+    if any(stage.seconds is None and stage.verdict != "restore" for stage in expected.values()):
+        return None
+    rest = next((ledger.rest for ledger in question.ledgers if ledger.rest is not None), 0.0)
+    return longest(question.graph, {name: stage.seconds or 0.0 for name, stage in expected.items()}) + rest
+
+
+def longest(graph: StageGraph, seconds: Mapping[str, float]) -> float:
+    """The seconds of the longest way through the stages."""
+    done: dict[str, float] = {}
+    for stage in graph.needed():
+        done[stage.name] = max((done[parent] for parent in stage.parents), default=0.0) + seconds[stage.name]
+    return max(done.values())
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

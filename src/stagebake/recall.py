@@ -1,0 +1,77 @@
+"""Where ledgers are kept: beside the caches in the image's repository, and a copy of one's own on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from stagebake import compose, files, ledger
+from stagebake.compose import Document, InvalidCache
+from stagebake.errors import RegistryError
+from stagebake.ledger import Ledger
+from stagebake.scopes import Access, Scope
+
+
+class Store(Protocol):
+    """What this module asks of the place where caches lie; `registry.Registry` is one."""
+
+    def manifest(self, reference: str) -> bytes | None: ...
+
+    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]: ...
+
+    def put(self, document: Document, tag: str | None = None) -> str: ...
+
+
+def folder(environment: Mapping[str, str]) -> Path:
+    """The folder for what can be lost (specifications.freedesktop.org/basedir-spec)."""
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stagebake"
+
+
+class Ledgers:
+    """The ledgers of one image; `store` is None where no registry is known, `home` is the user's own folder."""
+
+    def __init__(self, image: str, store: Store | None, home: Path) -> None:
+        self._image = image
+        self._store = store
+        self._home = home
+
+    def read(self, access: Access) -> tuple[Ledger, ...]:
+        """The ledgers of the scopes that a build reads, nearest first; an empty one for what cannot be read."""
+        return tuple(ledger.join((self._stored(scope), self._own(scope))) for scope in access.reads)
+
+    def write(self, access: Access, built: Mapping[str, ledger.Result], rest: float) -> tuple[str, ...]:
+        """Adds a build to the own copy for the nearest scope, and to the ledger beside the caches of one it writes.
+
+        Returns what went wrong, in words.
+        """
+        near, scope = access.reads[0], access.writes
+        try:
+            files.write(self._path(near), ledger.to_bytes(self._own(near).with_build(built, rest)))
+            if self._store and scope is not None:
+                stored = ledger.to_bytes(self._stored(scope).with_build(built, rest))
+                self._store.put(compose.artifact(stored, ledger.KIND), scope.ledger_tag)
+        except (RegistryError, OSError) as error:
+            return (f"the ledger was not written, so later builds know less of why: {error}",)
+        return ()
+
+    def _stored(self, scope: Scope) -> Ledger:
+        if self._store is None:
+            return Ledger()
+        try:
+            manifest = self._store.manifest(scope.ledger_tag) or b"{}"
+            (content,) = self._store.blobs(compose.layers_of(manifest)).values()
+        except (RegistryError, InvalidCache, ValueError, KeyError, TypeError):
+            return Ledger()
+        return ledger.from_bytes(content if isinstance(content, bytes) else None)
+
+    def _own(self, scope: Scope) -> Ledger:
+        try:
+            return ledger.from_bytes(self._path(scope).read_bytes())
+        except OSError:
+            return Ledger()
+
+    def _path(self, scope: Scope) -> Path:
+        name = hashlib.sha256(f"{self._image}{scope.suffix}".encode()).hexdigest()[:16]
+        return self._home / "ledgers" / f"{name}.xz"

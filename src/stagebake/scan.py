@@ -1,0 +1,94 @@
+"""The fingerprints of a repository's stages: as it lies in its folder, and as a commit has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+from stagebake import bakefile, images, reading
+from stagebake.compose import digest_of
+from stagebake.config import Settings
+from stagebake.context import Folder, Tree
+from stagebake.dockerfile import StageGraph
+from stagebake.fingerprint import Context, Fingerprint, Image, Inputs, Part
+
+_IMAGE = "docker-image://"
+
+# In a bake file of the user's: what may change what a stage is made from, in a way that only bake can tell
+_TELLING = re.compile(r"\b(?:args|contexts?|dockerfile(?:-inline)?|inherits|matrix|network|platforms|variable)\b|\$\{")
+
+Prints = Mapping[str, Fingerprint]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What is built: the Dockerfile as read for each platform, the settings, and the text of the user's own bake file.
+
+    What was hashed once is remembered in the file `memory`.
+    """
+
+    graphs: Sequence[StageGraph]
+    settings: Settings
+    override: str | None = None
+    memory: Path | None = None
+
+    def of_folder(self) -> Prints:
+        """The fingerprints of the files as they lie there now."""
+        root = self.settings.root
+        return self._take(Folder(root / self.settings.context, root / self.settings.dockerfile, self.memory))
+
+    def of_commit(self, tree: Tree) -> Prints:
+        """The fingerprints of the files as a commit has them; the graphs were read from its Dockerfile."""
+        return self._take(tree)
+
+    def later(self) -> Future[Prints]:
+        """Those of the folder, taken while something else goes on; an interrupt does not wait for them."""
+        future: Future[Prints] = Future()
+
+        def take() -> None:
+            try:
+                future.set_result(self.of_folder())
+            except Exception as error:
+                future.set_exception(error)
+
+        Thread(target=take, daemon=True).start()
+        return future
+
+    def _take(self, context: Context) -> Prints:
+        """Of several platforms a stage's parts are those of each, one after the other."""
+        here = None if _elsewhere(self.settings.context) else context
+        run = {"network": self.settings.network} if self.settings.network else {}
+        prints = [
+            reading.take(graph, Inputs(context=here, images=_images(graph, self.settings), settings=run))
+            for graph in self.graphs
+        ]
+        more = tuple(self._for_all())
+        return {
+            name: Fingerprint(name, (*(part for each in prints for part in each[name].parts), *more))
+            for name in prints[0]
+        }
+
+    def _for_all(self) -> Iterator[Part]:
+        """What counts for every stage."""
+        if self.override is not None:
+            yield Part("setting", bakefile.OVERRIDE, digest_of(self.override.encode()))
+            if _TELLING.search(self.override):
+                yield Part("unknown", bakefile.OVERRIDE, "it may set what stages are made from")
+
+
+def _images(graph: StageGraph, settings: Settings) -> dict[str, Image]:
+    """What registries tell of the images that stages take from, after the settings' `contexts`."""
+    names: Iterable[str] = {image.name for stage in graph.needed() for image in stage.images}
+    stands = {name: settings.contexts.get(name, f"{_IMAGE}{name}") for name in {*names, graph.syntax} if name}
+    references = {name: value.removeprefix(_IMAGE) for name, value in stands.items() if value.startswith(_IMAGE)}
+    answers = images.ask(references.values(), graph.variables["TARGETPLATFORM"])
+    return {name: answers[reference] for name, reference in references.items() if reference in answers}
+
+
+def _elsewhere(context: str) -> bool:
+    """Whether the context is an address, of git or of an archive."""
+    return "://" in context or context.startswith("git@")

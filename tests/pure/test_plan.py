@@ -1,0 +1,197 @@
+"""What is expected of each stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from stagebake import plan
+from stagebake.dockerfile import parse
+from stagebake.fingerprint import Fingerprint, Part
+from stagebake.ledger import Ledger, Result
+from stagebake.plan import Caches, Plan, Question
+
+GRAPH = parse("""\
+FROM busybox AS base
+FROM base AS deps
+COPY deps .
+FROM base AS side
+COPY side .
+FROM deps AS builder
+COPY src .
+FROM base AS image
+COPY --from=builder /a /
+COPY --from=side /b /
+""")
+OWN = {"deps": "deps", "side": "side", "builder": "src"}
+ALL = frozenset(GRAPH.names)
+
+
+def prints(**files: str) -> dict[str, Fingerprint]:
+    """The fingerprints of all stages, each with the file that it copies and the stages it takes from."""
+    found: dict[str, Fingerprint] = {}
+    for stage in GRAPH.needed():
+        parts = [Part("stage", parent, found[parent].digest) for parent in stage.parents]
+        if stage.name in OWN:
+            value = files.get(OWN[stage.name], "1")
+            parts.append(
+                Part("unknown", "ADD", "nobody knows") if value == "?" else Part("file", OWN[stage.name], value, 3)
+            )
+        found[stage.name] = Fingerprint(stage.name, tuple(parts))
+    return found
+
+
+def book(of: Mapping[str, Fingerprint], when: int = 1) -> Ledger:
+    """A ledger of one build in which every stage ran for ten seconds, and was saved."""
+    return Ledger(
+        stages={
+            name: (Result(fingerprint=found, evidence=frozenset({f"{name}{when}"}), ran=10.0, restored=1.0, when=when),)
+            for name, found in of.items()
+        },
+        rest=2.0,
+    )
+
+
+def held(*names: str, when: int = 1) -> frozenset[str]:
+    return frozenset(f"{name}{when}" for name in names or ALL)
+
+
+def asked(now: Mapping[str, Fingerprint], available: frozenset[str] | None = None) -> Question:
+    caches = Caches(available=held() if available is None else available, stages=ALL)
+    return Question(graph=GRAPH, prints=now, ledgers=(book(prints()),), caches=caches)
+
+
+def verdicts(made: Plan) -> dict[str, str]:
+    return {stage.name: stage.verdict for stage in made.stages}
+
+
+def said(made: Plan, stage: str) -> list[tuple[str, str]]:
+    return [(r.kind, r.what) for expected in made.stages if expected.name == stage for r in expected.reasons]
+
+
+def test_nothing_changed_restores_all() -> None:
+    """Every fingerprint in the ledger, every cache there: all is restored, in the time that restoring took."""
+    made = plan.make(asked(prints()))
+    assert set(verdicts(made).values()) == {"restore"}
+    assert made.seconds == 4 * 1.0 + 2.0
+
+
+def test_a_change_rebuilds_what_stands_on_it() -> None:
+    """The stage whose file changed says which, what takes from it names the way, the others are restored."""
+    made = plan.make(asked(prints(deps="2")))
+    assert verdicts(made) == {
+        "base": "restore", "deps": "rebuild", "side": "restore", "builder": "rebuild", "image": "rebuild"
+    }  # fmt: skip
+    assert said(made, "deps") == [("file", "`deps` changed")]
+    assert said(made, "image") == [("parent", "builder")]
+    (chain,) = (s.reasons[0].chain for s in made.stages if s.name == "image")
+    assert chain == ("builder", "deps", "deps")
+    assert made.seconds == 1.0 + 10.0 + 10.0 + 10.0 + 2.0
+
+
+def test_an_unknown_is_never_restored() -> None:
+    """Where something cannot be known, neither the stage nor what takes from it is said to be restored."""
+    unknown = prints(deps="?")
+    question = replace(asked(unknown), ledgers=(book(unknown),))
+    made = plan.make(question)
+    assert verdicts(made) == {
+        "base": "restore", "deps": "unknown", "side": "restore", "builder": "unknown", "image": "unknown"
+    }  # fmt: skip
+    assert said(made, "deps") == [("unknown", "`ADD`: nobody knows")]
+
+
+def test_a_certain_change_beats_an_unknown() -> None:
+    """A stage on an unknown one whose own file changed is rebuilt."""
+    made = plan.make(replace(asked(prints(deps="?", src="2")), ledgers=(book(prints(deps="?")),)))
+    assert verdicts(made)["builder"] == "rebuild"
+    assert verdicts(made)["image"] == "rebuild"
+
+
+@pytest.mark.parametrize("lost", sorted(ALL))
+def test_what_the_caches_lack_is_not_restored(lost: str) -> None:
+    """A piece of a stage's cache is gone: neither it nor anything that takes from it is restored."""
+    made = plan.make(asked(prints(), held(*(ALL - {lost}))))
+    restored = {name for name, verdict in verdicts(made).items() if verdict == "restore"}
+    assert restored == ALL - GRAPH.dependents({lost})
+
+
+def test_an_older_result_is_restored_too() -> None:
+    """A revert: the ledger and the caches have the state before the last one."""
+    older, newer = prints(), prints(deps="2")
+    stages = {name: (*book(newer, 2).of(name), *book(older).of(name)) for name in ALL}
+    question = Question(
+        graph=GRAPH, prints=older, ledgers=(Ledger(stages=stages),), caches=Caches(available=held(), stages=ALL)
+    )
+    assert set(verdicts(plan.make(question)).values()) == {"restore"}
+
+
+def test_the_default_branch_s_ledger_serves_a_branch() -> None:
+    """The branch's own ledger knows nothing of a stage, the next one does."""
+    question = replace(asked(prints()), ledgers=(Ledger(), book(prints())))
+    assert set(verdicts(plan.make(question)).values()) == {"restore"}
+
+
+def test_without_caches_and_without_a_ledger() -> None:
+    """Nothing there: all is rebuilt for want of a cache. Caches without a ledger: nobody knows."""
+    nothing = Question(graph=GRAPH, prints=prints(), caches=Caches(scope="feature/x"))
+    made = plan.make(nothing)
+    assert set(verdicts(made).values()) == {"rebuild"}
+    assert said(made, "base") == [("cache", "no cache in scope feature/x")]
+    assert made.seconds is None
+    made = plan.make(replace(asked(prints()), ledgers=()))
+    assert set(verdicts(made).values()) == {"unknown"}
+
+
+def test_a_broken_cache_is_named() -> None:
+    """Something of the stage's cache was left out, so it is rebuilt for that."""
+    question = asked(prints(), held("base", "side", "builder", "image"))
+    made = plan.make(replace(question, caches=replace(question.caches, broken=frozenset({"deps"}))))
+    assert said(made, "deps") == [("cache", "cache left out: blob missing")]
+    assert verdicts(made)["builder"] == "rebuild"
+
+
+def test_forcing() -> None:
+    """--no-cache rebuilds the stage and what takes from it, whatever the caches have."""
+    made = plan.make(replace(asked(prints()), forced=frozenset({"deps"})))
+    assert said(made, "deps") == [("forced", "--no-cache")]
+    assert {n for n, v in verdicts(made).items() if v == "rebuild"} == GRAPH.dependents({"deps"})
+
+
+def test_since_a_commit() -> None:
+    """Against another commit the caches do not count: what is the same is restored, what differs is named."""
+    question = Question(graph=GRAPH, prints=prints(src="2"), since=prints())
+    made = plan.make(question)
+    assert {n for n, v in verdicts(made).items() if v == "rebuild"} == {"builder", "image"}
+    assert said(made, "builder") == [("file", "`src` changed")]
+
+
+def test_a_stage_on_other_results_than_ever() -> None:
+    """Each of its parents is as it once was, but not together: it is rebuilt, and says so."""
+    first, second = prints(deps="2"), prints(src="2")
+    stages = {name: (*book(second, 2).of(name), *book(first).of(name)) for name in ALL}
+    both = Question(
+        graph=GRAPH,
+        prints=prints(deps="2", src="2"),
+        ledgers=(Ledger(stages=stages),),
+        caches=Caches(available=held() | held(when=2), stages=ALL),
+    )
+    made = plan.make(both)
+    assert verdicts(made)["deps"] == "restore"
+    assert said(made, "builder") == [("stage", "other results of `deps` than when it was last built")]
+
+
+def test_the_json() -> None:
+    """The names of the interface, seconds rounded to milliseconds, null where a time is not known."""
+    document = json.loads(plan.to_json(plan.make(asked(prints(deps="2")))))
+    assert set(document) == {"stages", "seconds"}
+    assert all(set(stage) == {"name", "expected", "reasons", "seconds"} for stage in document["stages"])
+    deps = next(stage for stage in document["stages"] if stage["name"] == "deps")
+    assert deps == {
+        "name": "deps", "expected": "rebuild", "reasons": [{"kind": "file", "what": "`deps` changed"}], "seconds": 10.0
+    }  # fmt: skip
+    assert document["seconds"] == 33.0
+    empty = plan.make(Question(graph=GRAPH, prints=prints()))
+    assert json.loads(plan.to_json(empty))["seconds"] is None

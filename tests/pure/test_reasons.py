@@ -1,0 +1,68 @@
+"""Why a stage is rebuilt, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from stagebake import reasons
+from stagebake.fingerprint import Fingerprint, Part
+from stagebake.outcome import Reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (Reason("forced", "--no-cache"), "forced by --no-cache"),
+        (Reason("parent", "base"), "parent `base` rebuilt"),
+        (Reason("parent", "base", ("base",)), "parent `base` rebuilt"),
+        (Reason("parent", "base", ("base", "a.txt")), "parent `base` rebuilt: app ← base ← a.txt"),
+        (Reason("step", "RUN  a \\\n   b"), "changed: RUN a \\ b"),
+        (Reason("step", "RUN echo {} {x}"), "changed: RUN echo {} {x}"),
+        (Reason("cache", "no cache in scope main"), "no cache in scope main"),
+        (Reason("unknown", "`ADD https://x.test`: remote"), "cannot be known: `ADD https://x.test`: remote"),
+        (Reason("file", "`a.txt` changed"), "`a.txt` changed"),
+    ],
+    ids=["forced", "parent", "parent-of-nothing", "chain", "step", "braces", "cache", "unknown", "file"],
+)
+def test_sentences(reason: Reason, text: str) -> None:
+    """Each kind of reason is a phrase of its own, on one line, that names what it is about."""
+    assert reasons.sentence("app", reason) == text
+
+
+def files(*parts: tuple[str, str]) -> Fingerprint:
+    return Fingerprint("app", tuple(Part("file", name, f"sha1:{value}", 3, 0o644) for name, value in parts))
+
+
+def test_what_changed_is_named_and_only_that() -> None:
+    """Of two fingerprints, the file that differs is a reason; what is the same, and other stages, are none."""
+    old, new = files(("a", "1"), ("b", "1")), files(("a", "1"), ("b", "2"))
+    (reason,) = reasons.own(old, new)
+    assert (reason.kind, reason.what, reason.chain) == ("file", "`b` changed", ("b",))
+    assert reasons.own(new, new) == ()
+    assert reasons.own(None, new) == ()
+    stage = Part("stage", "base", "sha256:1")
+    assert reasons.own(Fingerprint("app", (stage,)), Fingerprint("app", (Part("stage", "base", "sha256:2"),))) == ()
+
+
+def test_a_chain_leads_to_the_first_cause() -> None:
+    """`runtime ← builder ← app/page.jsx`: over as many stages as there are."""
+    why: dict[str, tuple[Reason, ...]] = {"deps": (Reason("file", "`package.json` changed", ("package.json",)),)}
+    why["builder"] = reasons.of_parents(["deps"], why)
+    (reason,) = reasons.of_parents(["builder"], why)
+    assert reasons.sentence("runtime", reason) == ("parent `builder` rebuilt: runtime ← builder ← deps ← package.json")
+
+
+def test_three_lines_a_stage() -> None:
+    """Three reasons are said; of more the first two and how many there are besides, all of them when asked."""
+    many = [Reason("file", f"`{number}` changed") for number in range(5)]
+    assert reasons.lines("app", many[:3]) == ["`0` changed", "`1` changed", "`2` changed"]
+    assert reasons.lines("app", many) == ["`0` changed", "`1` changed", "and 3 more (--verbose)"]
+    assert len(reasons.lines("app", many, verbose=True)) == 5
+
+
+def test_a_name_cannot_write_on_the_terminal() -> None:
+    """Control characters in the name of a file, or in a ledger that somebody else wrote, are not passed on."""
+    old, new = files(("a", "1")), files(("a", "1"), ("\x1b[31m\nred", "2"))
+    (reason,) = reasons.own(old, new)
+    assert reason.what.isprintable()
+    assert "red" in reason.what
