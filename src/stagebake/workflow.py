@@ -75,7 +75,7 @@ jobs:
     timeout-minutes: %timeout
     permissions:
       contents: read
-      packages: write  # the image and its caches; a fork's pull request gets `read` from GitHub whatever stands here
+      packages: write  # the image and its caches; forks and Dependabot get `read` from GitHub whatever stands here
     outputs:
       digest: ${{ steps.build.outputs.digest }}
       tags: ${{ steps.build.outputs.tags }}
@@ -106,7 +106,8 @@ jobs:
           FORCE: ${{ github.event_name == 'schedule' && 'all' || inputs.force || 'none' }}
           PUSH: >-
             ${{ github.event_name == 'push' || github.event_name == 'schedule' || inputs.push
-            || github.event.pull_request.head.repo.full_name == github.repository }}
+            || github.event.pull_request.head.repo.full_name == github.repository
+            && github.event.pull_request.user.login != 'dependabot[bot]' }}
 %secrets\
         run: |
           case "$FORCE" in
