@@ -114,7 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--load", action="store_true", help="load the image into the engine (default, but on GitHub)")
     _add_choices(verb)
     verb.add_argument("--builder", metavar="NAME", help="the buildx builder (default: the current one)")
-    verb.add_argument("--bake-file", type=Path, metavar="FILE", help="take tags and labels from docker/metadata-action")
+    verb.add_argument(
+        "--bake-file", action="append", default=[], type=Path, metavar="FILE",
+        help="take tags and labels from a file of docker/metadata-action; may be given several times",
+    )  # fmt: skip
     verb.add_argument(
         "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
         help="a secret for RUN --mount=type=secret; may be given several times",
@@ -390,14 +393,14 @@ def _names(
     checkout: Checkout,
     run: github.Run | None,
 ) -> Names:
-    if options.bake_file:
-        return naming.from_metadata_action(_read(options.bake_file), str(options.bake_file))
     commit = checkout.commit()
     commit = replace(commit, source=run.source) if run else commit
     tags = (settings.tag,) if settings.tag else naming.tags(occasion, default_branch, commit)
     local = () if options.push or settings.tag else ("latest",)
     image = settings.image or settings.local_image
-    return Names(refs=tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags))), labels=naming.labels(commit))
+    refs = tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags)))
+    ours = Names(refs=refs, labels=naming.labels(commit))
+    return naming.from_metadata_action({str(path): _read(path) for path in options.bake_file}, ours)
 
 
 def _read(path: Path) -> str:

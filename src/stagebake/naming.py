@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +59,22 @@ def labels(commit: Commit) -> dict[str, str]:
     return {f"org.opencontainers.image.{key}": value for key, value in known.items() if value is not None}
 
 
-def from_metadata_action(text: str, path: str) -> Names:
-    """The tags and labels of a bake file that docker/metadata-action wrote. Raises InputError."""
+def from_metadata_action(texts: Mapping[str, str], ours: Names) -> Names:
+    """The tags and labels of bake files that docker/metadata-action wrote, path to text; `ours` for what none says.
+
+    It writes the tags in one file and the labels in another. Raises InputError.
+    """
+    targets = [_metadata_target(text, path) for path, text in texts.items()]
+    refs = tuple(ref for target in targets for ref in target.get("tags") or ())
+    labels = {key: value for target in targets for key, value in (target.get("labels") or {}).items()}
+    return Names(refs=refs or ours.refs, labels=labels or ours.labels)
+
+
+def _metadata_target(text: str, path: str) -> dict[str, Any]:
     try:
-        target: dict[str, Any] = json.loads(text)["target"]["docker-metadata-action"]
-        return Names(refs=tuple(target.get("tags") or ()), labels=dict(target.get("labels") or {}))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        target = json.loads(text)["target"]["docker-metadata-action"]
+        return {**target}
+    except (ValueError, KeyError, TypeError):
         raise InputError(
             f"{path}:1: not a bake file of docker/metadata-action",
             "give the path in its output `bake-file-tags` or `bake-file-labels`",
