@@ -39,12 +39,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A git repository of its own on the branch main, and its image's repository in the registry."""
+    """A git repository of its own on the branch main, and its image's repository in the registry.
+
+    `contexts` are what stands in the place of the base images.
+    """
 
     folder: Path
     name: str
     engine: Engine
     registry: Registry
+    contexts: Mapping[str, str] = field(default_factory=lambda: CONTEXTS)
 
     @property
     def image(self) -> str:
@@ -67,12 +71,23 @@ class Project:
 
     def settings(self, text: str = "") -> None:
         """Writes stagebake.toml: what a machine without Docker Hub and without a network for RUN needs."""
-        contexts = "".join(f'"{name}" = "{value}"\n' for name, value in CONTEXTS.items())
+        contexts = "".join(f'"{name}" = "{value}"\n' for name, value in self.contexts.items())
         self.write({"stagebake.toml": f'image = "{self.image}"\nnetwork = "none"\n{text}[contexts]\n{contexts}'})
+
+    def hosting(self, tag: str) -> Project:
+        """The same project with the base images as the engine has them now, in the registry, which tells of them."""
+        contexts = {}
+        for name, local in ((name, value.removeprefix("docker-image://")) for name, value in CONTEXTS.items()):
+            reference = f"{self.registry.host}/{self.name}-{name.partition(':')[0].partition('/')[2] or 'base'}:{tag}"
+            self.engine.docker("image", "tag", local, reference)
+            self.engine.docker("image", "push", "--quiet", reference)
+            self.engine.docker("image", "rm", reference)
+            contexts[name] = f"docker-image://{reference}"
+        return replace(self, contexts=contexts)
 
     def environment(self) -> dict[str, str]:
         """The same as `settings`, as environment variables."""
-        contexts = " ".join(f"{name}={value}" for name, value in CONTEXTS.items())
+        contexts = " ".join(f"{name}={value}" for name, value in self.contexts.items())
         return {"STAGEBAKE_IMAGE": self.image, "STAGEBAKE_NETWORK": "none", "STAGEBAKE_CONTEXTS": contexts}
 
     def stagebake(self, verb: str, *arguments: str, **environment: str) -> Outcome:
