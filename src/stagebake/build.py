@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from stagebake import bakefile, cache, compose, evidence, outcome
+import stamina
+
+from stagebake import bakefile, cache, compose, evidence, failure, outcome
 from stagebake.bakefile import Choices
-from stagebake.cache import Repository, Shelf
+from stagebake.cache import Held, Repository, Shelf
 from stagebake.compose import Document
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
 from stagebake.engine import BakeCall, Baked
-from stagebake.errors import BuildFailed, InputError, RegistryError, StagebakeError
+from stagebake.errors import BuildFailed, RegistryError
 from stagebake.events import Trace
 from stagebake.naming import Names
 from stagebake.outcome import BuildResult, SavedCache
 from stagebake.scopes import DEFAULT, Access, Scope
+from stagebake.watch import Watch
 
 # An image that is pushed passes the local store by: what is restored is then never downloaded
 _PUSH = "type=image,push=true,store=false,unpack=false"
 _LOAD = "type=docker"
 _NOTHING = "type=cacheonly"
 
-# What BuildKit says when a blob of an imported cache is gone, short or altered
-_BROKEN_BLOB = re.compile(
-    r"httpReadSeeker|could not fetch content descriptor|unexpected commit digest|unexpected EOF|\b416\b"
-)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_ATTEMPTS = 4
+# How often a build is tried at most; the last time without any cache
+_ATTEMPTS = 5
+# What could not be read, but may be there, is asked for once more after so many seconds
+_PAUSE = 2.0
+# How often a registry that takes no image for the moment (429) is offered it
+_OFFERS = 4
+
+
+class _Later(Exception):
+    """The registry wants the image later."""
 
 
 class Builder(Protocol):
@@ -40,7 +46,7 @@ class Builder(Protocol):
     @property
     def exports_caches(self) -> bool: ...
 
-    def bake(self, call: BakeCall, listen: Callable[[str], None]) -> Baked: ...
+    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> Baked: ...
 
 
 Progress = Callable[[str, Trace], None]
@@ -105,7 +111,7 @@ def build(
         pulled=trace.pulled,
         pushed=sum(entry.bytes for entry in saved.values()),
         healed=shelf.healed,
-        warnings=(*shelf.warnings, *run.warnings),
+        warnings=tuple(dict.fromkeys((*shelf.warnings, *run.warnings))),
     )
 
 
@@ -134,49 +140,85 @@ class _Run:
         return cache.read(self.repository, self.graph, self.wish.access)
 
     def ship(self, shelf: Shelf) -> tuple[Shelf, Baked, Trace]:
-        """Builds the final stage; returns the caches that served. What proves broken is left out and tried again."""
-        for _ in range(_ATTEMPTS):
-            baked, trace = self._bake("building", self._final(shelf))
-            if baked.exit_code == 0:
-                self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
-                self._prove_forced(trace)
-                return shelf, baked, trace
-            broken = _broken_blobs(trace) & shelf.blobs().keys()
-            if not broken:
+        """Builds the final stage; returns the caches that served.
+
+        What ran in an attempt is known to the engine in the next one, and still counts as run.
+        """
+        trace = Trace()
+        for attempt in stamina.retry_context(
+            on=_Later, attempts=_OFFERS, timeout=None, wait_initial=1.0, wait_max=10.0
+        ):
+            with attempt:
+                shelf, baked, trace = self._attempt(shelf, trace)
+                if failure.too_many_requests(trace) and attempt.num < _OFFERS:
+                    raise _Later
+        if baked.exit_code != 0:
+            raise failure.explained(self.graph, trace)
+        self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
+        self._prove_forced(trace)
+        return shelf, baked, trace
+
+    def _attempt(self, shelf: Shelf, trace: Trace) -> tuple[Shelf, Baked, Trace]:
+        """Builds; what proves broken is left out and tried again, in the end without any cache."""
+        asked_again = False
+        for number in range(_ATTEMPTS):
+            watch = Watch(self.settings.patience, strict=bool(shelf.caches) and not asked_again)
+            baked, trace = self._bake("building", self._final(shelf), watch, before=trace)
+            blame = None if baked.exit_code == 0 else failure.blame(trace, watch.gave_up, shelf.blobs().keys())
+            if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
+                raise failure.stalled(self.wish.names.refs, watch.gave_up, self.settings.patience)
+            if blame is None:
                 break
-            shelf = cache.without_blobs(shelf, broken, poisoned=broken)
-        raise _failed(self.graph, trace)
+            if blame.passing and not asked_again:
+                asked_again = True
+                time.sleep(_PAUSE)
+            elif blame.blobs and number < _ATTEMPTS - 2:
+                shelf = cache.without_blobs(shelf, blame.blobs, poisoned=blame.blobs)
+            else:
+                shelf = shelf.emptied(f"built without any cache: {failure.said(trace, watch.gave_up)}")
+        return shelf, baked, trace
 
     def save(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
         """Saves the caches of the stages that ran, one bake call each, then composes anew.
 
-        Their old caches are not imported meanwhile, or a forced stage's old result might be saved again.
+        Their old caches are not imported meanwhile, or a forced stage's old result might be saved again. With the
+        first thing that the registry refuses it ends: one warning, and the next build saves what is not.
         """
         scope = self.wish.access.writes
         stages = self._unsaved(shelf, ran, digest)
         if scope is None or self.repository is None or not (stages or shelf.healed) or not self._can_export():
             return {}
         self.progress("saving the caches", Trace())
-        base = self._push(shelf.composed(leaving_out=ran))
-        known = shelf.blobs()
-        saved = {stage: self._save_stage(self.repository, stage, base, shelf, known) for stage in stages}
-        found = {held.digest: held.cache for held in self._compose_anew(self.repository, scope, shelf.poisoned).caches}
+        saved: dict[str, SavedCache] = {}
+        found: tuple[Held, ...] = ()
+        try:
+            base = self._put(self.repository, shelf.composed(leaving_out=ran))
+            known = shelf.blobs()
+            for stage in stages:
+                saved[stage] = self._save_stage(self.repository, stage, base, shelf, known)
+                cache.rotate(self.repository, shelf, scope, stage)
+            found = self._compose_anew(self.repository, scope, shelf.poisoned).caches
+        except RegistryError as error:
+            left = [stage for stage in stages if stage not in saved]
+            what = (
+                f"the cache of {', '.join(left)} is" if left else "the caches are saved, but what they make together is"
+            )
+            self.warnings.append(f"{what} not saved: {error}")
+        contents = {held.digest: held.cache for held in found}
         return {
-            stage: replace(entry, evidence=evidence.of(found[entry.digest])) if entry.digest in found else entry
+            stage: replace(entry, evidence=evidence.of(contents[entry.digest])) if entry.digest in contents else entry
             for stage, entry in saved.items()
         }
 
     def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> Shelf:
-        """Composes what is in the registry now, and writes what is broken there without it."""
+        """Composes what is in the registry now, and writes what is broken there without it. Raises RegistryError."""
         self.progress("saving the composed cache", Trace())
         shelf = cache.read_stages(repository, self.graph, self.wish.access)
+        self.warnings += shelf.warnings
         shelf = cache.without_blobs(shelf, poisoned & shelf.blobs().keys(), poisoned=poisoned)
-        self._push(shelf.fitting().composed(), scope.composed_tag)
-        try:
-            cache.mend(repository, shelf, scope)
-            repository.sweep()
-        except RegistryError as error:
-            self.warnings.append(f"the caches were not put in order: {error}")
+        self._put(repository, shelf.fitting().composed(), scope.composed_tag)
+        cache.mend(repository, shelf, scope)
+        repository.sweep()
         return shelf
 
     def _unsaved(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> list[str]:
@@ -202,23 +244,15 @@ class _Run:
     ) -> SavedCache:
         scope = self.wish.access.writes or DEFAULT
         choices = Choices(stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(shelf.poisoned))
-        baked, trace = self._bake(f"saving {stage}", choices)
-        ref = f"{repository.image}:{scope.stage_tag(stage)}"
+        watch = Watch(self.settings.patience)
+        baked, trace = self._bake(f"saving {stage}", choices, watch)
         if baked.exit_code != 0:
-            self.warnings.append(f"the cache of {stage} was not saved: {_said(trace)}")
-            return SavedCache(ref=ref, saved=False, bytes=0)
+            raise RegistryError(failure.said(trace, watch.gave_up), "the next build saves it")
         if again := outcome.remade(self.graph, trace):
             self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
-        self._rotate(shelf, scope, stage)
+        ref = f"{repository.image}:{scope.stage_tag(stage)}"
         fresh = self._new_bytes(scope.stage_tag(stage), known)
         return SavedCache(ref=ref, saved=True, bytes=fresh, digest=trace.exported)
-
-    def _rotate(self, shelf: Shelf, scope: Scope, stage: str) -> None:
-        try:
-            if self.repository:
-                cache.rotate(self.repository, shelf, scope, stage)
-        except RegistryError as error:
-            self.warnings.append(f"the older caches of {stage} were not kept: {error}")
 
     def _new_bytes(self, tag: str, known: dict[str, int]) -> int:
         """Bytes of the layers under a tag that were not known before; now they are."""
@@ -234,17 +268,15 @@ class _Run:
         """The ref of the one cache that the build reads."""
         if shelf.published is not None or self.wish.access.writes is None:
             return shelf.published
-        return self._push(shelf.composed())
-
-    def _push(self, document: Document | None, tag: str | None = None) -> str | None:
-        """Pushes a composed cache; returns its ref, None where there is none or it cannot be pushed."""
-        if document is None or self.repository is None:
-            return None
         try:
-            return self.repository.source(self.repository.put(document, tag), tag)
+            return self._put(self.repository, shelf.composed()) if self.repository else None
         except RegistryError as error:
-            self.warnings.append(f"the composed cache was not pushed: {error}")
+            self.warnings.append(f"no cache is read, since what they make together could not be pushed: {error}")
             return None
+
+    def _put(self, repository: Repository, document: Document | None, tag: str | None = None) -> str | None:
+        """Pushes a composed cache; returns what names it, None where there is none. Raises RegistryError."""
+        return repository.source(repository.put(document, tag), tag) if document else None
 
     def _final(self, shelf: Shelf) -> Choices:
         return Choices(
@@ -256,15 +288,16 @@ class _Run:
             recompress=self.wish.push and bool(shelf.poisoned),
         )
 
-    def _bake(self, doing: str, choices: Choices) -> tuple[Baked, Trace]:
+    def _bake(self, doing: str, choices: Choices, watch: Watch, before: Trace | None = None) -> tuple[Baked, Trace]:
         files = {bakefile.NAME: bakefile.render(self.graph, self.settings)}
         if self.wish.override is not None:
             files[bakefile.OVERRIDE] = self.wish.override
         files["choices.json"] = bakefile.override(self.graph, self.settings, choices)
-        trace = Trace()
+        trace = Trace(before)
 
         def listen(line: str) -> None:
             trace.feed(line)
+            watch.saw(trace)
             self.progress(doing, trace)
 
         call = BakeCall(
@@ -273,7 +306,7 @@ class _Run:
             variables=bakefile.variables(self.settings, choices, self.wish.access.writes or DEFAULT),
             allow=bakefile.rights(self.settings),
         )
-        return self.engine.bake(call, listen), trace
+        return self.engine.bake(call, listen, watch.overdue), trace
 
     def _can_export(self) -> bool:
         if not self.engine.exports_caches:
@@ -291,43 +324,3 @@ class _Run:
                     f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",
                     "force all stages: --no-cache without names; and please report this",
                 )
-
-
-def _broken_blobs(trace: Trace) -> frozenset[str]:
-    """The blobs that a failed build blames; none where a step failed by itself, or the image could not be pushed."""
-    failure = trace.failure()
-    message = failure.message if failure else trace.text
-    pushing = "failed to push" in message and "httpReadSeeker" not in message
-    if pushing or "did not complete successfully" in message or not _BROKEN_BLOB.search(message):
-        return frozenset()
-    return frozenset(_DIGEST.findall(message))
-
-
-def _failed(graph: StageGraph, trace: Trace) -> StagebakeError:
-    failure = trace.failure()
-    if failure is None:
-        return BuildFailed(f"bake failed: {_said(trace)}", "correct what it names")
-    for stage in graph.stages:
-        for image in stage.images:
-            if f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
-                return InputError(
-                    f"{graph.path}:{image.line}: `{image.name}` is no stage, and cannot be had as an image: "
-                    f"{failure.message}",
-                    f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
-                )
-    if failure.steps == 0:
-        return BuildFailed(f"{failure.name}: {failure.message}", "these are the engine's and the registry's own words")
-    where = f"{graph.path}:{outcome.line_of(graph, failure)}"
-    return BuildFailed(
-        f"{where}: {failure.name}: {failure.message}",
-        "the end of what the step printed stands above",
-        failure.log,
-    )
-
-
-def _said(trace: Trace) -> str:
-    """The failure in one line."""
-    if failure := trace.failure():
-        return failure.message
-    errors = [line for line in trace.text.splitlines() if line.startswith("ERROR:")]
-    return (errors or trace.text.splitlines() or ["no word from buildx"])[-1].removeprefix("ERROR: ")

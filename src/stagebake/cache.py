@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from stagebake import compose
 from stagebake.compose import Cache, Document
@@ -15,6 +15,10 @@ from stagebake.scopes import GENERATIONS, Access, Scope
 # Size of a blob that the registry has without saying how large it is
 UNTOLD = -1
 
+# How many tags a warning names
+_NAMED = 4
+
+Made = TypeVar("Made")
 Answers = Mapping[str, bytes | RegistryError | None]
 
 
@@ -91,8 +95,15 @@ class Shelf:
             smaller = replace(self, caches=tuple(held for held in self.caches if held.generation < generations))
             if smaller._fits():
                 return self if len(smaller.caches) == len(self.caches) else smaller
-        nearest = tuple(held for held in smaller.caches if held.scope == smaller.caches[0].scope)
-        return replace(self, caches=nearest if replace(self, caches=nearest)._fits() else ())
+        kept = [held for held in smaller.caches if held.scope == smaller.caches[0].scope]
+        while kept and not replace(self, caches=tuple(kept))._fits():
+            kept.remove(max(kept, key=lambda held: len(compose.write(held.cache).config)))
+        return replace(self, caches=tuple(kept))
+
+    def emptied(self, warning: str) -> Shelf:
+        """Nothing to read, but still what was found broken."""
+        broken = (replace(held, cache=Cache()) for held in self.caches if not held.whole)
+        return replace(self, caches=tuple(broken), published=None, warnings=(*self.warnings, warning))
 
     def _fits(self) -> bool:
         document = self.composed()
@@ -148,9 +159,9 @@ def read_composed(repository: Repository, access: Access) -> Shelf:
             held = Held(tag=scope.composed_tag, scope=scope, cache=contents[scope.composed_tag])
             published = repository.source(compose.digest_of(manifest), scope.composed_tag)
             shelf = _verified(repository, Shelf(caches=(held,), published=published))
+            warnings += shelf.warnings
             if shelf.published is not None:
                 return replace(shelf, warnings=tuple(warnings))
-            warnings.append(f"cache {held.tag} is left out: the registry lost blobs of it")
     return Shelf(warnings=tuple(warnings))
 
 
@@ -158,7 +169,8 @@ def without_blobs(shelf: Shelf, broken: frozenset[str], *, poisoned: frozenset[s
     """The shelf without every result that stands on one of these blobs."""
     touched = {held.tag for held in shelf.caches if held.cache.blobs().keys() & broken}
     if touched and shelf.published is not None:
-        return Shelf(warnings=shelf.warnings)
+        gone = ", ".join(sorted(broken & shelf.blobs().keys()))
+        return shelf.emptied(f"{', '.join(sorted(touched))} is left out: broken in the registry: {gone}")
     caches = (
         replace(held, cache=compose.without_blobs(held.cache, broken), whole=False) if held.tag in touched else held
         for held in shelf.caches
@@ -203,18 +215,15 @@ def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -
     if (failed := _all_failed(manifests)) is not None:
         warnings.append(f"no cache is read: {failed}")
         return {}
-    bodies: dict[str, tuple[bytes, str]] = {}
-    for tag, answer in manifests.items():
-        if isinstance(answer, RegistryError):
-            warnings.append(f"cache {tag} is not read: {answer}")
-        elif answer is not None:
-            try:
-                bodies[tag] = answer, compose.config_digest(answer)
-            except compose.InvalidCache as error:
-                warnings.append(f"cache {tag} is left out: {error}")
-    configs = repository.blobs(digest for _, digest in bodies.values())
-    contents = {tag: _content(tag, manifest, configs[digest], warnings) for tag, (manifest, digest) in bodies.items()}
-    return {tag: content for tag, content in contents.items() if content is not None}
+    there = {tag: answer for tag, answer in manifests.items() if answer is not None}
+    named = {tag: _attempt(compose.config_digest, answer) for tag, answer in there.items()}
+    configs = repository.blobs(digest for digest in named.values() if isinstance(digest, str))
+    contents = {
+        tag: _attempt(compose.read, there[tag], _config(configs[digest])) if isinstance(digest, str) else digest
+        for tag, digest in named.items()
+    }
+    warnings += _left_out({tag: content for tag, content in contents.items() if not isinstance(content, Cache)})
+    return {tag: content for tag, content in contents.items() if isinstance(content, Cache)}
 
 
 def _digest(manifest: bytes | RegistryError | None) -> str:
@@ -226,20 +235,40 @@ def _all_failed(manifests: Answers) -> RegistryError | None:
     return errors[0] if errors and len(errors) == len(manifests) else None
 
 
-def _content(tag: str, manifest: bytes, config: bytes | RegistryError | None, warnings: list[str]) -> Cache | None:
-    if isinstance(config, bytes):
-        try:
-            return compose.read(manifest, config)
-        except compose.InvalidCache as error:
-            warnings.append(f"cache {tag} is left out: {error}")
-    else:
-        warnings.append(f"cache {tag} is left out: {'its config is missing' if config is None else config}")
-    return None
+def _config(answer: bytes | RegistryError | None) -> bytes | Exception:
+    return compose.InvalidCache("its config is missing") if answer is None else answer
+
+
+def _attempt(read: Callable[..., Made], *parts: bytes | Exception) -> Made | Exception:
+    """What is read from the parts, or why it cannot be."""
+    for part in parts:
+        if isinstance(part, Exception):
+            return part
+    try:
+        return read(*parts)
+    except compose.InvalidCache as error:
+        return error
+
+
+def _left_out(errors: Mapping[str, object]) -> Iterator[str]:
+    """One warning for each thing that is wrong, however many tags it is wrong with."""
+    for said in dict.fromkeys(map(str, errors.values())):
+        tags = [tag for tag, error in errors.items() if str(error) == said]
+        more = f" and {len(tags) - _NAMED} more" if len(tags) > _NAMED else ""
+        yield f"{', '.join(tags[:_NAMED])}{more}: left out, {said}"
 
 
 def _verified(repository: Repository, shelf: Shelf) -> Shelf:
-    """Leaves out what stands on a blob that the registry does not have, or has in another size."""
+    """Leaves out what stands on a blob that the registry does not have, or has in another size.
+
+    Where it does not say, the blob is taken for whole: what is not will be seen when it is pulled.
+    """
     expected = shelf.blobs()
     actual = repository.sizes(expected)
-    broken = frozenset(blob for blob, size in expected.items() if actual[blob] not in (size, UNTOLD))
-    return without_blobs(shelf, broken, poisoned=frozenset(blob for blob in broken if isinstance(actual[blob], int)))
+    errors = [answer for answer in actual.values() if isinstance(answer, RegistryError)]
+    if errors:
+        warning = f"{len(errors)} of {len(actual)} blobs could not be looked at beforehand: {errors[0]}"
+        shelf = replace(shelf, warnings=(*shelf.warnings, warning))
+    wrong = {blob: actual[blob] for blob, size in expected.items() if actual[blob] not in (size, UNTOLD)}
+    broken = frozenset(blob for blob, answer in wrong.items() if not isinstance(answer, RegistryError))
+    return without_blobs(shelf, broken, poisoned=frozenset(blob for blob in broken if actual[blob] is not None))

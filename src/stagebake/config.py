@@ -19,6 +19,9 @@ FILES = ("stagebake.toml", "pyproject.toml")
 # How many minutes a push may take: nothing to do, code alone, dependencies too, everything
 BUDGETS = {"restore": 2.0, "code": 5.0, "dependencies": 15.0, "full": 30.0}
 
+# After how many seconds without a byte from a registry, or of uploads that do not end, it counts as stalled
+PATIENCE = {"read": 60.0, "write": 1800.0}
+
 # distribution/reference, regexp.go: an optional domain, then path components, lower case
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?::[0-9]+)?"
@@ -48,6 +51,7 @@ class Settings:
     network: str | None = None
     contexts: Mapping[str, str] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=lambda: dict(BUDGETS))
+    patience: Mapping[str, float] = field(default_factory=lambda: dict(PATIENCE))
     mirror: str | None = None
     cache: str = "registry"
     folder: str = "~/.cache/stagebake"
@@ -72,7 +76,7 @@ class Settings:
 
 _KEYS = tuple(f.name for f in fields(Settings) if f.name not in ("root", "tag", "origins"))
 _LISTS = ("platforms", "secrets")
-_TABLES = ("args", "contexts", "budgets")
+_TABLES = ("args", "contexts", "budgets", "patience")
 
 
 def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -94,7 +98,9 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
     if "folder" in values:
         _refuse_bad_folder(root, values, origins["folder"])
     if "budgets" in values:
-        values["budgets"] = _minutes(values["budgets"], origins["budgets"])
+        values["budgets"] = _numbers(values["budgets"], BUDGETS, "minutes", f"{origins['budgets']}: budget")
+    if "patience" in values:
+        values["patience"] = _numbers(values["patience"], PATIENCE, "seconds", f"{origins['patience']}: patience")
     image, tag = split_image(values.pop("image", None), origins.get("image", ""))
     return Settings(root=root, image=image, tag=tag, origins=origins, **values)
 
@@ -117,11 +123,11 @@ def split_image(image: str | None, origin: str = "image") -> tuple[str | None, s
     return match["name"], match["tag"]
 
 
-def _minutes(budgets: Mapping[str, str], origin: str) -> dict[str, float]:
-    for name, text in budgets.items():
-        if name not in BUDGETS or not re.fullmatch(r"\d+(\.\d+)?", text):
-            raise InputError(f"{origin}: budget `{name} = {text}`", f"give minutes for any of: {', '.join(BUDGETS)}")
-    return BUDGETS | {name: float(text) for name, text in budgets.items()}
+def _numbers(given: Mapping[str, str], known: Mapping[str, float], unit: str, origin: str) -> dict[str, float]:
+    for name, text in given.items():
+        if name not in known or not re.fullmatch(r"\d+(\.\d+)?", text):
+            raise InputError(f"{origin} `{name} = {text}`", f"give {unit} for any of: {', '.join(known)}")
+    return {**known, **{name: float(text) for name, text in given.items()}}
 
 
 def _refuse_unknown_backend(name: str, origin: str) -> None:

@@ -11,7 +11,9 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,16 +80,17 @@ class Engine:
         status = self._docker.system.info().driver_status or []
         return any("io.containerd.snapshotter" in " ".join(map(str, pair)) for pair in status)
 
-    def bake(self, call: BakeCall, listen: Callable[[str], None]) -> Baked:
+    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> Baked:
         """Runs one bake call and hands each line of its events to `listen`.
 
-        When `listen` or a signal interrupts it, the build is cancelled before this returns.
+        When `listen` or a signal interrupts it, the build is cancelled before this returns. `overdue` is asked twice
+        a second, in another thread; when it says so the build is cancelled, and has failed.
         """
         with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
             metadata = Path(folder, "metadata.json")
             command = self._command(call, Path(folder), metadata)
             environment = {**os.environ, **call.variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
-            exit_code = _stream(command, self.root, environment, listen)
+            exit_code = _stream(command, self.root, environment, listen, overdue)
             return Baked(exit_code=exit_code, digest=_digest(metadata))
 
     def _command(self, call: BakeCall, folder: Path, metadata: Path) -> list[str]:
@@ -100,7 +103,13 @@ class Engine:
         return [*command, *(f"--allow={right}" for right in call.allow), call.target]
 
 
-def _stream(command: list[str], root: Path, environment: Mapping[str, str], listen: Callable[[str], None]) -> int:
+def _stream(
+    command: list[str],
+    root: Path,
+    environment: Mapping[str, str],
+    listen: Callable[[str], None],
+    overdue: Callable[[], bool],
+) -> int:
     process = subprocess.Popen(
         command,
         cwd=root,
@@ -113,11 +122,41 @@ def _stream(command: list[str], root: Path, environment: Mapping[str, str], list
         start_new_session=True,  # ^C of the terminal reaches us alone; we pass it on once
     )
     try:
-        for line in process.stderr or ():
-            listen(line)
-        return process.wait()
+        with _watched(process, overdue):
+            for line in process.stderr or ():
+                listen(line)
+            return process.wait()
     finally:
         _end(process)
+
+
+@contextmanager
+def _watched(process: subprocess.Popen[str], overdue: Callable[[], bool]) -> Iterator[None]:
+    """While this lasts, the process is cancelled as soon as it is overdue; who reads its output then meets the end."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if overdue():
+                _cancel(process)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _cancel(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -47,3 +47,7 @@ class RegistryError(StagebakeError):
     """The registry refused, failed or could not be reached."""
 
     exit_code = 1
+
+
+class Unreached(RegistryError):
+    """No answer came at all."""

@@ -22,6 +22,10 @@ _STEP = re.compile(
     re.S,
 )
 _BLOB = re.compile(r"^sha256:[0-9a-f]{64}$")
+# moby/buildkit, util/push and cache/remotecache: what is open while something goes out to a registry
+_UPLOAD = re.compile(r"^(pushing|writing) ")
+# What a step waits for while it is restored, and what it then does by itself
+_UNPACKING = "extracting sha256:"
 _LOG_LINES = 40
 
 # moby/buildkit, cache/remotecache/export.go, Finalize
@@ -76,11 +80,30 @@ class _Vertex:
     intervals: dict[float, float] = field(default_factory=dict)
     log: list[bytes] = field(default_factory=list)
 
+    @property
+    def ran(self) -> bool:
+        found = _STEP.match(self.name)
+        return self.started and not self.cached and not (found and found["text"].startswith("FROM "))
+
+
+@dataclass
+class _Status:
+    vertex: str
+    current: int = 0
+    open: bool = True
+
 
 class Trace:
-    """What is known so far of one bake call; `feed` it the lines as they come."""
+    """What is known so far of one bake call; `feed` it the lines as they come.
 
-    def __init__(self) -> None:
+    `before` is that of an attempt that failed: what ran in it is cached now, and still counts as run.
+    `changes` grows with all that happens; BuildKit repeats by the second what it waits for, and that is no change.
+    """
+
+    def __init__(self, before: Trace | None = None) -> None:
+        self.changes = 0
+        self._ran_before = before.ran if before else frozenset()
+        self._statuses: dict[str, _Status] = {}
         self._vertexes: dict[str, _Vertex] = {}
         self._names: dict[str, str] = {}
         self._pulled: dict[str, int] = defaultdict(int)
@@ -100,11 +123,9 @@ class Trace:
         for vertex in event.get("vertexes") or []:
             self._vertex(vertex)
         for status in event.get("statuses") or []:
-            if _BLOB.match(status["id"]):
-                self._pulled[status["id"]] = max(self._pulled[status["id"]], status.get("current", 0))
-            elif found := _EXPORTED.match(status["id"]):
-                self.exported = found[1]
+            self._status(status)
         for log in event.get("logs") or []:
+            self.changes += 1
             name = self._names.get(log["vertex"])
             if name is not None:
                 self._vertexes[name].log.append(base64.b64decode(log.get("data") or ""))
@@ -116,14 +137,41 @@ class Trace:
                 name=found["text"],
                 stage=found["stage"],
                 number=int(found["number"]),
-                cached=vertex.cached,
-                ran=vertex.started and not vertex.cached and not found["text"].startswith("FROM "),
+                cached=vertex.cached and vertex.name not in self._ran_before,
+                ran=vertex.name in self._ran_before or vertex.ran,
                 running=vertex.running and not vertex.cached,
                 intervals=tuple(vertex.intervals.items()),
             )
             for vertex in self._vertexes.values()
             if (found := _STEP.match(vertex.name))
         )
+
+    @property
+    def ran(self) -> frozenset[str]:
+        """The names of what ran to its end, here and in the attempts before."""
+        own = (v.name for v in self._vertexes.values() if v.ran and not v.running and not v.error)
+        return self._ran_before.union(own)
+
+    @property
+    def downloading(self) -> bool:
+        """Whether anything that runs waits for bytes from a registry."""
+        importing = any(vertex.running and _is_import(vertex) for vertex in self._vertexes.values())
+        return importing or any(_BLOB.match(status) for status in self._open())
+
+    @property
+    def uploading(self) -> bool:
+        """Whether anything goes out to a registry."""
+        return any(_UPLOAD.match(status) for status in self._open())
+
+    @property
+    def working(self) -> bool:
+        """Whether a step runs, or the engine is busy with files."""
+        opened = self._open()
+        pulling = {found.vertex for status, found in opened.items() if _BLOB.match(status)}
+        if any(status.startswith((_UNPACKING, "exporting layers", "transferring ")) for status in opened):
+            return True
+        steps = (v for v in self._vertexes.values() if v.running and v.name not in pulling)
+        return any(_STEP.match(vertex.name) and "] FROM " not in vertex.name for vertex in steps)
 
     @property
     def pulled(self) -> int:
@@ -155,7 +203,27 @@ class Trace:
         """What BuildKit said of caches that it could not read; it builds on without them."""
         return tuple(vertex.error for vertex in self._vertexes.values() if vertex.error and _is_import(vertex))
 
+    def _open(self) -> dict[str, _Status]:
+        """What BuildKit said it does, and has not ended; with its step it ends too."""
+        return {
+            name: status
+            for name, status in self._statuses.items()
+            if status.open and status.vertex in self._vertexes and self._vertexes[status.vertex].running
+        }
+
+    def _status(self, event: Mapping[str, Any]) -> None:
+        name, current = event["id"], event.get("current", 0)
+        if _BLOB.match(name):
+            self._pulled[name] = max(self._pulled[name], current)
+        elif found := _EXPORTED.match(name):
+            self.exported = found[1]
+        now = _Status(self._names.get(event.get("vertex", ""), ""), current, "completed" not in event)
+        if self._statuses.get(name) != now:
+            self._statuses[name] = now
+            self.changes += 1
+
     def _vertex(self, event: Mapping[str, Any]) -> None:
+        self.changes += 1
         self._names[event["digest"]] = event["name"]
         vertex = self._vertexes.setdefault(event["name"], _Vertex(event["name"]))
         vertex.cached |= event.get("cached", False)

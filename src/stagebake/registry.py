@@ -18,7 +18,7 @@ import stamina
 from stagebake import web
 from stagebake.cache import UNTOLD
 from stagebake.compose import MANIFEST_TYPE, Document, digest_of
-from stagebake.errors import RegistryError
+from stagebake.errors import RegistryError, Unreached
 from stagebake.purge import Version
 
 _ACCEPT = ", ".join(
@@ -150,13 +150,13 @@ class Registry:
             ):
                 with attempt:
                     response = self._http.request(method, path, **arguments)
-                    if response.is_error and response.status_code != 404:
+                    if response.status_code != 404 or method not in ("GET", "HEAD", "DELETE"):
                         response.raise_for_status()
         except httpx.HTTPStatusError as error:
             raise RegistryError(f"{self.image}: {_words(error.response)}", _remedy(error.response)) from None
         except httpx.HTTPError as error:
             name = type(error).__name__
-            raise RegistryError(f"{self.image}: registry not reached ({error or name})", "is the network up?") from None
+            raise Unreached(f"{self.image}: registry not reached ({error or name})", "is the network up?") from None
         return response
 
 
@@ -179,8 +179,8 @@ class _TokenAuth(httpx.Auth):
         if scheme == "bearer" and "realm" in challenge:
             answer = yield self._token_request(challenge)
             answer.read()
-            token = answer.json() if answer.is_success else {}
-            header = f"Bearer {token.get('token') or token.get('access_token') or ''}"
+            answer.raise_for_status()
+            header = f"Bearer {_token(answer)}"
         elif scheme == "basic" and self._basic:
             header = self._basic
         else:
@@ -194,6 +194,14 @@ class _TokenAuth(httpx.Auth):
         parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         headers = {"Authorization": self._basic} if self._basic else {}
         return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
+
+
+def _token(answer: httpx.Response) -> str:
+    try:
+        document = answer.json()
+        return document.get("token") or document.get("access_token") or ""
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _challenge(header: str) -> tuple[str, dict[str, str]]:

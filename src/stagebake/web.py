@@ -9,23 +9,33 @@ from contextlib import suppress
 from typing import TypeVar
 
 import httpx
+from stamina.instrumentation import set_on_retry_hooks
 
-from stagebake.errors import RegistryError
+from stagebake.errors import RegistryError, Unreached
 
 PARALLEL = 16
+
+# Its own log line for each repetition would stand amid the progress
+set_on_retry_hooks(())
+
 Answer = TypeVar("Answer")
 
 
 def each(ask: Callable[[str], Answer], keys: Iterable[str]) -> dict[str, Answer | RegistryError]:
-    """The answer to each key, or the registry's error that it came to; any other error is raised."""
+    """The answer to each key, or the registry's error that it came to; any other error is raised.
+
+    A server that does not answer at all is not asked for the rest: waiting for many takes no longer than for one.
+    """
     wanted = list(dict.fromkeys(keys))
     left, answers = deque(wanted), dict[str, Answer | Exception]()
+    unreached: list[Unreached] = []
 
     def work() -> None:
         with suppress(IndexError):  # nothing is left
             while True:
                 key = left.popleft()
-                answers[key] = _answer(ask, key)
+                answers[key] = answer = unreached[0] if unreached else _answer(ask, key)
+                unreached.extend([answer] if isinstance(answer, Unreached) else [])
 
     # Daemons: after ^C a request that is under way must not be waited for, and the threads of a pool always are
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(wanted)))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tests.support.daemon import missing
 from tests.support.engine import Engine
 from tests.support.project import BUSYBOX, TOOLS, Project
 from tests.support.registry import Registry
-from tests.support.shapes import FIVE
+from tests.support.shapes import FIVE, TWO
 
 PROGRAMS = ("docker", "dockerd", "containerd", "docker-registry", "busybox", "git")
 
@@ -80,6 +80,25 @@ def shipped(first_push: str, five: Project) -> Project:
     return five
 
 
+@pytest.fixture(scope="session")
+def first_push_of_two(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
+    """The name under which the two-stage Dockerfile was pushed once."""
+    project = committed(repository_in(tmp_path_factory.mktemp("two"), "two", engine, registry), TWO)
+    engine.empty()
+    project.build("--push", f"--image={project.image}:latest")
+    return project.name
+
+
+@pytest.fixture
+def two(first_push_of_two: str, project: Project) -> Project:
+    """The two-stage repository with image and caches in the registry, an engine that remembers nothing, and a change
+    for which the layer of `base` is pulled and `image` runs."""
+    project.registry.copy(first_push_of_two, project.name)
+    committed(project, TWO)
+    project.write({"source.txt": f"{project.name}\n"})
+    return project
+
+
 def repository_in(tmp_path: Path, seed: str, engine: Engine, registry: Registry) -> Project:
     folder = tmp_path / "project"
     folder.mkdir()
@@ -89,8 +108,8 @@ def repository_in(tmp_path: Path, seed: str, engine: Engine, registry: Registry)
     return project
 
 
-def committed(project: Project) -> Project:
-    project.write(FIVE)
+def committed(project: Project, files: Mapping[str, str] = FIVE) -> Project:
+    project.write(files)
     project.settings()
     project.commit()
     return project

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import select
 import socket
 import struct
 import sys
@@ -22,15 +23,16 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer",
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What becomes of one exchange, seconds and bytes. `status` and `reset` are instead of the registry's answer.
+    """What becomes of one exchange, seconds and bytes. `status`, `reset` and `stall` are instead of an answer.
 
-    `body` is that of the answer with `status`; without it there is an error as registries word it.
+    `body` is that of the answer with `status`; without it there is an error as registries word it. `stall` is silence.
     """
 
     status: int | None = None
     body: bytes = b'{"errors":[{"code":"FAULT","message":"a rule of the tests"}]}'
     delay: float = 0.0
     reset: bool = False
+    stall: bool = False
     truncate: bool = False
     flip: bool = False
 
@@ -154,7 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         agent = self.headers.get("User-Agent", "")
         fault = self._fault(agent) or Fault()
         time.sleep(fault.delay)
-        if fault.reset:
+        if fault.stall:
+            self._stall()
+        if fault.reset or fault.stall:
             self._break()
         received = 0
         if fault.status is None:
@@ -242,6 +246,13 @@ class _Handler(BaseHTTPRequestHandler):
             return status, 0
         self.wfile.write(body)
         return status, len(body)
+
+    def _stall(self) -> None:
+        """Returns when the client has gone away, or the fault is over."""
+        proxy = self.server.proxy
+        while proxy.rule is not _nothing:
+            if select.select([self.connection], [], [], 0.05)[0] and not self.connection.recv(_CHUNK):
+                return
 
     def _break(self, *, politely: bool = False) -> None:
         """Ends the connection: after what was written, or at once with a reset."""

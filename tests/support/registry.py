@@ -87,6 +87,10 @@ class Registry:
         """Gives a repository of the registry another name too; both have the same blobs."""
         shutil.copytree(self._repository(name), self._repository(new_name))
 
+    def untag(self, name: str, tag: str) -> None:
+        """Removes a tag."""
+        shutil.rmtree(self._repository(name) / "_manifests/tags" / tag)
+
     def blob(self, digest: str) -> Path:
         """The file in which the registry keeps a blob, for breaking it."""
         kind, _, value = digest.partition(":")

@@ -42,6 +42,19 @@ CMD ["cat", "/builder.txt"]
 STAGES = ("base", "python-deps", "node-deps", "builder", "runtime")
 
 
+TWO: Mapping[str, str] = {
+    "Dockerfile": f"""\
+FROM busybox:1 AS base
+{draw("base")}
+
+FROM base AS image
+COPY source.txt /
+{draw("image")}
+""",
+    "source.txt": "one\n",
+}
+
+
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     """The stages whose values differ between two images."""
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

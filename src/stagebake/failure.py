@@ -1,0 +1,107 @@
+"""What a bake call that failed says: whose fault it is, and how the user hears of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from stagebake import outcome
+from stagebake.dockerfile import StageGraph
+from stagebake.errors import BuildFailed, InputError, StagebakeError
+from stagebake.events import Trace
+
+# What BuildKit says when a blob of an imported cache cannot be had, is short or altered
+_OF_A_BLOB = re.compile(
+    r"httpReadSeeker|could not fetch content descriptor|unexpected commit digest|unexpected EOF|\b416\b"
+)
+# What a blob is that will be no other when it is asked for again
+_FOR_GOOD = re.compile(r"unexpected commit digest|\b416\b|\b404\b|not found", re.IGNORECASE)
+_BUSY = re.compile(r"\b429\b|toomanyrequests|too many requests", re.IGNORECASE)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+_STALLED = {
+    "read": "the registry sent nothing any more",
+    "write": "the registry took nothing any more",
+    "import": "the registry refused it",
+}
+
+
+@dataclass(frozen=True)
+class Blame:
+    """The cache is to blame: these blobs of it, or none that can be told. `passing`: asking again may help."""
+
+    blobs: frozenset[str]
+    passing: bool
+
+
+def blame(trace: Trace, gave_up: str | None, known: Set[str]) -> Blame | None:
+    """What is wrong with the cache, of which these blobs are `known`, that a build failed.
+
+    None where a step failed by itself, the image could not be pushed, or anything else was wrong. `gave_up` is what a
+    Watch says.
+    """
+    message = _message(trace)
+    if "did not complete successfully" in message or gave_up == "write" or not known:
+        return None
+    if gave_up:
+        return Blame(frozenset(), passing=gave_up == "import")
+    named = frozenset(_DIGEST.findall(message))
+    pushing = "failed to push" in message and "httpReadSeeker" not in message
+    if pushing or not _OF_A_BLOB.search(message) or (named and not named & known):
+        return None
+    return Blame(named & known, passing=not _FOR_GOOD.search(message))
+
+
+def stalled(refs: Iterable[str], gave_up: str, patience: Mapping[str, float]) -> BuildFailed:
+    """The failure of a build that waited for a registry in vain."""
+    goal = "pushing" if gave_up == "write" else "building"
+    return BuildFailed(
+        f"{goal} {', '.join(refs)}: {_STALLED[gave_up]} for {patience[gave_up]:g} s, and the build was cancelled",
+        f"try again; `patience = {{ {gave_up} = SECONDS }}` in the settings says how long is waited",
+    )
+
+
+def too_many_requests(trace: Trace) -> bool:
+    """Whether the registry wanted the image later (429). BuildKit repeats what 5xx answers, but not this."""
+    message = _message(trace)
+    return "failed to push" in message and bool(_BUSY.search(message))
+
+
+def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
+    """The failure as the user's: with file and line where a step failed."""
+    failure = trace.failure()
+    if failure is None:
+        return BuildFailed(f"bake failed: {said(trace)}", "correct what it names")
+    for stage in graph.stages:
+        for image in stage.images:
+            if f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
+                return InputError(
+                    f"{graph.path}:{image.line}: `{image.name}` is no stage, and cannot be had as an image: "
+                    f"{failure.message}",
+                    f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
+                )
+    if failure.steps == 0:
+        return BuildFailed(f"{failure.name}: {failure.message}", "these are the engine's and the registry's own words")
+    where = f"{graph.path}:{outcome.line_of(graph, failure)}"
+    return BuildFailed(
+        f"{where}: {failure.name}: {failure.message}",
+        "the end of what the step printed stands above",
+        failure.log,
+    )
+
+
+def said(trace: Trace, gave_up: str | None = None) -> str:
+    """The failure in one line; `gave_up` is what a Watch says."""
+    if gave_up:
+        return _STALLED[gave_up]
+    if failure := trace.failure():
+        return " ".join(failure.message.split())
+    errors = [line for line in trace.text.splitlines() if line.startswith("ERROR:")]
+    return (errors or trace.text.splitlines() or ["no word from buildx"])[-1].removeprefix("ERROR: ")
+
+
+def _message(trace: Trace) -> str:
+    failure = trace.failure()
+    return failure.message if failure else trace.text

@@ -1,0 +1,128 @@
+"""A registry in trouble while caches are read: the image is right, the exit code 0, and one warning says what was lost.
+
+docs/troubleshooting.md has this table. A source file changed, so `image` runs whatever happens, and what is pulled for
+it is the layer of `base`: whether that stage runs again tells whether its cache was used.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.faults import BUILDKIT, STAGEBAKE, Pattern, Rule, blob_of, unsound
+from tests.support.project import Project
+from tests.support.proxy import Fault
+from tests.support.shapes import changed
+
+STATUSES = (401, 403, 404, 429, 500, 503)
+READ = "STAGEBAKE_PATIENCE"
+QUICK = {READ: "read=3"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """`said` is the one warning, None for none; `again` are the stages that run; `times` is how often it goes wrong."""
+
+    fault: Fault
+    said: str | None
+    again: str = "base image"
+    healed: str = ""
+    times: int | None = None
+
+
+RESET, STALL = Fault(reset=True), Fault(stall=True)
+TOO_MANY = Fault(status=429, body=b'{"errors":[{"code":"TOOMANYREQUESTS","message":"later"}]}')
+UNREAD = r"no cache is read: .*GET answered {} \(FAULT: a rule of the tests\)"
+
+COMPOSE = {
+    **{
+        str(status): Row(fault=Fault(status=status), said=UNREAD.format(status)) for status in (401, 403, 429, 500, 503)
+    },
+    "404": Row(fault=Fault(status=404), said=None),
+    "reset": Row(fault=RESET, said="no cache is read: .*registry not reached"),
+    # Six tags, each asked twice: what is asked for after the build is answered
+    "stall": Row(fault=STALL, said="no cache is read: .*registry not reached", times=12),
+    "429 once": Row(fault=Fault(status=429), said=None, again="image", times=1),
+    "503 twice": Row(fault=Fault(status=503), said=None, again="image", times=2),
+    "reset once": Row(fault=RESET, said=None, again="image", times=1),
+    "garbage": Row(fault=Fault(status=200, body=b"<html>"), said="cache-base.*: left out, not JSON"),
+}
+
+# BuildKit asks once for what it cannot import, and stagebake lets it try twice
+IMPORT = {
+    **{
+        str(status): Row(fault=Fault(status=status), said=rf"a cache was not read: .*{status}", times=2)
+        for status in STATUSES
+    },
+    "reset": Row(fault=RESET, said="a cache was not read: ", times=2),
+    "stall": Row(fault=STALL, said="built without any cache: the registry sent nothing any more", times=1),
+    "503 once": Row(fault=Fault(status=503), said=None, again="image", times=1),
+}
+
+PULL = {
+    **{str(status): Row(fault=Fault(status=status), said=None, healed="base") for status in STATUSES},
+    "reset": Row(fault=RESET, said=None, healed="base"),
+    "short": Row(fault=Fault(truncate=True), said=None, healed="base"),
+    "flipped": Row(fault=Fault(flip=True), said=None, healed="base"),
+    "stall": Row(fault=STALL, said="built without any cache: the registry sent nothing any more"),
+    "403 once": Row(fault=Fault(status=403), said=None, again="image", times=1),
+}
+
+
+def check(project: Project, meant: Pattern, agent: str, row: Row) -> None:
+    """Builds while there is trouble, and again on an engine that remembers nothing when it has passed."""
+    before = project.pushed()
+    rule = Rule(meant, row.fault, times=row.times)
+    with project.registry.proxy.faults(rule, agent):
+        outcome = project.stagebake("build", "--push", f"--image={project.image}:latest", **QUICK)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert rule.count > 0
+    after = project.pushed()
+    assert changed(before, after) == outcome.ran | {"source"} == {*row.again.split(), "source"}
+    assert after["source"] == project.name
+    assert_said(outcome.report["warnings"], row.said)
+    assert row.healed in ("", *outcome.report["healed"])
+    assert bool(row.healed) == bool(outcome.report["healed"])
+    assert "stamina" not in outcome.stderr
+    assert "retry_scheduled" not in outcome.stderr
+    assert_mended(project)
+
+
+def assert_said(warnings: list[str], said: str | None) -> None:
+    """One warning, and no more."""
+    if said is None:
+        assert warnings == []
+    else:
+        assert len(warnings) == 1, warnings
+        assert re.search(said, warnings[0]), warnings
+
+
+def assert_mended(project: Project) -> None:
+    """The next build restores all, and says nothing."""
+    before = project.pushed()
+    project.engine.empty()
+    again = project.build("--push", f"--image={project.image}:latest")
+    assert (again.ran, again.report["healed"]) == (set(), [])
+    assert project.pushed() == before
+    assert unsound(project) == set()
+
+
+@pytest.mark.parametrize("what", COMPOSE)
+def test_compose(two: Project, what: str) -> None:
+    """What stagebake itself asks for before the build."""
+    check(two, lambda method, path: method == "GET" and "/manifests/cache" in path, STAGEBAKE, COMPOSE[what])
+
+
+@pytest.mark.parametrize("what", IMPORT)
+def test_import(two: Project, what: str) -> None:
+    """The composed cache that BuildKit reads: the first that it asks for by digest."""
+    check(two, lambda method, path: method in ("GET", "HEAD") and "/manifests/sha256:" in path, BUILDKIT, IMPORT[what])
+
+
+@pytest.mark.parametrize("what", PULL)
+def test_pull(two: Project, what: str) -> None:
+    """A layer that BuildKit pulls while it builds. What it could not have is made anew, as another blob."""
+    blob = blob_of(two, "base")
+    check(two, lambda method, path: method == "GET" and path.endswith(blob), BUILDKIT, PULL[what])

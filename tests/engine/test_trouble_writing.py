@@ -1,0 +1,218 @@
+"""A registry in trouble while an image and its caches are written, and caches that lie wrong in it.
+
+docs/troubleshooting.md has this table. An image that cannot be pushed fails the build with the registry's own words;
+a cache that cannot be saved is one warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from stagebake.registry import Registry
+from tests.engine.test_trouble_reading import RESET, STALL, TOO_MANY, assert_mended, assert_said
+from tests.support.faults import BUILDKIT, STAGEBAKE, Rule, blob_of, put_blob, put_manifest
+from tests.support.project import Outcome, Project
+from tests.support.proxy import Fault
+from tests.support.shapes import TWO, changed
+
+STATUSES = (401, 403, 404, 429, 500, 503)
+FAULTS = {**{str(status): Fault(status=status) for status in STATUSES}, "reset": RESET, "stall": STALL}
+WORDS = {"reset": "connection reset|EOF|broken pipe", "stall": "the registry took nothing any more"}
+QUICK = {"STAGEBAKE_PATIENCE": "read=20 write=4"}
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def build(project: Project) -> Outcome:
+    return project.stagebake("build", "--push", f"--image={project.image}:latest", **QUICK)
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_push(two: Project, what: str) -> None:
+    """Exit code 1, the registry's own words, the old image stays; the next build pushes the new one."""
+    before = two.pushed()
+    rule = Rule(lambda method, path: method == "POST" and "/blobs/uploads/" in path, FAULTS[what])
+    with two.registry.proxy.faults(rule, BUILDKIT):
+        outcome = build(two)
+    assert outcome.exit_code == 1
+    assert rule.count > 0
+    assert re.search(WORDS.get(what, "failed to push .*a rule of the tests"), outcome.stderr), outcome.stderr
+    assert two.pushed() == before
+    two.engine.empty()
+    again = two.build("--push", f"--image={two.image}:latest")
+    assert changed(before, two.pushed()) == {*again.ran, "source"} == {"image", "source"}
+
+
+def test_a_push_that_is_wanted_later(two: Project) -> None:
+    """429 is repeated with growing pauses, and nothing is said of it; what ran in the first attempt is saved."""
+    before = two.pushed()
+    rule = Rule(lambda method, path: method == "PUT" and path.endswith("/manifests/latest"), TOO_MANY, times=2)
+    with two.registry.proxy.faults(rule, BUILDKIT):
+        outcome = two.build("--push", f"--image={two.image}:latest")
+    assert rule.count == 3
+    assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"image", "source"}
+    assert_mended(two)
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_save(two: Project, what: str) -> None:
+    """The image is out: exit code 0 and one warning; the next build runs again what was not saved, and saves it."""
+    before = two.pushed()
+    rule = Rule(lambda method, path: method == "PUT" and "/manifests/cache" in path, FAULTS[what])
+    with two.registry.proxy.faults(rule, BUILDKIT):
+        outcome = build(two)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert rule.count > 0
+    assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"image", "source"}
+    assert_said(outcome.report["warnings"], "the cache of image is not saved: ")
+    two.engine.empty()
+    assert two.build("--push", f"--image={two.image}:latest").ran == {"image"}
+    assert_mended(two)
+
+
+@pytest.mark.parametrize("what", ["403", "503", "stall"])
+def test_the_composed_cache_after_the_build(two: Project, what: str) -> None:
+    """The stage caches are saved, what they make together is not: one warning, and the next build restores all."""
+    before = two.pushed()
+    rule = Rule(lambda method, path: method == "PUT" and path.endswith("/manifests/cache"), FAULTS[what])
+    with two.registry.proxy.faults(rule, STAGEBAKE):
+        outcome = build(two)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"image", "source"}
+    assert_said(outcome.report["warnings"], "what they make together is not saved: ")
+    assert_mended(two)
+
+
+@pytest.mark.parametrize("what", ["403", "429"])
+def test_the_composed_cache_before_the_build(two: Project, what: str) -> None:
+    """Without it no cache is read: all runs, and is saved."""
+    before = two.pushed()
+    rule = Rule(lambda method, path: method == "PUT" and "/manifests/sha256:" in path, FAULTS[what], times=4)
+    with two.registry.proxy.faults(rule, STAGEBAKE):
+        outcome = build(two)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"base", "image", "source"}
+    assert any("no cache is read" in warning for warning in outcome.report["warnings"])
+    two.engine.empty()
+    again = two.stagebake("build", "--push", f"--image={two.image}:latest")
+    assert (again.exit_code, again.report["warnings"]) == (0, [])
+    two.engine.empty()
+    assert_mended(two)
+
+
+def garbage(project: Project) -> None:
+    """A config that is no JSON."""
+    manifest = project.registry.manifest(project.name, "cache-base")
+    config = manifest["config"] | {"digest": put_blob(project, b"garbage"), "size": 7}
+    put_manifest(project, "cache-base", manifest | {"config": config}, MANIFEST)
+
+
+def index(project: Project) -> None:
+    """An index where a manifest is expected: BuildKit writes one unless it is told not to."""
+    entry = {"mediaType": MANIFEST, **described(project, "cache-base")}
+    put_manifest(project, "cache-base", {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}, INDEX)
+
+
+def media_type(project: Project) -> None:
+    """A manifest of something else: the image."""
+    put_manifest(project, "cache-base", project.registry.image_manifest(project.name, "latest"), MANIFEST)
+
+
+def too_large(project: Project) -> None:
+    """A config of more than 1 MiB, which BuildKit drops without a word."""
+    padding = [{"digest": sha256(str(number)), "layers": [{"layer": 0}]} for number in range(10_000)]
+    rewrite(project, "cache-base", lambda records: records + padding)
+
+
+def another_architecture(project: Project) -> None:
+    """There the same steps have other keys."""
+    for stage in ("base", "image"):
+        rewrite(project, f"cache-{stage}", lambda records: [r | {"digest": sha256(r["digest"])} for r in records])
+
+
+def missing(project: Project) -> None:
+    """Somebody deleted the tag."""
+    project.registry.untag(project.name, "cache-base")
+
+
+LYING: Mapping[Callable[[Project], None], tuple[str | None, set[str]]] = {
+    missing: (None, {"image"}),
+    garbage: ("cache-base: left out, not JSON", {"image"}),
+    index: ("cache-base: left out, not a cache manifest of BuildKit", {"image"}),
+    media_type: ("cache-base: left out, not a cache manifest of BuildKit", {"image"}),
+    too_large: ("together the caches exceed the 1 MiB that BuildKit reads; left out: cache-base", {"image"}),
+    another_architecture: (None, {"base", "image"}),
+}
+
+
+@pytest.mark.parametrize("make", LYING, ids=lambda function: function.__name__)
+def test_a_cache_that_lies_wrong(two: Project, make: Callable[[Project], None]) -> None:
+    """`base` is restored from the cache of `image`, which knows it too, else it runs; its ref is written anew."""
+    said, again = LYING[make]
+    before = two.pushed()
+    make(two)
+    outcome = build(two)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {*again, "source"}
+    assert_said(outcome.report["warnings"], said)
+    assert_mended(two)
+
+
+@pytest.mark.parametrize(
+    "command", ["echo unexpected EOF {blob}; exit 1", "echo httpReadSeeker: 416 {blob} >&2; exit 1"]
+)
+def test_a_build_s_own_failure(two: Project, command: str) -> None:
+    """It is never tried again and never blamed on the cache, whatever it prints."""
+    command = command.format(blob=blob_of(two, "base"))
+    two.write({"Dockerfile": f"{TWO['Dockerfile']}RUN echo >> /ran; {command}\n"})
+    with two.registry.proxy.watched() as seen:
+        outcome = build(two)
+    assert outcome.exit_code == 1
+    assert re.search(r"Dockerfile:7: RUN echo >> /ran.*did not complete successfully: exit code: 1", outcome.stderr)
+    assert "left out" not in outcome.stdout + outcome.stderr
+    imports = [
+        e for e in seen if e.agent.startswith(BUILDKIT) and e.method == "HEAD" and "/manifests/sha256:" in e.path
+    ]
+    assert len(imports) == 1
+
+
+def test_blobs_are_asked_for_at_once(two: Project) -> None:
+    """Each once, sixteen at a time: none of these is answered before sixteen have been asked."""
+    gate = threading.Barrier(16, timeout=60)
+    digests = [sha256(str(number)) for number in range(128)]
+
+    def wait(_method: str, _path: str) -> None:
+        gate.wait()
+
+    with two.registry.proxy.watched() as seen, two.registry.proxy.faults(wait, STAGEBAKE):
+        found = Registry(two.image).sizes(digests)
+    assert found == dict.fromkeys(digests)
+    assert sorted(e.path.rpartition("/")[2] for e in seen if e.method == "HEAD") == sorted(digests)
+
+
+def described(project: Project, tag: str) -> dict[str, Any]:
+    """The descriptor of what a tag names, by its digest."""
+    content = project.registry.get(f"{project.name}/manifests/{tag}")
+    put_manifest(project, "by-digest", json.loads(content), MANIFEST)
+    manifest = project.registry.get(f"{project.name}/manifests/by-digest")
+    return {"digest": f"sha256:{hashlib.sha256(manifest).hexdigest()}", "size": len(manifest)}
+
+
+def rewrite(project: Project, tag: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    """Puts another cache under a tag, with other records in its config."""
+    manifest = project.registry.manifest(project.name, tag)
+    config = json.loads(project.registry.get(f"{project.name}/blobs/{manifest['config']['digest']}"))
+    content = json.dumps(config | {"records": change(config["records"])}).encode()
+    descriptor = manifest["config"] | {"digest": put_blob(project, content), "size": len(content)}
+    put_manifest(project, tag, manifest | {"config": descriptor}, MANIFEST)
+
+
+def sha256(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

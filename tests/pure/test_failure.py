@@ -1,0 +1,81 @@
+"""Whose fault a failed build is: the cache's, or its own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stagebake import failure
+from stagebake.events import Trace
+from stagebake.failure import Blame
+
+BLOB, OTHER = ("sha256:" + letter * 64 for letter in "ab")
+KNOWN = frozenset({BLOB})
+URL = f"http://host/v2/name/blobs/{BLOB}"
+READING = "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to {}: {}"
+
+
+def failed(message: str, name: str = "[app 1/2] COPY a b") -> Trace:
+    trace = Trace()
+    event = {"digest": "1", "name": name, "started": "2026-01-01T10:00:00Z", "error": message}
+    trace.feed(json.dumps({"vertexes": [event]}))
+    return trace
+
+
+@pytest.mark.parametrize(
+    ("message", "passing"),
+    [
+        (READING.format(URL, "503 Service Unavailable"), True),
+        (READING.format(URL, "429 Too Many Requests"), True),
+        (READING.format(URL, "403 Forbidden"), True),
+        (f"failed to copy: httpReadSeeker: failed open: failed to do request: Get {URL!r}: EOF", True),
+        (f"failed to copy: {BLOB}: unexpected EOF", True),
+        (READING.format(URL, "404 Not Found"), False),
+        (READING.format(URL, "416 Requested Range Not Satisfiable"), False),
+        (f"failed to copy: httpReadSeeker: failed open: could not fetch content descriptor {BLOB}: not found", False),
+        (f'failed commit on ref "layer-{BLOB}": unexpected commit digest {OTHER}, expected {BLOB}', False),
+    ],
+)
+def test_the_cache_s_fault(message: str, passing: bool) -> None:
+    """The blob is named; whether asking again may help is told by the words."""
+    assert failure.blame(failed(message), None, KNOWN) == Blame(KNOWN, passing=passing)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f'process "/bin/sh -c echo unexpected EOF {BLOB}" did not complete successfully: exit code: 1',
+        f'process "/bin/sh -c curl {URL} # httpReadSeeker" did not complete successfully: exit code: 22',
+        READING.format(URL.replace(BLOB, OTHER), "503 Service Unavailable"),
+        "failed to push host/name:latest: unexpected status from PUT request: 416 Requested Range Not Satisfiable",
+        f'failed to compute cache key: failed to calculate checksum of ref {BLOB}: "/b": not found',
+    ],
+    ids=["its words", "its command", "a base image", "the push", "no such file"],
+)
+def test_the_build_s_own_fault(message: str) -> None:
+    """Such a build is not tried again, whatever words it prints."""
+    assert failure.blame(failed(message), None, KNOWN) is None
+
+
+def test_no_cache_is_to_blame_where_none_was_read() -> None:
+    """Then whatever it was will be so again."""
+    assert failure.blame(failed(READING.format(URL, "503")), None, frozenset()) is None
+    assert failure.blame(failed(""), "read", frozenset()) is None
+
+
+def test_a_call_that_was_given_up() -> None:
+    """A download that stalled is had without the cache; an upload that stalled is no fault of it."""
+    cancelled = failed("context canceled")
+    assert failure.blame(cancelled, "read", KNOWN) == Blame(frozenset(), passing=False)
+    assert failure.blame(cancelled, "import", KNOWN) == Blame(frozenset(), passing=True)
+    assert failure.blame(cancelled, "write", KNOWN) is None
+
+
+def test_a_registry_that_wants_the_image_later() -> None:
+    """429 is repeated; another refusal is not, nor a step that prints the same."""
+    push = "failed to push host/name:latest: {}"
+    assert failure.too_many_requests(failed(push.format("toomanyrequests: slow down")))
+    assert failure.too_many_requests(failed(push.format("unexpected status: 429 Too Many Requests")))
+    assert not failure.too_many_requests(failed(push.format("denied: no")))
+    assert not failure.too_many_requests(failed("toomanyrequests: slow down"))
