@@ -83,8 +83,8 @@ class Engine:
     def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> Baked:
         """Runs one bake call and hands each line of its events to `listen`.
 
-        When `listen` or a signal interrupts it, the build is cancelled before this returns. `overdue` is asked twice
-        a second, in another thread; when it says so the build is cancelled, and has failed.
+        When `listen` or a signal interrupts it, the build is cancelled before this returns. `overdue` is asked all the
+        time, in another thread; when it says so the build is cancelled, and has failed.
         """
         with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
             metadata = Path(folder, "metadata.json")
@@ -136,7 +136,7 @@ def _watched(process: subprocess.Popen[str], overdue: Callable[[], bool]) -> Ite
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.5):
+        while not over.wait(0.2):
             if overdue():
                 _cancel(process)
                 return

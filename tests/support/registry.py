@@ -87,6 +87,11 @@ class Registry:
         """Gives a repository of the registry another name too; both have the same blobs."""
         shutil.copytree(self._repository(name), self._repository(new_name))
 
+    def digest(self, name: str, tag: str) -> str:
+        """What a tag names."""
+        link = self._repository(name) / "_manifests/tags" / tag / "current/link"
+        return link.read_text(encoding="utf-8").strip()
+
     def untag(self, name: str, tag: str) -> None:
         """Removes a tag."""
         shutil.rmtree(self._repository(name) / "_manifests/tags" / tag)
