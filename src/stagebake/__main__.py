@@ -49,6 +49,7 @@ from stagebake.context import Tree
 from stagebake.dockerfile import StageGraph
 from stagebake.engine import Engine
 from stagebake.errors import EngineError, InputError, StagebakeError
+from stagebake.events import Trace
 from stagebake.git import Checkout
 from stagebake.init import init
 from stagebake.interrupts import Interrupted, raised
@@ -273,10 +274,11 @@ def _build(options: argparse.Namespace) -> int:
     scan = _scan(settings, _dockerfile(settings), wish.override)
     prints = scan.later()
     progress = report.Progress(graph, report.console(stderr=True))
+    scope = wish.access.reads[0].name or _default_branch(checkout, run)
     with progress.running():
         result = build(graph, settings, wish, engine, stores, progress)
-    scope = wish.access.reads[0].name or _default_branch(checkout, run)
-    result, known = record(result, graph, scan, prints, _ledgers(settings, stores), wish.access, scope)
+        progress("saving the ledger", Trace())
+        result, known = record(result, graph, scan, prints, _ledgers(settings, stores), wish.access, scope)
     result = replace(result, warnings=(*_warnings(settings, graph), *result.warnings))
     _tell(result, options, settings, run, summary.usual(known, graph))
     outlook.hold_build(result, expected)

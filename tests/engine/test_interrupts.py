@@ -79,6 +79,9 @@ PHASES = {
     "pushing-the-image": Phase(doing="building", request="PUT /v2/.*/manifests/.*"),
     "saving-a-stage": Phase(doing="saving app", request="PUT /v2/.*/manifests/cache-app"),
     "composing-anew": Phase(doing="saving the composed cache", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache"),
+    "writing-the-ledger": Phase(
+        doing="saving the ledger", agent=STAGEBAKE, request=r"PUT /v2/.*/manifests/cache\.ledger"
+    ),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,10 +56,11 @@ def on_github(project: Project) -> dict[str, str]:
 
 
 def written(project: Project) -> Iterator[tuple[str, bytes]]:
-    """All files of the project and beside it, but the file that the secret was given in."""
-    for path in project.folder.parent.rglob("*"):
-        if path.is_file() and path.name != "token":
-            yield str(path), path.read_bytes()
+    """All files of the project, beside it and in the user's cache folder, but the one that the secret was given in."""
+    for folder in (project.folder.parent, Path(project.engine.environment()["HOME"], ".cache")):
+        for path in folder.rglob("*"):
+            if path.is_file() and path.name != "token":
+                yield str(path), unpacked(path.read_bytes())
 
 
 def kept(project: Project) -> Iterator[tuple[str, bytes]]:
@@ -72,7 +74,7 @@ def kept(project: Project) -> Iterator[tuple[str, bytes]]:
             pending += [entry["digest"] for entry in document.get("manifests", [])]
             for blob in [document["config"], *document["layers"]] if "layers" in document else []:
                 content = project.registry.get(f"{project.name}/blobs/{blob['digest']}")
-                yield f"{tag}: {blob['digest']}", content
+                yield f"{tag}: {blob['digest']}", unpacked(content)
                 if blob["mediaType"].endswith("xz"):
                     yield f"{tag}: unpacked", lzma.decompress(content)
                 if "tar" in blob["mediaType"]:
@@ -80,6 +82,11 @@ def kept(project: Project) -> Iterator[tuple[str, bytes]]:
                         for member in layer.getmembers():
                             file = layer.extractfile(member) if member.isfile() else None
                             yield f"{tag}: {member.name}", file.read() if file else member.name.encode()
+
+
+def unpacked(content: bytes) -> bytes:
+    """The ledger's content is packed."""
+    return lzma.decompress(content) if content.startswith(b"\xfd7zXZ") else content
 
 
 def assert_unseen(project: Project, outcome: Outcome) -> None:

@@ -142,7 +142,7 @@ def test_a_laptop() -> None:
 def tags(scope: Scope) -> set[str]:
     """Every tag that a scope's caches can have."""
     kept = {scope.stage_tag(stage, generation) for stage in STAGES for generation in range(GENERATIONS)}
-    return {scope.composed_tag, *kept}
+    return {scope.composed_tag, scope.ledger_tag, *kept}
 
 
 def written(access: Access) -> set[str]:
