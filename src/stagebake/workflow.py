@@ -116,7 +116,7 @@ jobs:
             *) set -- --no-cache "$FORCE" ;;
           esac
           if [ "$PUSH" = true ]; then set -- --push "$@"; fi
-          nox -s build -- "$@" --report report.json
+          exec nox -s build -- "$@" --report report.json  # exec: nox hears of it when the run is cancelled
 
   clean-up:
     name: Remove the caches of a pull request that was closed

@@ -294,9 +294,11 @@ def test_the_build_after_one_that_was_killed_is_right(small: Project, name: str)
     assert_next_is_right(small, before["base"])
 
 
-@pytest.mark.parametrize(("sign", "code"), [(TERMINAL, 130), (TERMINATE, 143)], ids=["^C", "TERM"])
+@pytest.mark.parametrize(
+    ("sign", "code"), [(TERMINAL, 130), (INTERRUPT, 130), (TERMINATE, 143)], ids=["^C", "INT", "TERM"]
+)
 def test_nox_lets_stagebake_end_its_work(small: Project, sign: Signal, code: int) -> None:
-    """`nox -s build`: ^C, and SIGTERM to nox alone, which by itself would leave the build behind."""
+    """`nox -s build`: ^C, and a signal to nox alone, as when a run of GitHub Actions is cancelled."""
     phase, before = PHASES["running"], small.pushed()
     small.write({"noxfile.py": "from stagebake.sessions import *\n"})
     change(small, 1, phase)

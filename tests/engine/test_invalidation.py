@@ -14,7 +14,7 @@ from tests.support.project import Outcome, Project
 from tests.support.registry import Registry
 from tests.support.shapes import FIVE, STAGES, changed, draw
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def test_the_document_has_each_row() -> None:
@@ -116,7 +116,7 @@ def cloned(project: Project, umask: str) -> Project:
 
 
 def test_a_stage_that_comes_out_the_same_again_and_again(project: Project) -> None:
-    """Five times `builder` runs with other sources and the same result: what copies from it is restored each time, and
+    """Three times `builder` runs with other sources and the same result: what copies from it is restored each time, and
     no stage beside it ever runs, with a plain build on another engine after each."""
     dockerfile = FIVE["Dockerfile"].replace(draw("builder"), "RUN echo built > /builder.txt")
     project.write({**FIVE, "Dockerfile": dockerfile})
