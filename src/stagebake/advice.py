@@ -39,4 +39,5 @@ def _names(instruction: Instruction) -> Iterator[str]:
     if instruction.keyword == "ARG":
         yield from (word.partition("=")[0] for word in instruction.args)
     elif instruction.keyword == "ENV":
-        yield from instruction.args[::3]
+        pairs = zip(instruction.args[::3], instruction.args[1::3], strict=True)
+        yield from (name for name, value in pairs if value.strip("\"'"))

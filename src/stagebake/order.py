@@ -19,9 +19,13 @@ _OFTEN = 0.2
 
 # Arguments that each build, or each commit, gives another value
 _RESTLESS = re.compile(
-    r"(?:^|_)(?:(?:GIT|VCS|COMMIT|SOURCE)_?(?:SHA|REF|HASH|ID|COMMIT|REV|REVISION|DESCRIBE)|SHA|COMMIT|REVISION"
-    r"|BUILD_?(?:DATE|TIME|TIMESTAMP|NUMBER|ID|NO|NUM)|TIMESTAMP|CACHE_?BUST(?:ER)?|GITHUB_(?:SHA|REF|RUN_ID|RUN_NUMBER))$",
+    r"(?:^|_)(?:(?:BUILD|GIT|VCS|COMMIT|SOURCE)_?(?:SHA|REF|HASH|ID|COMMIT|REV|REVISION|DESCRIBE)|SHA|COMMIT|REVISION"
+    r"|BUILD_?(?:DATE|TIME|TIMESTAMP|NUMBER|NO|NUM)|TIMESTAMP|CACHE_?BUST(?:ER)?|GITHUB_(?:SHA|REF|RUN_ID|RUN_NUMBER))$",
     re.IGNORECASE,
+)
+# Any other default is a version that somebody has pinned
+_STOPGAP = re.compile(
+    r"[\"']?(?:|dev\S*|head|latest|local|main|master|none|null|undefined|unknown|0*)[\"']?", re.IGNORECASE
 )
 # They only label the image, or hand a value on: they may stand anywhere before it is used
 _LABELS = ("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "STOPSIGNAL", "VOLUME")
@@ -101,6 +105,10 @@ def _manifests(facts: Facts, take: Take, install: Install) -> set[str] | None:
     found: set[str] = set()
     for name in install.manifests:
         found.update(_named(name, facts.files & take.files))
+    if "package.json" in install.manifests:  # the packages of a workspace say what to install, too
+        found.update(
+            path for path in facts.files & take.files if re.search(r"^(?!.*node_modules/).*/package\.json$", path)
+        )
     return found or None
 
 
@@ -117,7 +125,7 @@ def _named(name: str, files: frozenset[str]) -> list[str]:
 def _reordered(take: Take, install: Install, needed: set[str]) -> tuple[str, ...]:
     """The install first, with the files that it needs; then the COPY, and what the RUN did beside."""
     parts = re.split(r"\s+&&\s+", install.command) if not install.instruction.heredocs else [install.command]
-    last = max((i for i, part in enumerate(parts) if install.tool.install.search(part)), default=0)
+    last = max((i for i, part in enumerate(parts) if install.installs_in(part)), default=0)
     flags = "".join(f"{flag} " for flag in install.instruction.flags)
     first = [f"RUN {flags}{' && '.join(parts[: last + 1])}"]
     rest = [f"RUN {flags}{' && '.join(parts[last + 1 :])}"] if parts[last + 1 :] else []
@@ -158,8 +166,8 @@ def arguments(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
 def _restless(stage: Stage) -> Iterator[_Variable]:
     for at, instruction in enumerate(stage.instructions):
         if instruction.keyword == "ARG":
-            names = [word.partition("=")[0] for word in instruction.args]
-            yield from (_Variable(name, at) for name in names if _RESTLESS.search(name))
+            pairs = [word.partition("=")[::2] for word in instruction.args]
+            yield from (_Variable(n, at) for n, value in pairs if _RESTLESS.search(n) and _STOPGAP.fullmatch(value))
 
 
 def _idle(stage: Stage, variable: _Variable) -> tuple[list[Instruction], Instruction | None]:

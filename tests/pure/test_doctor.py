@@ -100,6 +100,25 @@ def test_requirements_in_a_folder_keep_their_place() -> None:
     assert only("copy-before-install", found).fix[0] == "COPY server/requirements/base.txt /app/requirements/"
 
 
+def test_the_packages_of_a_workspace() -> None:
+    """All package.json of a workspace are copied first, each to its place."""
+    files = "package.json yarn.lock packages/a/package.json packages/a/x.ts node_modules/b/package.json"
+    found = only("copy-before-install", examined("FROM a\nCOPY . /app/\nRUN yarn install\n", files=files))
+    assert found.fix == (
+        "COPY package.json yarn.lock /app/",
+        "COPY packages/a/package.json /app/packages/a/",
+        "RUN yarn install",
+        "COPY . /app/",
+    )
+
+
+def test_two_tools_in_one_run() -> None:
+    """What the second of them reads is needed as well."""
+    text = "FROM a\nCOPY Gemfile Gemfile.lock ./\nRUN apt-get update && apt-get install -y gcc && bundle install\n"
+    found = examined(text, files="Gemfile Gemfile.lock", commits=("Gemfile.lock",) * 9)
+    assert "copy-before-install" not in rules(found)
+
+
 def test_a_copy_in_the_stage_below() -> None:
     """A stage inherits the COPY of the stage that it starts from."""
     text = "FROM node:24 AS code\nCOPY . .\nFROM code AS deps\nRUN npm ci\n"
@@ -113,6 +132,12 @@ ENV REVISION=$GIT_SHA
 RUN make deps
 RUN make VERSION=$GIT_SHA
 """
+
+
+@pytest.mark.parametrize("default", ["", "=", "=unknown", '="dev-build"', "=HEAD"])
+def test_a_default_that_stands_in_for_a_value(default: str) -> None:
+    """An ARG with a stopgap gets its value from each build."""
+    assert only("arg-early", examined(f"FROM a\nARG BUILD_HASH{default}\nRUN npm run x\n")).line == 2
 
 
 def test_an_argument_that_each_commit_changes() -> None:
@@ -133,8 +158,9 @@ def test_an_argument_that_each_commit_changes() -> None:
         "FROM a\nARG NODE_MAJOR=22\nRUN make\n",
         "ARG BUILD_DATE\nFROM a\nRUN make\n",
         "FROM a\nARG COMMIT\nRUN <<EOF\necho $COMMIT\nEOF\n",
+        "FROM a\nARG OPENSSL_COMMIT=3f4a\nRUN make\nRUN get $OPENSSL_COMMIT\n",
     ],
-    ids=["at-the-end", "used-at-once", "through-env", "seldom-changes", "before-from", "in-a-heredoc"],
+    ids=["at-the-end", "used-at-once", "through-env", "seldom-changes", "before-from", "in-a-heredoc", "pinned"],
 )
 def test_an_argument_in_its_place(text: str) -> None:
     """An ARG that is used by the next RUN, or comes after all, costs nothing."""
@@ -187,9 +213,24 @@ def test_copies_that_gain_nothing_by_link(text: str) -> None:
             "RUN --network=host npm ci",
             ("RUN --mount=type=cache,target=/root/.npm \\", "    --network=host \\", "    npm ci"),
         ),
+        (
+            "RUN set -e; \\\n  yarn install --frozen-lockfile; \\\n  yarn cache clean --all;",
+            (
+                "RUN --mount=type=cache,target=/usr/local/share/.cache/yarn \\",
+                "    set -e; yarn install --frozen-lockfile;",
+            ),
+        ),
+        (
+            "RUN pip3 install uv && uv pip install --system -r requirements.txt --no-cache-dir",
+            (
+                "RUN --mount=type=cache,target=/root/.cache/uv \\",
+                "    --mount=type=cache,target=/root/.cache/pip \\",
+                "    pip3 install uv && uv pip install --system -r requirements.txt",
+            ),
+        ),
         ("RUN uv sync --locked", ("RUN --mount=type=cache,target=/root/.cache/uv \\", "    uv sync --locked")),
     ],
-    ids=["apt-get", "pip", "npm-with-a-flag", "uv"],
+    ids=["apt-get", "pip", "npm-with-a-flag", "yarn-cleaned", "uv-by-pip", "uv"],
 )
 def test_an_install_without_a_cache_mount(run: str, fix: tuple[str, ...]) -> None:
     """The lines to use have the tool's cache mount, and nothing that would empty or evade it."""
@@ -203,11 +244,13 @@ def test_an_install_without_a_cache_mount(run: str, fix: tuple[str, ...]) -> Non
         "FROM a\nRUN --mount=type=cache,target=/root/.npm npm ci\n",
         "FROM a\nUSER app\nRUN npm ci\n",
         "FROM a AS b\nUSER 1000:1000\nFROM b\nRUN pip install x\n",
+        "FROM a\nENV POETRY_CACHE_DIR=/tmp/poetry\nRUN poetry install\n",
+        "FROM a\nENV PIP_NO_CACHE_DIR=1\nRUN pip install x\n",
         "FROM a\nRUN apk add --no-cache git\n",
         "FROM a\nRUN npm run install-hooks\n",
         "FROM a\nRUN echo 'apt is fine' && make install\n",
     ],
-    ids=["mounted", "user", "user-below", "apk", "script", "make-install"],
+    ids=["mounted", "user", "user-below", "elsewhere", "none-wanted", "apk", "script", "make-install"],
 )
 def test_no_cache_mount_is_asked_for(text: str) -> None:
     """A mounted cache, a user whose home is not known, and commands that only look like an install are left alone."""
@@ -261,6 +304,12 @@ def test_secrets_by_name() -> None:
     assert only("secret", found).line == 2
     assert only("secret", found).fix[0] == "RUN --mount=type=secret,id=npm_token,env=NPM_TOKEN …"
     assert only("secret-file", found).fix == ("# .dockerignore", "app/.env")
+
+
+def test_an_empty_secret_tells_nothing() -> None:
+    """An ENV that is empty holds no secret."""
+    assert "secret" not in rules(examined('FROM a\nENV API_KEY="" OTHER_TOKEN=\n'))
+    assert only("secret", examined("FROM a\nENV API_KEY=abc\n")).line == 2
 
 
 @pytest.mark.parametrize(
