@@ -178,8 +178,11 @@ def _add_history(parser: argparse.ArgumentParser, *, commits: int) -> None:
     parser.add_argument(
         "--seconds", action="append", default=[], metavar="STAGE=SECONDS,…", help="how long stages take to build"
     )
-    parser.add_argument("--times", type=Path, metavar="FILE.json", help="take these from the --report of a build")
+    parser.add_argument(
+        "--times", type=Path, metavar="FILE.json", help="take these from the --report of a build (default: the ledger)"
+    )
     parser.add_argument("--json", action="store_true", help="print it for machines")
+    parser.set_defaults(push=False, scope=None)
 
 
 def _count(text: str) -> int:
@@ -517,7 +520,7 @@ def _init(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     settings = _settings(options)
     graph = _graph(settings)
-    times = survey.seconds(options.seconds, options.times, graph)
+    times = _times(options, settings, graph)
     notes: list[str] = []
     try:
         found = checks.ask(graph, settings)
@@ -529,10 +532,22 @@ def _doctor(options: argparse.Namespace) -> int:
     return int(bool(options.strict and findings))
 
 
+def _times(options: argparse.Namespace, settings: Settings, graph: StageGraph) -> dict[str, float]:
+    """The seconds of stages: what is given, and of the others what the ledger knows."""
+    times = survey.seconds(options.seconds, options.times, graph)
+    checkout, run = Checkout(Path()), github.run(os.environ)
+    named = _named(settings, checkout)
+    stores = _stores(named)
+    for known in (replace(stores, caches=None), stores):  # the registry is asked last
+        if not {stage.name for stage in graph.needed()} <= times.keys():
+            times = survey.learned(_ledgers(named, known).read(_access(options, checkout, run))) | times
+    return times
+
+
 def _forecast(options: argparse.Namespace) -> int:
     settings = _settings(options)
     graph = _graph(settings)
-    times = survey.need_all(graph, survey.seconds(options.seconds, options.times, graph))
+    times = survey.need_all(graph, _times(options, settings, graph))
     past = survey.past(settings, options.commits, times)
     if options.svg:
         files.write(options.svg, picture.draw(past))

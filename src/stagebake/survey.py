@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from stagebake import dockerfile, forecast, history, reading, syntax
@@ -17,6 +17,7 @@ from stagebake.finding import Facts
 from stagebake.fingerprint import Image, Inputs
 from stagebake.forecast import Forecast, State
 from stagebake.history import Objects, Snapshot
+from stagebake.ledger import Ledger
 
 _UNMOVED = Image(digest="unmoved", env={}, triggers=())
 
@@ -142,12 +143,23 @@ def _reported(path: Path) -> dict[str, float]:
         raise InputError(f"{path}: not a report of a build: {error}", "write one: build --report FILE.json") from None
 
 
+def learned(ledgers: Iterable[Ledger]) -> dict[str, float]:
+    """What the last builds took for each stage that they ran; of the nearest ledger that knows."""
+    times: dict[str, float] = {}
+    for ledger in ledgers:
+        for name, results in ledger.stages.items():
+            ran = next((result.ran for result in results if result.ran is not None), None)
+            if ran is not None:
+                times.setdefault(name, ran)
+    return times
+
+
 def need_all(graph: StageGraph, times: Mapping[str, float]) -> dict[str, float]:
-    """The times of all stages that are built. Raises InputError that names those without."""
+    """The times, which have every stage that is built. Raises InputError that names those without."""
     names = [stage.name for stage in graph.needed()]
     if missing := [name for name in names if name not in times]:
         raise InputError(
             f"it is not known how long {', '.join(missing)} take{'s' * (len(missing) == 1)}",
             f"say it: --seconds {','.join(f'{name}=SECONDS' for name in missing)}; or --times with a build's --report",
         )
-    return {name: times[name] for name in names}
+    return {name: times[name] for name in (*names, *(times.keys() - names))}

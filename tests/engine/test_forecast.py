@@ -72,3 +72,20 @@ def test_what_an_inline_cache_restores(project: Project, shape: str) -> None:
         seen[name] = inline_build(project)
         before = after
     assert seen == foretold
+
+
+def test_the_last_build_gives_the_times(five: Project) -> None:
+    """After a build nobody has to say what stages take; BuildKit's own checks stand in doctor's list."""
+    more = "WORKDIR /app\nMAINTAINER me\nARG GIT_SHA\nRUN true"
+    five.write({"Dockerfile": FIVE["Dockerfile"].replace("WORKDIR /app", more)})
+    five.commit()
+    five.build()
+    told = json.loads(five.stagebake("forecast", "--json").stdout)
+    assert set(told["stages"]) == set(STAGES)
+    assert all(seconds > 0 for seconds in told["stages"].values())
+    found = json.loads(five.stagebake("doctor", "--json").stdout)
+    assert found["notes"] == []
+    rules = {finding["rule"]: finding for finding in found["findings"]}
+    ours, theirs = rules["arg-early"], rules["MaintainerDeprecated"]
+    assert (ours["stage"], ours["seconds"]) == ("base", told["stages"]["base"])
+    assert (theirs["origin"], theirs["line"]) == ("BuildKit", ours["line"] - 1)

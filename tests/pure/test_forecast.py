@@ -10,12 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stagebake import forecast, picture, reading
+from stagebake import forecast, picture, reading, survey
 from stagebake.config import BUDGETS
 from stagebake.context import blob_id
 from stagebake.dockerfile import parse
-from stagebake.fingerprint import Entry, Image, Inputs
+from stagebake.fingerprint import Entry, Fingerprint, Image, Inputs
 from stagebake.forecast import Forecast, Push, State
+from stagebake.ledger import Ledger, Result
 from tests.support.shapes import FIVE, STAGES
 
 SECONDS = {"base": 100.0, "python-deps": 600.0, "node-deps": 200.0, "builder": 150.0, "runtime": 50.0}
@@ -182,3 +183,15 @@ def test_the_picture(seconds: tuple[float, ...]) -> None:
     assert f"stagebake: {sum(seconds) / 60:,.0f} min" in labels
     places = sorted(y for text, y in labels.items() if text and " min" in text and ":" in text)
     assert all(after - before >= 15 for before, after in itertools.pairwise(places))
+
+
+def test_times_from_the_ledgers() -> None:
+    """The nearest ledger that knows what a stage took says it; a stage that was only ever restored has no time."""
+
+    def ledger(**ran: float | None) -> Ledger:
+        return Ledger(
+            stages={name: (Result(fingerprint=Fingerprint(name, ()), ran=time),) for name, time in ran.items()}
+        )
+
+    near, far = ledger(base=10.0, builder=None), ledger(base=99.0, builder=20.0, lint=None)
+    assert survey.learned((near, far)) == {"base": 10.0, "builder": 20.0}
