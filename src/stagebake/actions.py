@@ -20,7 +20,7 @@ import stamina
 
 from stagebake import web
 from stagebake.cache import UNTOLD
-from stagebake.compose import CONFIG_TYPE, MANIFEST_TYPE, Document, digest_of
+from stagebake.compose import CONFIG_TYPE, MANIFEST_TYPE, Document, artifact, digest_of
 from stagebake.errors import RegistryError
 
 # tonistiigi/go-actions-cache, cache.go: the service keeps entries of different versions apart
@@ -67,7 +67,7 @@ class ActionsCache:
         self.image = image
         self._service = service
         self._reads, self._writes = reads, writes
-        self._configs: dict[str, bytes] = {}
+        self._contents: dict[str, bytes] = {}
         self._manifests: dict[str, bytes] = {}
 
     def source(self, digest: str, tag: str | None) -> str:
@@ -79,8 +79,8 @@ class ActionsCache:
         return web.each(self.manifest, references)
 
     def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
-        """The configs that the manifests asked for before have named; None for others."""
-        return {digest: self._configs.get(digest) for digest in digests}
+        """What the manifests asked for before have named; None for others."""
+        return {digest: self._contents.get(digest) for digest in digests}
 
     def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """UNTOLD for blobs that are there; None for what is not there, the error for what failed."""
@@ -92,11 +92,11 @@ class ActionsCache:
             return self._manifests.get(reference)
         for ref in self._reads:
             if entry := self._service.find(self._index(reference, ref)):
-                return self._remember(self._service.read(entry.url), entry.key)
+                return self._remember(self._service.read(entry.url))
         return None
 
     def put(self, document: Document, tag: str | None = None) -> str:
-        """Saves a cache's config under a tag, else under its digest's name. Returns the manifest's digest."""
+        """Saves a config under a tag, else under its digest's name. Returns the manifest's digest."""
         if self._writes is None:
             raise RegistryError("gha: this run may not write caches", "its token says so; see docs/backends.md")
         prefix = self._index(tag or _tag(document.digest), self._writes)
@@ -121,14 +121,9 @@ class ActionsCache:
     def _size(self, digest: str) -> int | None:
         return UNTOLD if self._service.find(f"buildkit-blob-1-{digest}") else None
 
-    def _remember(self, config: bytes, key: str) -> bytes:
-        try:
-            manifest = _manifest(config)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise RegistryError(
-                f"gha: {key} is no index of BuildKit's", "delete it among the repository's caches"
-            ) from None
-        self._configs[digest_of(config)] = config
+    def _remember(self, content: bytes) -> bytes:
+        manifest = _manifest(content)
+        self._contents[digest_of(content)] = content
         self._manifests[digest_of(manifest)] = manifest
         return manifest
 
@@ -252,8 +247,14 @@ def _tag(digest: str) -> str:
 
 
 def _manifest(config: bytes) -> bytes:
-    """The manifest that a registry would have of a cache: what it says of layers stands here in the config itself."""
-    layers = [_descriptor(layer["blob"], layer["annotations"]) for layer in json.loads(config).get("layers") or []]
+    """The manifest that a registry would have: what it says of a cache's layers stands here in the config itself.
+
+    What is no cache is an artifact of which nothing is known.
+    """
+    try:
+        layers = [_descriptor(layer["blob"], layer["annotations"]) for layer in json.loads(config).get("layers") or []]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return artifact(config, "application/octet-stream").manifest
     descriptor = {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)}
     document = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": descriptor, "layers": layers}
     return json.dumps(document).encode()

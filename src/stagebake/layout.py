@@ -156,7 +156,7 @@ class Layout:
 
     def _write(self, digest: str, content: bytes) -> None:
         if self._size(digest) != len(content):
-            files.write(self._path(digest), content.decode())
+            files.write(self._path(digest), content)
 
     def _path(self, digest: str) -> Path:
         return self._blobs / digest.removeprefix("sha256:")

@@ -20,6 +20,8 @@ ACTIONS = {
     "qemu": "docker/setup-qemu-action@1f40c72289eff860ee54a304f1438e3cff362e0a  # v4.3.0",
     "buildx": "docker/setup-buildx-action@37fe631027851001ddb9b187196cc803df7f5f0e  # v4.3.0",
     "login": "docker/login-action@dbcb813823bdd20940b903addbd779551569679f  # v4.6.0",
+    "script": "actions/github-script@ed597411d8f924073f98dfc5c65a23a2325f34cd  # v8.0.0",
+    "keep": "actions/cache@27d5ce7f107fe9357f9df03efb73ab90386fccae  # v5.0.5",
 }
 
 # The machine of ubuntu-24.04; for any other platform RUN needs an emulator
@@ -98,6 +100,7 @@ jobs:
           registry: ghcr.io
           username: ${{ github.actor }}
           password: ${{ secrets.GITHUB_TOKEN }}
+%caches\
       - name: Install stagebake
         run: pip install %install
       - name: Build, push, save what ran
@@ -148,6 +151,31 @@ _ROOM = """\
         run: sudo rm -rf /usr/share/dotnet /usr/local/lib/android /opt/ghc /opt/hostedtoolcache/CodeQL
 """
 
+# What a back end needs beside the registry. GitHub shows the way to its cache service to actions, not to shells.
+_CACHES = {
+    "registry": "",
+    "local": """\
+      - name: Restore the caches now, save them at the end
+        uses: %keep
+        with:
+          path: %folder
+          key: stagebake-${{ inputs.branch || github.ref_name }}-${{ github.run_id }}-${{ github.run_attempt }}
+          restore-keys: |
+            stagebake-${{ inputs.branch || github.ref_name }}-
+            stagebake-${{ github.event.repository.default_branch }}-
+""",
+    "gha": """\
+      - name: Show the way to the cache service
+        uses: %script
+        with:
+          script: |
+            for (const last of ["RUNTIME_TOKEN", "CACHE_URL", "RESULTS_URL", "CACHE_SERVICE_V2"]) {
+              const name = `ACTIONS_${last}`;
+              if (process.env[name]) core.exportVariable(name, process.env[name]);
+            }
+""",
+}
+
 _VARIABLE = re.compile(r"(?:^|,)env=([A-Za-z_]\w*)(?=,|$)", re.ASCII)
 _OPTIONS = re.compile(r"^ +options: \[.*\]  # the stages$", re.MULTILINE)
 
@@ -176,6 +204,7 @@ def render(
         options=_options(graph),
         timeout=2 * full_minutes,
         room=_ROOM if make_room else "",
+        caches=_Template(_CACHES[settings.cache]).substitute(ACTIONS, folder=json.dumps(settings.folder)),
         qemu=f"      - uses: {ACTIONS['qemu']}\n" if foreign else "",
         install=shlex.quote(install),
         secrets="".join(secrets),

@@ -56,6 +56,17 @@ def test_what_is_put_is_found_by_tag_and_digest(tmp_path: Path) -> None:
     assert layout.sizes([digest]) == {digest: len(one.config)}
 
 
+def test_an_artifact_is_kept_as_it_is(tmp_path: Path) -> None:
+    """Bytes that are no text, such as a ledger, come back; a sweep leaves them, because a tag leads there."""
+    layout, ledger = Layout(tmp_path), compose.artifact(b"\xfd7zXZ\x00", "application/x-ledger")
+    layout.put(ledger, "cache-ledger")
+    age(tmp_path)
+    layout.sweep()
+    manifest = layout.manifest("cache-ledger")
+    assert manifest == ledger.manifest
+    assert list(layout.blobs(compose.layers_of(manifest)).values()) == [ledger.config]
+
+
 def test_a_tag_moves(tmp_path: Path) -> None:
     """The tag stands for what was put last; the others stay."""
     layout = Layout(tmp_path)

@@ -25,6 +25,8 @@ ALL_SORTS = (
         branches=("trunk", "release/**"),
         make_room=True,
     ),
+    workflow.render(GRAPH, Settings(cache="gha")),
+    workflow.render(GRAPH, Settings(cache="local")),
     *(path.read_text(encoding="utf-8") for path in COMMITTED),
 )
 
@@ -220,3 +222,20 @@ def test_what_is_installed_is_one_word() -> None:
     text = workflow.render(GRAPH, Settings(), install="stagebake>=0.1,<1")
     installs = {step["run"] for step in steps(text) if step.get("run", "").startswith("pip ")}
     assert installs == {"pip install 'stagebake>=0.1,<1'"}
+
+
+def test_caches_in_a_folder_are_kept_by_branch() -> None:
+    """actions/cache gets the folder of the settings; a run restores its branch's newest, else the default branch's."""
+    found = building(workflow.render(GRAPH, Settings(cache="local")))
+    (keep,) = (step["with"] for step in found if step.get("uses", "").startswith("actions/cache@"))
+    branch, default = keep["restore-keys"].splitlines()
+    assert keep["path"] == Settings().folder
+    assert keep["key"] == f"{branch}${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}"
+    assert default == "stagebake-${{ github.event.repository.default_branch }}-"
+
+
+def test_the_way_to_the_cache_service_is_shown_where_it_is_asked() -> None:
+    """Only with cache = "gha" the run's token for GitHub's cache service goes to the steps."""
+    for cache, shown in (("registry", False), ("local", False), ("gha", True)):
+        text = workflow.render(GRAPH, Settings(cache=cache))
+        assert ("RUNTIME_TOKEN" in text) == shown
