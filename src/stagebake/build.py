@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import stamina
@@ -18,6 +19,7 @@ from stagebake.dockerfile import StageGraph
 from stagebake.engine import BakeCall, Baked
 from stagebake.errors import BuildFailed, RegistryError
 from stagebake.events import Trace
+from stagebake.ferry import Ferry
 from stagebake.naming import Names
 from stagebake.outcome import BuildResult, SavedCache
 from stagebake.scopes import DEFAULT, Access, Scope
@@ -101,6 +103,7 @@ def build(
     shipped = time.monotonic()
     stages = outcome.read(graph, trace, forced=wish.forced, cached=shelf.has)
     saved = run.save(shelf, outcome.rebuilt(graph, trace), baked.digest)
+    run.ferry.save(trace)
     return BuildResult(
         stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
         refs=wish.names.refs,
@@ -111,6 +114,7 @@ def build(
         pulled=trace.pulled,
         pushed=sum(entry.bytes for entry in saved.values()),
         healed=shelf.healed,
+        mounts=run.ferry.carried,
         warnings=tuple(dict.fromkeys((*shelf.warnings, *run.warnings))),
     )
 
@@ -126,6 +130,21 @@ class _Run:
     stores: Stores
     progress: Progress
     warnings: list[str] = field(default_factory=list)
+
+    @cached_property
+    def ferry(self) -> Ferry:
+        """What carries the cache mounts."""
+        return Ferry(
+            graph=self.graph,
+            settings=self.settings,
+            access=self.wish.access,
+            forced=self.graph.dependents(self.wish.forced),
+            files=self._files(),
+            engine=self.engine,
+            repository=self.stores.images,
+            progress=self.progress,
+            warnings=self.warnings,
+        )
 
     @property
     def repository(self) -> Repository | None:
@@ -163,7 +182,7 @@ class _Run:
         asked_again = False
         for number in range(_ATTEMPTS):
             watch = Watch(self.settings.patience, strict=bool(shelf.caches) and not asked_again)
-            baked, trace = self._bake("building", self._final(shelf), watch, before=trace)
+            baked, trace = self._build_final(self._final(shelf), watch, trace)
             blame = None if baked.exit_code == 0 else failure.blame(trace, watch.gave_up, shelf.blobs().keys())
             if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
                 raise failure.stalled(self.wish.names.refs, watch.gave_up, self.settings.patience)
@@ -177,6 +196,15 @@ class _Run:
             else:
                 shelf = shelf.emptied(f"built without any cache: {failure.said(trace, watch.gave_up)}")
         return shelf, baked, trace
+
+    def _build_final(self, choices: Choices, watch: Watch, trace: Trace) -> tuple[Baked, Trace]:
+        """Builds the final stage; broken off for cache mounts, it goes on when they are restored."""
+        self.ferry.cache = choices.cache
+        baked, trace = self._bake("building", choices, watch, trace, self.ferry)
+        while baked.exit_code != 0 and self.ferry.due:
+            trace = self.ferry.restore(trace)
+            baked, trace = self._bake("building", choices, watch, trace, self.ferry)
+        return baked, trace
 
     def save(self, shelf: Shelf, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
         """Saves the caches of the stages that ran, one bake call each, then composes anew.
@@ -288,25 +316,30 @@ class _Run:
             recompress=self.wish.push and bool(shelf.poisoned),
         )
 
-    def _bake(self, doing: str, choices: Choices, watch: Watch, before: Trace | None = None) -> tuple[Baked, Trace]:
+    def _files(self) -> dict[str, str]:
+        """The generated bake file, and the user's own over it."""
         files = {bakefile.NAME: bakefile.render(self.graph, self.settings)}
-        if self.wish.override is not None:
-            files[bakefile.OVERRIDE] = self.wish.override
-        files["choices.json"] = bakefile.override(self.graph, self.settings, choices)
+        return files if self.wish.override is None else {**files, bakefile.OVERRIDE: self.wish.override}
+
+    def _bake(
+        self, doing: str, choices: Choices, watch: Watch, before: Trace | None = None, ferry: Ferry | None = None
+    ) -> tuple[Baked, Trace]:
         trace = Trace(before)
 
         def listen(line: str) -> None:
             trace.feed(line)
             watch.saw(trace)
+            if ferry:
+                ferry.saw(trace)
             self.progress(doing, trace)
 
         call = BakeCall(
             target=bakefile.target_names(self.graph)[choices.stage],
-            files=files,
+            files={**self._files(), "choices.json": bakefile.override(self.graph, self.settings, choices)},
             variables=bakefile.variables(self.settings, choices, self.wish.access.writes or DEFAULT),
             allow=bakefile.rights(self.settings),
         )
-        return self.engine.bake(call, listen, watch.overdue), trace
+        return self.engine.bake(call, listen, lambda: watch.overdue() or bool(ferry and ferry.due)), trace
 
     def _can_export(self) -> bool:
         if not self.engine.exports_caches:

@@ -37,7 +37,8 @@ class Settings:
     image, None where it is to be worked out. `origins` says where each setting stands (file:line, variable or flag).
     `root` is the folder that `dockerfile` and `context` are seen from. `args`, `secrets` (`id=…,env=…` or
     `id=…,src=…`), `network` and `contexts` (NAME = VALUE, in the place of an image) go to BuildKit as they are.
-    `cache` is one of BACKENDS, `folder` the place of `local` caches.
+    `cache` is one of BACKENDS, `folder` the place of `local` caches. `cache_mounts` carries the content of RUN's cache
+    mounts over the runners, none that is larger than `cache_mounts_limit` bytes.
     """
 
     root: Path = Path()
@@ -55,6 +56,8 @@ class Settings:
     mirror: str | None = None
     cache: str = "registry"
     folder: str = "~/.cache/stagebake"
+    cache_mounts: bool = False
+    cache_mounts_limit: int = 2_000_000_000
     tag: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,9 +77,11 @@ class Settings:
         return name or "image"
 
 
-_KEYS = tuple(f.name for f in fields(Settings) if f.name not in ("root", "tag", "origins"))
+_KEYS = tuple(f.name.replace("_", "-") for f in fields(Settings) if f.name not in ("root", "tag", "origins"))
 _LISTS = ("platforms", "secrets")
 _TABLES = ("args", "contexts", "budgets", "patience")
+_SWITCHES = ("cache-mounts",)
+_NUMBERS = ("cache-mounts-limit",)
 
 
 def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -102,7 +107,8 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
     if "patience" in values:
         values["patience"] = _numbers(values["patience"], PATIENCE, "seconds", f"{origins['patience']}: patience")
     image, tag = split_image(values.pop("image", None), origins.get("image", ""))
-    return Settings(root=root, image=image, tag=tag, origins=origins, **values)
+    named_values = {key.replace("-", "_"): value for key, value in values.items()}
+    return Settings(root=root, image=image, tag=tag, origins=origins, **named_values)
 
 
 def _laid_over(key: str, below: Any, value: Any) -> Any:
@@ -169,8 +175,9 @@ def _from_file(root: Path) -> tuple[dict[str, Any], dict[str, str]]:
         document = _parse(text, name)
         if name == "pyproject.toml":
             document = _table(_table(document, "tool", name, text), "stagebake", name, text)
-        origins = {key: f"{name}:{_line_of(key, text)}" for key in document}
-        return {key: _checked(key, value, origins[key]) for key, value in document.items()}, origins
+        origins = {key.replace("_", "-"): f"{name}:{_line_of(key, text)}" for key in document}
+        values = {key.replace("_", "-"): value for key, value in document.items()}
+        return {key: _checked(key, value, origins[key]) for key, value in values.items()}, origins
     return {}, {}
 
 
@@ -206,10 +213,16 @@ def _checked(key: str, value: Any, where: str) -> Any:
         return tuple(value)
     if key in _TABLES and isinstance(value, dict):
         return {name: _scalar(item, f"{where}: `{key}.{name}`") for name, item in value.items()}
-    if key not in (*_LISTS, *_TABLES) and isinstance(value, str):
+    if (key in _SWITCHES and isinstance(value, bool)) or (key in _NUMBERS and type(value) is int and value > 0):
         return value
-    kind = "a list of strings" if key in _LISTS else "a table" if key in _TABLES else "a string"
-    raise InputError(f"{where}: `{key}` is {kind}, not `{value!r}`", "see the settings in the README")
+    if key not in (*_LISTS, *_TABLES, *_SWITCHES, *_NUMBERS) and isinstance(value, str):
+        return value
+    raise InputError(f"{where}: `{key}` is {_kind(key)}, not `{value!r}`", "see the settings in the README")
+
+
+def _kind(key: str) -> str:
+    kinds = {"a list of strings": _LISTS, "a table": _TABLES, "true or false": _SWITCHES, "a number of bytes": _NUMBERS}
+    return next((kind for kind, keys in kinds.items() if key in keys), "a string")
 
 
 def _scalar(value: Any, where: str) -> str:
@@ -231,13 +244,17 @@ def _line_of(key: str, text: str) -> int:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     """Variable to the setting that it stands for, and its value."""
-    found = {f"STAGEBAKE_{key.upper()}": key for key in _KEYS}
+    found = {f"STAGEBAKE_{key.upper().replace('-', '_')}": key for key in _KEYS}
     return {
         name: (key, _from_words(key, environment[name], name)) for name, key in found.items() if environment.get(name)
     }
 
 
 def _from_words(key: str, text: str, name: str) -> Any:
+    if key in _SWITCHES:
+        return _checked(key, {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text), name)
+    if key in _NUMBERS:
+        return _checked(key, int(text) if text.isdecimal() else text, name)
     if key not in (*_LISTS, *_TABLES):
         return text
     try:

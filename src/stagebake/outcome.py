@@ -37,6 +37,15 @@ class SavedCache:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CarriedMount:
+    """A cache mount whose content was restored or saved: the bytes of its layer, None for what was not done."""
+
+    id: str
+    restored: int | None = None
+    saved: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageResult:
     """What became of a stage: `status` is restored, rebuilt or unused; `seconds` is the time its steps took."""
 
@@ -61,6 +70,7 @@ class BuildResult:
     pulled: int
     pushed: int
     healed: tuple[str, ...] = ()
+    mounts: tuple[CarriedMount, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

@@ -16,7 +16,7 @@ from rich.text import Text
 from stagebake import outcome, reasons
 from stagebake.dockerfile import StageGraph
 from stagebake.events import Step, Trace
-from stagebake.outcome import BuildResult, StageResult
+from stagebake.outcome import BuildResult, CarriedMount, StageResult
 from stagebake.purge import Purged
 
 _LOG_WIDTH = 240
@@ -33,6 +33,7 @@ def to_json(result: BuildResult) -> str:
         "seconds": {"ship": round(result.ship_seconds, 3), "save": round(result.save_seconds, 3)},
         "bytes": {"pulled": result.pulled, "pushed": result.pushed},
         "healed": list(result.healed),
+        "mounts": [{"id": mount.id, "restored": mount.restored, "saved": mount.saved} for mount in result.mounts],
         "warnings": list(result.warnings),
     }
     return json.dumps(document, indent=2) + "\n"
@@ -79,6 +80,8 @@ def show(result: BuildResult, console: Console, *, verbose: bool = False) -> Non
         )
     console.print(table, width=width(console))
     console.print(Text(_total(result)))
+    for mount in result.mounts:
+        console.print(Text(carried(mount)))
     for name in result.healed:
         console.print(Text.assemble(("healed", "yellow"), f": the cache of {name} was broken and is left out"))
     for warning in result.warnings:
@@ -115,6 +118,14 @@ def saved(stage: StageResult) -> str:
     if stage.cache is None:
         return ""
     return f"saved, {size(stage.cache.bytes)} new" if stage.cache.saved else "not saved"
+
+
+def carried(mount: CarriedMount) -> str:
+    """What was done with a cache mount, in words."""
+    moves = (("restored", mount.restored), ("saved", mount.saved))
+    return f"cache mount {mount.id}: " + ", ".join(
+        f"{size(count)} {word}" for word, count in moves if count is not None
+    )
 
 
 def _total(result: BuildResult) -> str:

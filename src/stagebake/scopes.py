@@ -3,7 +3,8 @@
 The default branch has the plain tags `cache-STAGE` and `cache`; any other scope has `cache_SCOPE-STAGE` and
 `cache_SCOPE`. A scope's part of the tag holds no hyphen, so that what follows the first one is the stage. It ends in
 a hash of the exact name, so that two branches never share a tag. Older results of a stage are `cache1-STAGE`,
-`cache2-STAGE`, and so on. `cache.ledger` is the ledger: no other tag has a dot after `cache`.
+`cache2-STAGE`, and so on. Only two kinds of tags have a dot after `cache`: `cache.ledger`, and `cache.mount-NAME` (in a
+scope `cache.mount_SCOPE-NAME`), the content of a cache mount.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class Scope:
     def stage_tag(self, stage: str, generation: int = 0) -> str:
         """The tag of a stage's cache; generation 0 is the current one, 1 the one before it."""
         return f"cache{generation or ''}{self.suffix}-{short(stage)}"
+
+    def mount_tag(self, name: str) -> str:
+        """The tag of a cache mount's content; `name` is of [A-Za-z0-9_.] and has at most 64 characters."""
+        return f"cache.mount{self.suffix}-{name}"
 
 
 DEFAULT = Scope()

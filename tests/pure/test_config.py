@@ -305,3 +305,28 @@ def test_the_folder_for_caches_is_seen_from_home_or_the_repository(tmp_path: Pat
     """`~` is the home folder, and a relative path starts at the settings' file."""
     assert Settings().cache_folder == Path.home() / ".cache/stagebake"
     assert Settings(root=tmp_path, folder="../caches").cache_folder == tmp_path.parent / "caches"
+
+
+@pytest.mark.parametrize("key", ["cache-mounts", "cache_mounts"])
+def test_cache_mounts_are_turned_on_by_one_setting(tmp_path: Path, key: str) -> None:
+    """A hyphen or an underscore; the environment goes over the file; the bound is bytes."""
+    text = f"{key} = true\n{key}-limit = 5_000\n"
+    settings = load(tmp_path, own=text)
+    assert (settings.cache_mounts, settings.cache_mounts_limit) == (True, 5_000)
+    assert settings.origins["cache-mounts"] == "stagebake.toml:1"
+    off = {"STAGEBAKE_CACHE_MOUNTS": "false", "STAGEBAKE_CACHE_MOUNTS_LIMIT": "7"}
+    settings = load(tmp_path, own=text, environment=off)
+    assert (settings.cache_mounts, settings.cache_mounts_limit) == (False, 7)
+    assert not Settings().cache_mounts
+
+
+@pytest.mark.parametrize("text", ['cache-mounts = "yes"', "cache-mounts-limit = true", "cache-mounts-limit = 0"])
+def test_a_switch_and_a_number_are_what_they_are(tmp_path: Path, text: str) -> None:
+    """Anything else is refused with its place."""
+    error = refused(tmp_path, own=text)
+    assert error.what.startswith(f"stagebake.toml:1: `{text.split()[0]}` is ")
+
+
+def test_a_switch_in_the_environment_is_true_or_false(tmp_path: Path) -> None:
+    """A word that is neither is refused with the variable's name."""
+    assert refused(tmp_path, environment={"STAGEBAKE_CACHE_MOUNTS": "maybe"}).what.startswith("STAGEBAKE_CACHE_MOUNTS:")

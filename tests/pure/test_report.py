@@ -13,7 +13,7 @@ from rich.console import Console
 from stagebake import report
 from stagebake.dockerfile import parse
 from stagebake.events import Step, Trace
-from stagebake.outcome import BuildResult, Reason, SavedCache, StageResult
+from stagebake.outcome import BuildResult, CarriedMount, Reason, SavedCache, StageResult
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
 
@@ -44,6 +44,7 @@ RESULT = BuildResult(
     pulled=1_000,
     pushed=2_500_000,
     healed=("base",),
+    mounts=(CarriedMount(id="/root/.npm", restored=1_000),),
     warnings=("a cache was not read",),
 )
 
@@ -57,8 +58,9 @@ def shown(result: BuildResult, **console: object) -> str:
 def test_the_names_in_the_json() -> None:
     """The report for machines has exactly the names of the interface, at every level."""
     document = json.loads(report.to_json(RESULT))
-    assert set(document) == {"stages", "image", "tags", "digest", "seconds", "bytes", "healed", "warnings"}
+    assert set(document) == {"stages", "image", "tags", "digest", "seconds", "bytes", "healed", "mounts", "warnings"}
     assert set(document["seconds"]) == {"ship", "save"}
+    assert document["mounts"] == [{"id": "/root/.npm", "restored": 1_000, "saved": None}]
     assert set(document["bytes"]) == {"pulled", "pushed"}
     for stage in document["stages"]:
         assert set(stage) == {"name", "status", "seconds", "reasons", "steps", "cache"}
@@ -166,3 +168,11 @@ def test_progress_without_a_terminal_says_each_step_once() -> None:
             trace.feed(line)
             progress("building", trace)
     assert out.getvalue().splitlines() == ["building …", "  base 2: RUN [x] …", "  base 2: RUN [x] 2.0 s"]
+
+
+def test_a_cache_mount_says_what_was_moved() -> None:
+    """Restored, saved, or both, with the bytes; the words of the console."""
+    assert report.carried(CarriedMount(id="/c", restored=2_000, saved=3_000)) == (
+        "cache mount /c: 2.0 kB restored, 3.0 kB saved"
+    )
+    assert "cache mount /root/.npm: 1.0 kB restored\n" in shown(RESULT)

@@ -26,6 +26,7 @@ stages = st.one_of(
     st.sampled_from(["base", "a-b", "a.b", "a_b", "b", "default", "s" * 69, "s" * 70, "s" * 71, "s" * 200]),
     st.from_regex(r"[a-z][a-z0-9_.-]{0,150}", fullmatch=True),
 )
+mounts = st.from_regex(r"[A-Za-z0-9_]{1,40}\.[0-9a-f]{10}", fullmatch=True)
 quick = settings(max_examples=80, deadline=None, database=None, derandomize=True)
 
 
@@ -56,6 +57,16 @@ def test_two_scopes_share_no_tag(one: Scope, two: Scope, stage: str, other: str)
 def test_two_stages_share_no_tag(scope: Scope, stage: str, other: str, one: int, two: int) -> None:
     """Within a scope, each stage has its own tag for each generation."""
     assert (scope.stage_tag(stage, one) == scope.stage_tag(other, two)) == ((stage, one) == (other, two))
+
+
+@quick
+@given(scope_values, scope_values, mounts, mounts, stages, st.integers(0, 9))
+def test_a_mounts_tag_is_its_own(scope: Scope, other: Scope, mount: str, second: str, stage: str, age: int) -> None:
+    """Valid, of one mount and one scope, and never that of a stage's cache or of a composed one."""
+    tag = scope.mount_tag(mount)
+    assert TAG.fullmatch(tag)
+    assert (tag == other.mount_tag(second)) == ((scope, mount) == (other, second))
+    assert tag not in (other.stage_tag(stage, age), other.composed_tag)
 
 
 def test_the_default_branch_has_the_plain_tags() -> None:

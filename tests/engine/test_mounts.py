@@ -1,0 +1,302 @@
+"""Cache mounts keep their content over engines that remember nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from tests.support.engine import Engine
+from tests.support.project import Project
+from tests.support.proxy import Exchange, Fault
+from tests.support.registry import Registry
+from tests.support.shapes import draw
+
+ON = "cache-mounts = true\n"
+KINDS: Mapping[str, str] = {
+    "plain": "target=/mnt",
+    "id": "id=of-$TOOL,target=/mnt",
+    "variables": "target=$STORE",
+    "owned": "id=owned,target=/mnt,uid=1000,gid=1000,mode=0700",
+    "from-stage": "id=from-stage,target=/mnt,from=seed,source=/start",
+    "from-image": "id=from-image,target=/mnt,from=example.test/tools:1",
+    "locked": "id=locked,target=/mnt,sharing=locked",
+    "private": "id=private,target=/mnt,sharing=private",
+    "relative": "id=relative,target=here/..//there",
+}
+
+
+def fetch(kind: str, options: str) -> str:
+    """A RUN that fetches each package that its mount lacks, and writes down which those were."""
+    place = next(part.partition("=")[2] for part in options.split(",") if part.startswith("target="))
+    return (
+        f"RUN --mount=type=cache,{options} cd {place} && for p in $(cat /packages.txt); do [ -e $p ] || "
+        f"{{ head -c16 /dev/urandom | md5sum > $p; echo $p >> /{kind}.txt; }}; done; touch /{kind}.txt"
+    )
+
+
+RUNS = "\n".join(fetch(kind, options) for kind, options in KINDS.items())
+DOCKERFILE = f"""\
+FROM busybox:1 AS seed
+RUN mkdir /start && echo seeded > /start/seeded
+FROM busybox:1 AS base
+ENV STORE=/store
+FROM base AS deps
+ARG TOOL=tool
+WORKDIR /work
+COPY packages.txt /
+{RUNS}
+FROM busybox:1 AS app
+COPY --from=deps /*.txt /
+COPY code.txt /
+{draw("app")}
+"""
+SMALL = f"""\
+FROM busybox:1 AS deps
+COPY packages.txt /
+{fetch("plain", KINDS["plain"])}
+FROM busybox:1 AS app
+{fetch("early", "target=/early")}
+COPY --from=deps /*.txt /
+COPY code.txt /
+{draw("app")}
+"""
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
+    """The name under which the Dockerfile with two cache mounts was pushed once."""
+    folder = tmp_path_factory.mktemp("pushed") / "project"
+    folder.mkdir()
+    project = Project(folder=folder, name="mounted", engine=engine, registry=registry)
+    project.git("init", "--quiet", "--initial-branch=main")
+    begin(project, SMALL)
+    engine.empty()
+    project.build("--push")
+    return project.name
+
+
+@pytest.fixture
+def mounted(pushed: str, project: Project) -> Project:
+    """That repository with its image, caches and mounts in the registry, and an engine that remembers nothing."""
+    begin(project, SMALL)
+    project.registry.copy(pushed, project.name)
+    return project
+
+
+def begin(project: Project, dockerfile: str, settings: str = ON) -> None:
+    project.write({"Dockerfile": dockerfile, "packages.txt": "one\n", "code.txt": "1\n"})
+    project.settings(settings)
+    project.commit()
+
+
+def add_a_package(project: Project) -> None:
+    project.write({"packages.txt": "one two\n"})
+
+
+def of_mounts(project: Project, seen: list[Exchange], tag: str = "cache.mount") -> list[Exchange]:
+    """What was asked or moved for the sake of a mount: its tags, and all that the manifests under them name."""
+    tags = [name for name in project.tags() if name.startswith(tag)]
+    manifests = [project.registry.manifest(project.name, name) for name in tags]
+    blobs = {blob["digest"] for manifest in manifests for blob in (manifest["config"], *manifest["layers"])}
+    return [e for e in seen if "cache.mount" in e.path or any(blob in e.path for blob in blobs)]
+
+
+def test_every_kind_of_mount_is_restored_on_an_emptied_engine(project: Project) -> None:
+    """By target, id, owner, stage, image, with variables and any sharing: a package that is there is not fetched."""
+    begin(project, DOCKERFILE)
+    first = project.build("--push")
+    assert {project.pushed()[kind] for kind in KINDS} == {"one"}
+    assert len(first.report["mounts"]) == len(KINDS)
+    assert all(mount["saved"] and mount["restored"] is None for mount in first.report["mounts"])
+
+    project.engine.empty()
+    add_a_package(project)
+    second = project.build("--push")
+    assert {kind: project.pushed()[kind] for kind in KINDS} == dict.fromkeys(KINDS, "two")
+    assert second.ran == {"deps", "app"}
+    assert all(mount["saved"] and mount["restored"] for mount in second.report["mounts"])
+
+    project.engine.empty()
+    third = project.build("--push")
+    assert third.ran == set()
+    assert third.report["mounts"] == []
+
+
+def test_a_change_of_code_asks_for_no_mount(mounted: Project) -> None:
+    """The stages with mounts are restored: not one request is about a mount. Nor is where nothing changed."""
+    for code in ("1\n", "2\n"):
+        mounted.write({"code.txt": code})
+        mounted.engine.empty()
+        with mounted.registry.proxy.watched() as seen:
+            outcome = mounted.build("--push")
+        assert of_mounts(mounted, seen) == []
+        assert outcome.report["mounts"] == []
+    assert outcome.ran == {"app"}
+
+
+def test_only_the_mounts_of_the_steps_that_run_are_restored(mounted: Project) -> None:
+    """A step that comes before what changed is restored itself, and its mount stays where it is."""
+    add_a_package(mounted)
+    outcome = mounted.build("--push")
+    assert [mount["id"] for mount in outcome.report["mounts"]] == ["/mnt"]
+    assert mounted.pushed()["plain"] == "two"
+    assert outcome.ran == {"deps", "app"}
+
+
+def test_the_report_is_that_of_the_whole_build(mounted: Project) -> None:
+    """The build was broken off for a mount; what had run by then counts as run, and its cache is saved."""
+    mounted.write({"Dockerfile": SMALL.replace("COPY packages", f"{draw('before')}\nCOPY packages")})
+    outcome = mounted.build("--push")
+    assert outcome.ran == {"deps", "app"}
+    before = mounted.pushed()
+    mounted.engine.empty()
+    assert mounted.build("--push").ran == set()
+    assert mounted.pushed() == before
+
+
+def test_what_did_not_change_is_not_saved_again(mounted: Project) -> None:
+    """A stage runs, and its mount holds what it held: nothing is pushed for it."""
+    mounted.write({"packages.txt": "one \n"})
+    with mounted.registry.proxy.watched() as seen:
+        outcome = mounted.build("--push")
+    assert outcome.ran == {"deps", "app"}
+    (carried,) = outcome.report["mounts"]
+    assert carried["restored"]
+    assert carried["saved"] is None
+    assert all(exchange.method in ("GET", "HEAD") for exchange in of_mounts(mounted, seen))
+
+
+def test_a_forced_stage_begins_with_an_empty_mount(mounted: Project) -> None:
+    """BuildKit empties it, so nothing is restored in vain; what is in it then takes the old content's place."""
+    outcome = mounted.build("--push", "--no-cache", "deps")
+    assert mounted.pushed()["plain"] == "one"
+    assert [mount["restored"] for mount in outcome.report["mounts"] if mount["id"] == "/mnt"] == [None]
+    assert all(mount["saved"] for mount in outcome.report["mounts"])
+
+
+def test_without_the_setting_mounts_are_left_alone(project: Project) -> None:
+    """The default: nothing of a mount is saved."""
+    begin(project, SMALL, "")
+    assert project.build("--push").report["mounts"] == []
+    assert not [tag for tag in project.tags() if "mount" in tag]
+
+
+def test_a_mount_over_the_bound_is_not_saved_and_named(mounted: Project) -> None:
+    """It is said how large it is; the content that was saved before stays."""
+    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    add_a_package(mounted)
+    outcome = mounted.stagebake("build", "--push", STAGEBAKE_CACHE_MOUNTS_LIMIT="50")
+    (warning,) = outcome.report["warnings"]
+    assert warning.startswith("cache mount /mnt was not saved: it holds 72 bytes, more than cache-mounts-limit (50)")
+    assert "--no-cache deps" in warning
+    assert outcome.exit_code == 0
+    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+
+
+@pytest.mark.parametrize("what", ["restoring", "saving"])
+def test_a_mount_that_cannot_be_carried_is_a_warning(mounted: Project, what: str) -> None:
+    """The registry refuses: the build ships, says so, and the saved content stays as it was."""
+    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    layer = before["layers"][0]["digest"]
+    add_a_package(mounted)
+
+    def refuse(method: str, path: str) -> Fault | None:
+        if what == "restoring":
+            return Fault(status=404) if layer in path and method == "GET" else None
+        return Fault(status=403) if "/manifests/cache.mount" in path and method == "PUT" else None
+
+    with mounted.registry.proxy.faults(refuse):
+        outcome = mounted.stagebake("build", "--push")
+    assert outcome.exit_code == 0
+    assert outcome.ran == {"deps", "app"}
+    (warning,) = outcome.report["warnings"]
+    if what == "restoring":
+        assert warning.startswith("cache mount /mnt was not restored: ")
+        assert mounted.pushed()["plain"].split() == ["one", "two"]
+    else:
+        assert warning.startswith("cache mount /mnt was not saved: ")
+        assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+
+
+def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
+    """The image and the caches are out when the mounts are saved; ^C then costs the new content alone."""
+    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    add_a_package(mounted)
+
+    reached, over = threading.Event(), threading.Event()
+
+    def hold(method: str, path: str) -> Fault | None:
+        if "/manifests/cache.mount" not in path or method != "PUT":
+            return None
+        reached.set()
+        over.wait()
+        return Fault(reset=True)
+
+    command = (sys.executable, "-m", "stagebake", "build", "--push")
+    with mounted.registry.proxy.faults(hold):
+        running = subprocess.Popen(
+            command, cwd=mounted.folder, env=mounted.engine.environment(), stderr=subprocess.PIPE, text=True
+        )
+        assert reached.wait(120)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=120)
+        over.set()
+    assert running.returncode == 130
+    assert mounted.pushed()["plain"] == "two"
+    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+
+
+def test_a_fork_reads_the_default_branchs_mounts_and_writes_none(mounted: Project) -> None:
+    """What reads only is restored from the default branch; nothing is written."""
+    add_a_package(mounted)
+    tags = mounted.tags()
+    outcome = mounted.build()
+    assert [(mount["id"], mount["saved"]) for mount in outcome.report["mounts"]] == [("/mnt", None)]
+    assert mounted.loaded()["plain"] == "two"
+    assert mounted.tags() == tags
+
+
+def test_a_branch_reads_the_default_branchs_and_writes_its_own(mounted: Project) -> None:
+    """A first push of a branch fetches what is new; the default branch's content stays."""
+    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    add_a_package(mounted)
+    mounted.git("checkout", "--quiet", "-b", "topic")
+    outcome = mounted.build("--push")
+    assert outcome.ran == {"deps", "app"}
+    (carried,) = outcome.report["mounts"]
+    assert carried["restored"]
+    assert carried["saved"]
+    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+    assert len([tag for tag in mounted.tags() if tag.startswith("cache.mount_topic.")]) == 1
+
+
+def test_a_stage_without_a_shell_is_named(project: Project) -> None:
+    """On a base in which no program can copy, and on scratch: a warning each, and the image ships."""
+    dockerfile = """\
+FROM busybox:1 AS base
+FROM scratch AS bare
+COPY --from=base /bin/busybox /bin/sh
+RUN --mount=type=cache,target=/bare echo 1 > /bare/file
+FROM example.test/tools:1 AS tools
+COPY --from=base /bin/busybox /bin/sh
+RUN --mount=type=cache,target=/tools echo 1 > /tools/file
+FROM base AS app
+COPY --from=bare /bin/sh /bare
+COPY --from=tools /bin/sh /tools
+"""
+    begin(project, dockerfile)
+    outcome = project.stagebake("build", "--push")
+    assert outcome.exit_code == 0, outcome.stderr
+    first, second = outcome.report["warnings"]
+    assert first.startswith("Dockerfile:4: cache mount /bare is not carried: its stage starts from scratch")
+    assert second.startswith("cache mounts not saved: /tools: ")
+
+
+def tag_of(project: Project, name: str) -> str:
+    (tag,) = (tag for tag in project.tags() if tag.startswith(f"cache.mount-{name}."))
+    return tag
