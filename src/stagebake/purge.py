@@ -73,4 +73,4 @@ def purge(store: Store, scope: Scope, *, dry_run: bool = False) -> Purged:
 
 def _is_of(tag: str, scope: Scope) -> bool:
     """Whether a tag is a cache of the scope, of whatever stage: the Dockerfile may have had others."""
-    return re.fullmatch(rf"cache\d?{re.escape(scope.suffix)}(-.+)?", tag) is not None
+    return re.fullmatch(rf"cache(\d|\.ledger|\.mount)?{re.escape(scope.suffix)}(-.+)?", tag) is not None

@@ -14,12 +14,13 @@ from tests.support.packages import POWERLESS, TOKEN
 from tests.support.packages import Packages as GitHub
 
 SEVEN = Scope("pr-7", pull_request=True)
+BESIDE = (SEVEN.ledger_tag, SEVEN.mount_tag("root_npm.0123456789"))
 MAIN = {1: ["latest", "main-1a2b3c4"], 2: ["cache"], 3: ["cache-base"], 4: ["cache1-base"]}
 
 
 def of_seven() -> dict[int, list[str]]:
-    """The caches of a pull request: composed, of a stage, of a stage's older generation; and its image."""
-    tags = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1))
+    """The caches of a pull request: composed, of a stage, of its older generation, what lies beside; and its image."""
+    tags = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), *BESIDE)
     return {10 + number: [tag] for number, tag in enumerate(tags)} | {20: ["pr-7"], 21: []}
 
 
@@ -36,7 +37,7 @@ def test_only_the_scope_goes(kind: str) -> None:
     others = {30: [Scope("pr-70", pull_request=True).stage_tag("base")], 31: [Scope("pr-7").stage_tag("base")]}
     with GitHub(kind, "owner", {"app": {**MAIN, **of_seven(), **others}}) as github:
         answer = purged(github)
-        assert set(answer.tags) == {SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1)}
+        assert set(answer.tags) == {SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), *BESIDE}
         assert github.versions["app"] == {**MAIN, 20: ["pr-7"], 21: [], **others}
         assert not answer.kept
 
@@ -57,14 +58,14 @@ def test_all_pages_are_read() -> None:
     """A package with more versions than a page holds is read to its end."""
     many = {number: [f"v{number}"] for number in range(100, 350)}
     with GitHub("users", "owner", {"app": {**many, **{key + 400: tags for key, tags in of_seven().items()}}}) as github:
-        assert len(purged(github).tags) == 3
+        assert len(purged(github).tags) == 5
         assert sum(asked.startswith("GET /users/") for asked in github.asked) == 3
 
 
 def test_a_name_with_slashes() -> None:
     """An image below another is one package, whose name goes into the address as one word."""
     with GitHub("orgs", "owner", {"app/web/api": {**MAIN, **of_seven()}}) as github:
-        assert len(purged(github, name="app/web/api").tags) == 3
+        assert len(purged(github, name="app/web/api").tags) == 5
 
 
 def test_the_default_branch_can_be_purged() -> None:
@@ -77,7 +78,7 @@ def test_the_default_branch_can_be_purged() -> None:
 def test_a_dry_run_deletes_nothing() -> None:
     """A dry run says the same and asks only."""
     with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}) as github:
-        assert len(purged(github, dry_run=True).tags) == 3
+        assert len(purged(github, dry_run=True).tags) == 5
         assert all(asked.startswith("GET ") for asked in github.asked)
 
 
@@ -105,7 +106,7 @@ def test_a_token_without_the_right() -> None:
 def test_a_busy_github_is_asked_again() -> None:
     """An answer that says nothing about the packages is not taken for one."""
     with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}, busy=2) as github:
-        assert len(purged(github).tags) == 3
+        assert len(purged(github).tags) == 5
 
 
 def test_without_a_token() -> None:
