@@ -143,7 +143,8 @@ def inline(last: State | None, state: State) -> frozenset[str]:
     """What runs when only the layers of the last image are cached: those of the final stage and what is below its FROM.
 
     All of them are restored up to the first step that changed. Each step after it that takes from another stage makes
-    that stage run whole, with all that it takes from in turn; `tests/engine/test_forecast.py` holds BuildKit to it.
+    that stage run whole, with all that it takes from in turn; but a COPY --link, which stands on nothing, only where
+    it changed itself. `tests/engine/test_forecast.py` holds BuildKit to it.
     """
     if last is None:
         return _needed(state.graph)
@@ -152,7 +153,7 @@ def inline(last: State | None, state: State) -> frozenset[str]:
         line = _first_change(last.prints.get(stage.name), state.prints[stage.name])
         if line is not None:
             whole = {below.name for below in spine[:position]}
-            return _with_sources(state.graph, spine[position:], line, whole)
+            return _with_sources(state, spine[position:], line, whole, _identities(last.prints))
     return frozenset()
 
 
@@ -182,13 +183,23 @@ def _identity(parts: list[Part], at: int) -> object:
     return parts[at].identity if at < len(parts) else None
 
 
-def _with_sources(graph: StageGraph, running: tuple[Stage, ...], line: int, whole: set[str]) -> frozenset[str]:
+def _identities(prints: Prints) -> frozenset[object]:
+    return frozenset(part.identity for found in prints.values() for part in found.parts if part.kind != "file")
+
+
+def _with_sources(
+    state: State, running: tuple[Stage, ...], line: int, whole: set[str], known: frozenset[object]
+) -> frozenset[str]:
     """These stages from that line on, and every stage that they need to run for it."""
     ran = {stage.name for stage in running}
     for stage in running:
+        own = [part for part in state.prints[stage.name].parts if part.kind in ("instruction", "stage", "unknown")]
         for step in stage.steps:
-            if step.instruction.line >= line:
-                _run(graph, (source for source in step.sources if isinstance(source, str)), ran, whole)
+            here = step.instruction.line
+            linked = step.instruction.flag("link") not in (None, "false")
+            same = all(part.identity in known for part in own if part.line == here)
+            if here >= line and not (linked and same):
+                _run(state.graph, (source for source in step.sources if isinstance(source, str)), ran, whole)
     return frozenset(ran)
 
 

@@ -84,6 +84,15 @@ def test_a_change_of_requirements() -> None:
     assert last["stagebake"] == {"python-deps", "runtime"}
 
 
+def test_a_linked_copy_stands_on_nothing() -> None:
+    """A COPY --link after the change is restored; one that changed itself makes its stage run."""
+    linked = {**FIVE, "Dockerfile": FIVE["Dockerfile"].replace("COPY --from", "COPY --link --from")}
+    last = ran(state(linked), state(linked, requirements_txt="numpy"))[-1]
+    assert last["type=inline, last image"] == {"python-deps", "runtime"}
+    last = ran(state(linked), state(linked, src_page_ts="2"))[-1]
+    assert last["type=inline, last image"] == {"node-deps", "builder", "runtime"}
+
+
 def test_a_change_at_the_end_of_the_final_stage() -> None:
     """Nothing that it copied before needs to be there."""
     last = ran(state(FIVE), state(FIVE, Dockerfile=FIVE["Dockerfile"] + "RUN true\n"))[-1]
