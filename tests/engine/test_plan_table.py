@@ -95,6 +95,7 @@ class Table:
         self.unknown += [f"{name}: {s}" for s, verdict in expected.items() if verdict == "unknown"]
         if said - outcome.ran:
             self.rebuilt_and_restored[name] = said - outcome.ran
+        print(" ", self.rows[-1], flush=True)
         if name in WORDS:
             stage, words = WORDS[name]
             for where, stages in (("plan", plan["stages"]), ("build", outcome.report["stages"])):
@@ -150,7 +151,7 @@ def tried(table: Table, name: str, act: Act, project: Project) -> None:
 
 
 def show(table: Table, count: int) -> None:
-    print(f"\n{len(table.rows)} of {count} changes:", *table.rows, sep="\n  ")
+    print(f"\n{len(table.rows)} of {count} changes")
     print(f"restore planned and ran: {len(table.restored_and_ran)}")
     print(f"rebuild planned and restored: {sum(map(len, table.rebuilt_and_restored.values()))}", end=" ")
     print(table.rebuilt_and_restored)

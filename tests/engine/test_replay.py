@@ -108,7 +108,7 @@ HISTORY: dict[Commit, int] = {
 
 @dataclass
 class Count:
-    """Stages by what was planned and what became of them."""
+    """Stages by what was planned and what became of them; each push is printed, for a long replay is looked at."""
 
     pushes: int = 0
     stages: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -117,6 +117,7 @@ class Count:
 
     def add(self, where: str, planned: dict[str, str], became: dict[str, str]) -> None:
         self.pushes += 1
+        print(where, *(f"{stage}: {expected}, {became[stage]};" for stage, expected in planned.items()), flush=True)
         for stage, expected in planned.items():
             pair = (expected, became[stage])
             self.stages[pair] = self.stages.get(pair, 0) + 1
