@@ -13,6 +13,8 @@ from typing import IO, Self, cast
 from stagebake import syntax
 from stagebake.errors import InputError
 from stagebake.fingerprint import Entry
+from stagebake.selection import kept
+from stagebake.syntax import Patterns
 
 _SECONDS = 120
 _FOLDER, _LINK = "40000", "120000"
@@ -61,7 +63,7 @@ class Objects:
     def __init__(self, repository: Path) -> None:
         self._repository = repository
         self._trees: dict[str, Mapping[str, Entry]] = {}
-        self._ignored: dict[str, _Ignored] = {}
+        self._patterns: dict[str, Patterns] = {}
 
     def __enter__(self) -> Self:
         command = ["git", "cat-file", "--batch"]
@@ -109,23 +111,14 @@ class Objects:
             else:
                 yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777)
 
-    def ignored(self, rules: str) -> Mapping[str, bool]:
-        """Whether ignore rules keep a path out; each is asked once."""
-        if rules not in self._ignored:
-            self._ignored[rules] = _Ignored(rules)
-        return self._ignored[rules]
-
-
-class _Ignored(dict[str, bool]):
-    """Path to whether the rules keep it out."""
-
-    def __init__(self, rules: str) -> None:
-        super().__init__()
-        self._matcher = syntax.patterns(rules.splitlines())
-
-    def __missing__(self, path: str) -> bool:
-        self[path] = bool(self._matcher.matches(path))
-        return self[path]
+    def patterns(self, rules: str) -> Patterns:
+        """Ignore rules, read once. Raises InputError for a pattern that BuildKit refuses."""
+        if rules not in self._patterns:
+            try:
+                self._patterns[rules] = syntax.patterns(rules.splitlines())
+            except ValueError as error:
+                raise InputError(f".dockerignore: {error}", "correct or remove the pattern") from None
+        return self._patterns[rules]
 
 
 def _parse(content: bytes, width: int) -> Iterator[tuple[str, str, str]]:
@@ -167,7 +160,7 @@ class Snapshot:
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        return tuple(sorted(self._found))
+        return tuple(self._found)
 
     @cached_property
     def links(self) -> Mapping[str, str]:
@@ -180,5 +173,4 @@ class Snapshot:
     @cached_property
     def _found(self) -> Mapping[str, Entry]:
         everything = self.objects.entries(self.tree) if self.tree else {}
-        ignored = self.objects.ignored(self.rules)
-        return {path: entry for path, entry in everything.items() if not ignored[path]}
+        return {path: everything[path] for path in kept(sorted(everything), self.objects.patterns(self.rules))}

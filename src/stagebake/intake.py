@@ -24,10 +24,10 @@ _JUNK = {
     },
 }  # fmt: skip
 
-# Files that tell people or services something, and no program
+# What tells people or services something, and no program: files at the top, and the folder .github
 _IDLE = (
-    "*.md", "LICENSE*", ".git*", ".github/*", ".editorconfig", ".dockerignore", "Dockerfile*", "*.Dockerfile",
-    "docker-compose*.y*ml", "compose*.y*ml", "docker-bake*.hcl", ".pre-commit-config.yaml", "docs/*",
+    "*.md", "LICENSE*", ".github", ".gitignore", ".gitattributes", ".editorconfig", ".dockerignore",
+    "docker-compose*.y*ml", "compose*.y*ml", ".pre-commit-config.yaml",
 )  # fmt: skip
 # These read README and LICENSE while they build a package
 _READERS = ("pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml")
@@ -74,7 +74,7 @@ def idle_files(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
     everything = tuple(takes(graph, facts))
     taken = frozenset[str]().union(*(take.files for take in everything))
     rebuilds = [changed & taken for changed in facts.commits if changed & taken]
-    for_nothing = [c for c in rebuilds if all(_is_idle(path, idle) for path in c)]
+    for_nothing = [c for c in rebuilds if all(_idle_pattern(path, idle) for path in c)]
     take = next((take for take in everything if take.whole), None)
     if take is None or len(for_nothing) < _SELDOM:
         return
@@ -151,9 +151,6 @@ def _asked_for(graph: StageGraph) -> set[str]:
     )
 
 
-def _is_idle(path: str, idle: tuple[str, ...]) -> bool:
-    return bool(_idle_pattern(path, idle))
-
-
 def _idle_pattern(path: str, idle: tuple[str, ...]) -> str | None:
-    return next((pattern for pattern in idle if fnmatch.fnmatchcase(path, pattern)), None)
+    top, below, _ = path.partition("/")
+    return next((p for p in idle if fnmatch.fnmatchcase(top, p) and (not below or p == ".github")), None)

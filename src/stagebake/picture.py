@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT = 860, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 250, 50, 50
 # Okabe and Ito: told apart by people who are colour-blind too
 _COLOURS = ("#999999", "#d55e00", "#0072b2", "#009e73")
-_LABEL_GAP = 30.0
+_LABEL_GAP = 19.0
 
 
 def draw(forecast: Forecast) -> str:
@@ -58,7 +58,7 @@ def _apart(wanted: list[float]) -> list[float]:
     limit = _HEIGHT - _BOTTOM + 4.0
     for at in sorted(range(len(wanted)), key=lambda at: -wanted[at]):
         placed[at] = min(wanted[at] + 4, limit)
-        limit = placed[at] - _LABEL_GAP / 1.6
+        limit = placed[at] - _LABEL_GAP
     return [placed[at] for at in range(len(wanted))]
 
 

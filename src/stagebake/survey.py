@@ -22,7 +22,7 @@ from stagebake.ledger import Ledger
 _UNMOVED = Image(digest="unmoved", env={}, triggers=())
 
 NO_DOCKERFILE = "without the Dockerfile"
-UNREADABLE = "with a Dockerfile that cannot be read"
+UNREADABLE = "with a Dockerfile or an ignore file that BuildKit would refuse"
 NO_TIMES = "with a stage of unknown time"
 
 
@@ -108,11 +108,11 @@ def _state(settings: Settings, snapshot: Snapshot, seconds: Mapping[str, float])
             platforms=settings.platforms,
             contexts=settings.contexts,
         )
+        if not {stage.name for stage in graph.needed()} <= seconds.keys():
+            return NO_TIMES
+        prints = reading.take(graph, _inputs(settings, graph, snapshot))
     except InputError:
         return UNREADABLE
-    if not {stage.name for stage in graph.needed()} <= seconds.keys():
-        return NO_TIMES
-    prints = reading.take(graph, _inputs(settings, graph, snapshot))
     return State(commit=snapshot.commit, graph=graph, prints=prints)
 
 

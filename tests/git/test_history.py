@@ -54,16 +54,32 @@ def test_commits_without_a_usable_dockerfile(grown: Grow) -> None:
     """They are left out and counted, and the next one is compared with the last that could be built."""
     broken: Change = {"Dockerfile": "FROM\n"}
     renamed: Change = {"Dockerfile": FIVE["Dockerfile"].replace("node-deps", "npm")}
+    unread: Change = {".dockerignore": "[a-\n"}
     back: Change = {"Dockerfile": FIVE["Dockerfile"]}
-    repository = grown({"src/page.ts": "1"}, FIVE, broken, renamed, {"Dockerfile": None}, back, {"src/page.ts": "2"})
+    repository = grown(
+        {"src/page.ts": "1"},
+        FIVE,
+        broken,
+        renamed,
+        {"Dockerfile": None},
+        back,
+        unread,
+        {".dockerignore": None},
+        {"src/page.ts": "2"},
+    )
     repository.checkout()
     told = pushes(repository)
     assert told["left_out"] == {
         "without the Dockerfile": 2,
-        "with a Dockerfile that cannot be read": 1,
+        "with a Dockerfile or an ignore file that BuildKit would refuse": 2,
         "with a stage of unknown time": 1,
     }
-    assert [push["ran"]["one mode=max ref"] for push in told["pushes"]] == [sorted(STAGES), [], ["builder", "runtime"]]
+    assert [push["ran"]["one mode=max ref"] for push in told["pushes"]] == [
+        sorted(STAGES),
+        [],
+        [],
+        ["builder", "runtime"],
+    ]
 
 
 def test_a_forecast_of_a_shallow_clone(grown: Grow, tmp_path: Path) -> None:
