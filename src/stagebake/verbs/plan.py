@@ -1,0 +1,69 @@
+"""What the next build would restore and rebuild, and why, without building."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+
+from stagebake import cache, evidence, outlook, plan, report
+from stagebake.cache import Shelf
+from stagebake.context import Tree
+from stagebake.errors import InputError
+from stagebake.scan import Prints
+from stagebake.verbs import flags, job
+from stagebake.verbs.job import Job
+
+
+def add(verbs: flags.Verbs) -> None:
+    """Its flags."""
+    verb = verbs.add_parser("plan", help="what the next build would restore and rebuild, and why, without building")
+    verb.set_defaults(run=run)
+    flags.add_settings(verb)
+    flags.add_choices(verb)
+    verb.add_argument("--push", action="store_true", help="plan a build that is pushed")
+    verb.add_argument("--since", metavar="GITREF", help="what the changes since this commit would rebuild")
+    verb.add_argument("--json", action="store_true", help="for machines")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plans, and shows the plan."""
+    work = job.here(options)
+    graph = work.graph
+    expected = outlook.expectations(options.expect, graph)
+    caches = work.stores.caches
+    shelf = cache.read(caches, graph, work.access) if caches and not options.since else Shelf()
+    question = plan.Question(
+        graph=graph,
+        prints=work.scan(work.text).of_folder(),
+        ledgers=work.ledgers.read(work.access),
+        caches=plan.Caches(
+            available=evidence.available(held.cache for held in shelf.caches),
+            stages=frozenset(name for name in graph.names if shelf.has(name)),
+            broken=frozenset(shelf.healed),
+            scope=work.scope,
+        ),
+        forced=work.forced,
+        since=_since(options.since, work) if options.since else None,
+    )
+    made = replace(plan.make(question), warnings=shelf.warnings)
+    if options.json:
+        print(plan.to_json(made), end="")
+    else:
+        outlook.show(made, work.settings.budgets, report.console(), verbose=options.verbose)
+    outlook.hold_plan(made, expected)
+    return 0
+
+
+def _since(reference: str, work: Job) -> Prints:
+    """The fingerprints of a commit's files, with the settings of now."""
+    settings = work.settings
+    top, commit = work.checkout.top(), work.checkout.resolve(reference)
+    if top is None or commit is None:
+        raise InputError(f"--since: git knows no commit `{reference}` here", "fetch it, or name another")
+    path = os.path.relpath(settings.root / settings.dockerfile, top)
+    tree = Tree(top, commit, os.path.relpath(settings.root / settings.context, top), path)
+    text = tree.read(path)
+    if text is None:
+        raise InputError(f"--since: {reference} has no {path}", "name a commit that has the Dockerfile")
+    return work.scan(text).of_commit(tree)
