@@ -1,0 +1,66 @@
+"""A build context that is only held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cached_property
+
+from stagebake import selection, syntax
+from stagebake.context import blob_id
+from stagebake.dockerfile import parse
+from stagebake.fingerprint import Entry, Fingerprint, Image, Inputs
+from stagebake.reading import take
+
+LINK = "link "
+BUSYBOX = Image(digest=f"sha256:{'b' * 64}", env={"PATH": "/bin"}, triggers=())
+
+
+class Held:
+    """Files by path, their folders with them; a text that starts with `link ` is a link to what follows."""
+
+    def __init__(self, files: Mapping[str, str], rules: str = "", modes: Mapping[str, int] | None = None) -> None:
+        self._files = dict(files)
+        self._modes = modes or {}
+        self.rules = rules
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        parts = (path.split("/") for path in self._files)
+        everything = {"/".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}
+        return tuple(selection.kept(sorted(everything), syntax.patterns(self.rules.splitlines())))
+
+    @property
+    def links(self) -> dict[str, str]:
+        return {path: text.removeprefix(LINK) for path, text in self._files.items() if text.startswith(LINK)}
+
+    def entries(self, paths: Collection[str]) -> dict[str, Entry]:
+        return {path: self._entry(path) for path in paths}
+
+    def _entry(self, path: str) -> Entry:
+        text = self._files.get(path)
+        if text is None:
+            return Entry("folder", self._modes.get(path, 0o755))
+        if text.startswith(LINK):
+            return Entry(text)
+        content = text.encode()
+        return Entry(blob_id(content), self._modes.get(path, 0o644), len(content), text.count("\n"))
+
+
+def prints(
+    text: str,
+    files: Mapping[str, str] | None = None,
+    rules: str = "",
+    *,
+    modes: Mapping[str, int] | None = None,
+    inputs: Inputs | None = None,
+    **graph: object,
+) -> dict[str, Fingerprint]:
+    """The fingerprints of a Dockerfile whose images are all `BUSYBOX`; `graph` goes to `dockerfile.parse`."""
+    read = parse(text, **graph)  # type: ignore[arg-type]
+    images = {image.name: BUSYBOX for stage in read.stages for image in stage.images}
+    return take(read, inputs or Inputs(context=Held(files or {}, rules, modes), images=images))
+
+
+def changed(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> set[str]:
+    """The stages whose result is not known to be the same."""
+    return {name for name in after if name not in before or not before[name].same(after[name])}
