@@ -1,0 +1,26 @@
+ARG GLOBAL=one
+ARG NEVER
+ARG LATER="${GLOBAL}-two"
+ARG GIVEN=default
+FROM debian:${GLOBAL:+stable} AS base
+ARG GLOBAL
+ARG NEVER
+ARG GIVEN
+ARG LATER=three
+ARG A=1 B="two words" C='$A'
+ARG TARGETARCH
+ENV HOME=/root NAME=${GIVEN}
+ARG INHERITED=${NAME}/${HOME#/}
+RUN env
+
+FROM base AS app
+ARG A
+ARG PATTERN=src/deep/file.tar.gz
+ARG SHORT=${PATTERN##*/}
+ARG STEM=${SHORT%%.*}
+ARG SWAPPED=${PATTERN/deep/flat}
+ARG ALL=${PATTERN//e/E}
+ARG UNSET=${MISSING:-${A:-none}} SET=${B:+yes} EMPTY=
+ARG EMPTIED=${EMPTY-kept} FILLED=${EMPTY:-filled}
+ARG NAME=loses
+RUN env
