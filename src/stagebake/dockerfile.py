@@ -140,7 +140,7 @@ def parse(
     """
     instructions = syntax.instructions(text, path)
     drafts = _split(instructions, path)
-    predefined = variables.predefined(platforms, (target or drafts[-1].target or "default").lower())
+    predefined = variables.predefined(platforms, target or drafts[-1].target)
     seen = variables.before_first_from(instructions, args or {}, predefined, path)
     reader = _Reader(path=path, drafts=drafts, variables=seen, contexts=frozenset(contexts))
     stages = tuple(reader.stage(draft) for draft in reader.drafts)

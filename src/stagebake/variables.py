@@ -40,11 +40,11 @@ def covered(name: str, value: str) -> str:
     return f"secret-{hashlib.pbkdf2_hmac('sha256', value.encode(), name.encode(), _ROUNDS).hex()[:32]}"
 
 
-def predefined(platforms: tuple[str, ...], target: str) -> dict[str, str]:
+def predefined(platforms: tuple[str, ...], target: str | None) -> dict[str, str]:
     """What every Dockerfile may declare without a value: BUILDPLATFORM, TARGETARCH and the like."""
     machine = platform.machine()
     build = f"linux/{_ARCHITECTURES.get(machine, machine)}"
-    variables = {"TARGETSTAGE": target}
+    variables = {"TARGETSTAGE": (target or "default").lower()}
     for prefix, value in (("BUILD", build), ("TARGET", platforms[0] if platforms else build)):
         system, _, rest = value.partition("/")
         architecture, _, variant = rest.partition("/")
