@@ -179,15 +179,16 @@ class _Run:
 
     def _attempt(self, shelf: Shelf, trace: Trace) -> tuple[Shelf, Baked, Trace]:
         """Builds; what proves broken is left out and tried again, in the end without any cache."""
-        asked_again = False
+        asked_again = stalled = False
         for number in range(_ATTEMPTS):
-            watch = Watch(self.settings.patience, strict=bool(shelf.caches) and not asked_again)
+            watch = Watch(self.settings.patience, strict=bool(shelf.caches) and not asked_again, suspect=stalled)
             baked, trace = self._build_final(self._final(shelf), watch, trace)
             blame = None if baked.exit_code == 0 else failure.blame(trace, watch.gave_up, shelf.blobs().keys())
             if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
                 raise failure.stalled(self.wish.names.refs, watch.gave_up, self.settings.patience)
             if blame is None:
                 break
+            stalled = watch.gave_up == "read"
             if blame.passing and not asked_again:
                 asked_again = True
                 time.sleep(_PAUSE)

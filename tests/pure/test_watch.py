@@ -20,10 +20,10 @@ STEP = "[app 2/3] RUN make"
 class Call:
     """A bake call whose time is told by hand."""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, suspect: bool = False) -> None:
         self.now = 0.0
         self.trace = Trace()
-        self.watch = Watch(PATIENCE, strict=strict, clock=lambda: self.now)
+        self.watch = Watch(PATIENCE, strict=strict, suspect=suspect, clock=lambda: self.now)
 
     def vertex(self, name: str, **more: Any) -> None:
         self._feed(vertexes=[{"digest": name, "name": name, "started": "2026-01-01T10:00:00Z"} | more])
@@ -114,3 +114,13 @@ def test_a_cache_that_is_refused() -> None:
         call.vertex(IMPORT, completed="2026-01-01T10:00:01Z", error="503")
         assert call.watch.overdue() == strict
         assert call.watch.gave_up == ("import" if strict else None)
+
+
+@pytest.mark.parametrize(("suspect", "seconds"), [(False, 600), (True, 60)])
+def test_an_engine_that_does_nothing(suspect: bool, seconds: float) -> None:
+    """A step that is named and not begun: another build may have to end first, unless an import has just stalled."""
+    call = Call(suspect=suspect)
+    call.trace.feed(json.dumps({"vertexes": [{"digest": STEP, "name": STEP}]}))
+    call.watch.saw(call.trace)
+    assert call.gives_up_after(seconds)
+    assert call.watch.gave_up == "idle"
