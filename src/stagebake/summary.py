@@ -145,7 +145,10 @@ def _pull(result: BuildResult, mirror: str | None) -> str:
 
 
 def _timeline(result: BuildResult) -> str:
-    """A Mermaid gantt of the steps that took time, in seconds since the first (mermaid.js.org/syntax/gantt.html)."""
+    """A Mermaid gantt of the steps that took time, in milliseconds since the first (mermaid.js.org/syntax/gantt.html).
+
+    With `dateFormat X` Mermaid 11 takes a start for milliseconds and an end for seconds; `x` is milliseconds for both.
+    """
     steps = [
         (stage, step.name, start, end)
         for stage in result.stages
@@ -156,15 +159,15 @@ def _timeline(result: BuildResult) -> str:
     if not steps:
         return ""
     zero = min(start for _, _, start, _ in steps)
-    lines = ["```mermaid", "gantt", "  dateFormat X", "  axisFormat %M:%S"]
+    lines = ["```mermaid", "gantt", "  dateFormat x", "  axisFormat %M:%S"]
     section = None
     for stage, name, start, end in sorted(steps, key=lambda step: (result.stages.index(step[0]), step[2])):
         if stage.name != section:
             section = stage.name
             lines.append(f"  section {section}")
         kind = "active" if stage.status == "rebuilt" else "done"
-        first = int(start - zero)
-        lines.append(f"  {_label(name)} :{kind}, {first}, {max(int(end - zero), first + 1)}")
+        first, last = (round(1000 * (moment - zero)) for moment in (start, end))
+        lines.append(f"  {_label(name)} :{kind}, {first}, {last}")
     return "\n".join([*lines, "```"])
 
 

@@ -14,8 +14,8 @@ from tests.support.project import Project
 from tests.support.proxy import Fault
 
 SEVEN = Scope("pr-7", pull_request=True)
-OWN = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1))
-OTHERS = ("cache", "cache-base", "latest", "pr-7", Scope("pr-7").stage_tag("base"))
+OWN = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), SEVEN.ledger_tag)
+OTHERS = ("cache", "cache.ledger", "cache-base", "latest", "pr-7", Scope("pr-7").stage_tag("base"))
 
 
 def put(project: Project, tag: str, note: str) -> None:

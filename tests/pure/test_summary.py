@@ -97,17 +97,17 @@ def test_the_pull_command_of_the_mirror() -> None:
 
 
 def test_the_timeline() -> None:
-    """Seconds since the first step, a section for each stage, and no sign in a name that Mermaid reads as its own."""
+    """Milliseconds since the first step, a section for each stage, and no sign in a name that Mermaid would read."""
     text = summary.render(RESULT, BUDGETS)
     _, _, picture = text.partition("```mermaid\n")
     assert picture.partition("\n```")[0].splitlines() == [
         "gantt",
-        "  dateFormat X",
+        "  dateFormat x",
         "  axisFormat %M:%S",
         "  section base",
-        "  RUN a :done, 0, 2",
+        "  RUN a :done, 0, 2000",
         "  section web",
-        "  RUN echo a b c 1 npm run build :active, 2, 32",
+        "  RUN echo a b c 1 npm run build :active, 2200, 32000",
     ]
 
 
