@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from stagebake import web
 from stagebake.errors import RegistryError
 from stagebake.fingerprint import Image
 from stagebake.registry import Registry
 
 # distribution/reference, regexp.go: a tag has no slash, so a colon before one belongs to the host's port
 _REFERENCE = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[^/:@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?")
-_PARALLEL = 8
 
 
 def ask(references: Iterable[str], platform: str) -> dict[str, Image]:
     """What is known of each image for a platform (`linux/amd64`); one of which no registry tells is absent."""
-    wanted = list(dict.fromkeys(references))
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        answers = pool.map(lambda reference: _image(reference, platform), wanted)
-        return {reference: image for reference, image in zip(wanted, answers, strict=True) if image is not None}
+    answers = web.each(lambda reference: _image(reference, platform), references)
+    return {reference: image for reference, image in answers.items() if isinstance(image, Image)}
 
 
 def _image(reference: str, platform: str) -> Image | None:
