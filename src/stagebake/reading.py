@@ -161,10 +161,13 @@ class _Draft:
             self._files(name, ("/",), start)
             return
         image = self._image(name, start)
-        self.complete = image is not None and image.env is not None
-        self.env = {key: variables.covered(key, value) for key, value in (image.env or {} if image else {}).items()}
-        self.values = {"PATH": _PATH, **self.env} if self.complete else dict(self.env)
-        if image is None or image.triggers is None:
+        if image is None:
+            self.complete = False
+            return
+        self.complete = image.env is not None
+        self.env = {key: variables.covered(key, value) for key, value in (image.env or {}).items()}
+        self.values = {"PATH": _PATH, **self.env} if self.complete else {}
+        if image.triggers is None:
             self._unknown(f"ONBUILD of {name}", "its configuration was not read", start)
             return
         for trigger in image.triggers:
