@@ -139,15 +139,6 @@ def test_a_change_of_code_asks_for_no_mount(mounted: Project) -> None:
     assert outcome.ran == {"app"}
 
 
-def test_only_the_mounts_of_the_steps_that_run_are_restored(mounted: Project) -> None:
-    """A step that comes before what changed is restored itself, and its mount stays where it is."""
-    add_a_package(mounted)
-    outcome = mounted.build("--push")
-    assert [mount["id"] for mount in outcome.report["mounts"]] == ["/mnt"]
-    assert mounted.pushed()["plain"] == "two"
-    assert outcome.ran == {"deps", "app"}
-
-
 def test_the_report_is_that_of_the_whole_build(mounted: Project) -> None:
     """The build was broken off for a mount; what had run by then counts as run, and its cache is saved."""
     mounted.write({"Dockerfile": SMALL.replace("COPY packages", f"{draw('before')}\nCOPY packages")})
@@ -177,13 +168,6 @@ def test_a_forced_stage_begins_with_an_empty_mount(mounted: Project) -> None:
     assert mounted.pushed()["plain"] == "one"
     assert [mount["restored"] for mount in outcome.report["mounts"] if mount["id"] == "/mnt"] == [None]
     assert all(mount["saved"] for mount in outcome.report["mounts"])
-
-
-def test_without_the_setting_mounts_are_left_alone(project: Project) -> None:
-    """The default: nothing of a mount is saved."""
-    begin(project, SMALL, "")
-    assert project.build("--push").report["mounts"] == []
-    assert not [tag for tag in project.tags() if "mount" in tag]
 
 
 def test_a_mount_over_the_bound_is_not_saved_and_named(mounted: Project) -> None:
@@ -262,15 +246,20 @@ def test_a_fork_reads_the_default_branchs_mounts_and_writes_none(mounted: Projec
 
 
 def test_a_branch_reads_the_default_branchs_and_writes_its_own(mounted: Project) -> None:
-    """A first push of a branch fetches what is new; the default branch's content stays."""
+    """A first push of a branch fetches what is new; the default branch's content stays.
+
+    A step that comes before what changed is restored, so its mount stays where it is.
+    """
     before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
     mounted.git("checkout", "--quiet", "-b", "topic")
     outcome = mounted.build("--push")
     assert outcome.ran == {"deps", "app"}
     (carried,) = outcome.report["mounts"]
+    assert carried["id"] == "/mnt"
     assert carried["restored"]
     assert carried["saved"]
+    assert mounted.pushed()["plain"] == "two"
     assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
     assert len([tag for tag in mounted.tags() if tag.startswith("cache.mount_topic.")]) == 1
 

@@ -36,14 +36,15 @@ class Base:
     archive: Path
 
 
-def make_busybox(name: str, folder: Path) -> Base:
-    """busybox and its applets as an image."""
+def make_busybox(name: str, folder: Path, more: Iterable[tuple[tarfile.TarInfo, bytes]] = ()) -> Base:
+    """busybox and its applets as an image, and more files."""
     path = find("busybox")
     busybox = Path(path).read_bytes()
     members = [
         (_folder("bin"), b""),
         (_folder("tmp", mode=0o1777), b""),
         (_file("bin/busybox", busybox, 0o755), busybox),
+        *more,
     ]
     return _make(name, folder, _tar([*members, *((_link(f"bin/{name}", "busybox"), b"") for name in _applets(path))]))
 
@@ -63,7 +64,7 @@ def _make(name: str, folder: Path, layer: bytes) -> Base:
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )
-    packed = gzip.compress(layer, mtime=0)
+    packed = gzip.compress(layer, compresslevel=1, mtime=0)
     manifest = _json(
         {
             "schemaVersion": 2,
