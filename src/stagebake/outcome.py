@@ -106,7 +106,15 @@ def read(
 
 def rebuilt(graph: StageGraph, trace: Trace) -> frozenset[str]:
     """The stages of which at least one step ran."""
-    return frozenset(name for name, steps in by_stage(graph, trace).items() if any(step.ran for step in steps))
+    groups = by_stage(graph, trace).items()
+    return frozenset(
+        name for name, steps in groups if any(step.ran and not _unkept(graph[name], step) for step in steps)
+    )
+
+
+def _unkept(stage: Stage, step: Step) -> bool:
+    """Whether BuildKit runs a step each time: a WORKDIR on nothing at all. What follows it is restored all the same."""
+    return step.number == 1 and step.name.startswith("WORKDIR ") and not stage.steps[0].sources
 
 
 def remade(graph: StageGraph, trace: Trace) -> frozenset[str]:

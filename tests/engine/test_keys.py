@@ -14,7 +14,7 @@ from stagebake import dockerfile
 from stagebake.context import Folder
 from stagebake.events import Trace
 from stagebake.fingerprint import Fingerprint, Image, Inputs
-from stagebake.outcome import by_stage
+from stagebake.outcome import by_stage, rebuilt
 from stagebake.reading import take
 from tests.support.engine import Engine
 from tests.support.held import changed
@@ -31,6 +31,7 @@ STAGES = {
     "through": "FROM scratch\nCOPY folder/a.txt /through",
     "links": "FROM scratch\nCOPY links /links",
     "each-link": "FROM scratch\nCOPY links/* /each-link/",
+    "empty": "FROM scratch\nWORKDIR /empty\nCOPY package.json x",
     "linked": "FROM scratch\nCOPY --link package.json /linked",
     "bound": "FROM busybox:1\nRUN --mount=type=bind,source=src/deep,target=/bound true",
     "bound-link": "FROM busybox:1\nRUN --mount=type=bind,source=folder,target=/bound-link true",
@@ -218,9 +219,8 @@ class Workshop:
         for line in answer.stderr.splitlines():
             trace.feed(line)
         graph = dockerfile.parse((root / "Dockerfile").read_text(encoding="utf-8"))
-        steps = by_stage(graph, trace)
-        assert steps.keys() >= STAGES.keys() - {"copier"}
-        return {name for name, found in steps.items() if not all(step.cached or step.is_from for step in found)}
+        assert by_stage(graph, trace).keys() >= STAGES.keys() - {"copier"}
+        return set(rebuilt(graph, trace))
 
 
 @pytest.fixture(scope="module")
