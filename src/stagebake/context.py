@@ -1,4 +1,4 @@
-"""The build context: a folder on disk, or a commit of a git repository read without a checkout.
+"""The build context as a folder on disk; `history.Snapshot` is one in a commit of a git repository.
 
 Content is compared by git's blob id (SHA-1 over `blob SIZE`, a zero byte and the content), so that a commit and a
 folder can be held against each other without reading any blob. Two files made to collide would count as one here;
@@ -12,15 +12,14 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stagebake import files, selection, syntax
+from stagebake import files, syntax
 from stagebake.errors import InputError
 from stagebake.fingerprint import Entry
 
@@ -191,66 +190,3 @@ def _remember(memory: Path | None, entries: Mapping[str, tuple[str, Entry]]) -> 
     rows = {path: [key, e.digest, e.mode, e.size, e.lines] for path, (key, e) in entries.items()}
     with contextlib.suppress(OSError):  # a home that cannot be written to costs time, nothing else
         files.write(memory, json.dumps({"version": _MEMORY, "files": rows}))
-
-
-class Tree:
-    """A folder of a commit of a git repository, as a checkout under umask 022 would have it."""
-
-    def __init__(self, repository: Path, commit: str, folder: str = "", dockerfile: str = "Dockerfile") -> None:
-        """`folder` and `dockerfile` are seen from the top of the repository."""
-        self._repository = repository
-        self._commit = commit
-        self._folder = f"{folder.strip('/')}/" if folder.strip("./") else ""
-        self._dockerfile = dockerfile
-
-    def read(self, path: str) -> str | None:
-        """The text of a file, seen from the top of the repository; None where the commit has none."""
-        answer = self._git("cat-file", "blob", f"{self._commit}:{path}")
-        return answer.decode("utf-8-sig", "replace") if answer is not None else None
-
-    @cached_property
-    def rules(self) -> str:
-        texts = (self.read(path) for path in (f"{self._dockerfile}.dockerignore", f"{self._folder}.dockerignore"))
-        return next((text for text in texts if text is not None), "")
-
-    @cached_property
-    def paths(self) -> tuple[str, ...]:
-        return tuple(selection.kept(self._listed, syntax.patterns(self.rules.splitlines())))
-
-    @cached_property
-    def links(self) -> dict[str, str]:
-        blobs = {path: blob for path in self.paths for mode, blob, _ in [self._listed[path]] if mode == "120000"}
-        return {path: self._link(blob) for path, blob in blobs.items()}
-
-    def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
-        return {path: self._entry(path) for path in paths}
-
-    def _entry(self, path: str) -> Entry:
-        mode, blob, size = self._listed[path]
-        if mode == "040000":
-            return Entry("folder", 0o755)
-        if path in self.links:
-            return Entry(f"link {self.links[path]}")
-        return Entry(f"sha1:{blob}", int(mode, 8) & 0o777, int(size) if size != "-" else 0)
-
-    @cached_property
-    def _listed(self) -> dict[str, tuple[str, str, str]]:
-        """Mode, id and size of all that is below the folder, sorted."""
-        listing = self._git("ls-tree", "-r", "-t", "-z", "-l", "--full-tree", self._commit)
-        if listing is None:
-            raise InputError(f"{self._commit}: git knows no such commit here", "fetch it, or name another")
-        return dict(sorted(self._parsed(listing.decode("utf-8", "surrogateescape"))))
-
-    def _parsed(self, listing: str) -> Iterator[tuple[str, tuple[str, str, str]]]:
-        for line in listing.split("\0")[:-1]:
-            about, _, path = line.partition("\t")
-            mode, _, blob, size = about.split()
-            if path.startswith(self._folder):
-                yield path[len(self._folder) :], (mode, blob, size)
-
-    def _link(self, blob: str) -> str:
-        return (self._git("cat-file", "blob", blob) or b"").decode("utf-8", "surrogateescape")
-
-    def _git(self, *arguments: str) -> bytes | None:
-        answer = subprocess.run(["git", *arguments], cwd=self._repository, capture_output=True, check=False)
-        return None if answer.returncode else answer.stdout

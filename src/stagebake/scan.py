@@ -12,7 +12,7 @@ from threading import Thread
 from stagebake import bakefile, images, reading
 from stagebake.compose import digest_of
 from stagebake.config import Settings
-from stagebake.context import Folder, Tree
+from stagebake.context import Folder
 from stagebake.dockerfile import StageGraph
 from stagebake.fingerprint import Context, Fingerprint, Image, Inputs, Part
 
@@ -41,9 +41,9 @@ class Scan:
         root = self.settings.root
         return self._take(Folder(root / self.settings.context, root / self.settings.dockerfile, self.memory))
 
-    def of_commit(self, tree: Tree) -> Prints:
+    def of_commit(self, commit: Context) -> Prints:
         """The fingerprints of the files as a commit has them; the graphs were read from its Dockerfile."""
-        return self._take(tree)
+        return self._take(commit)
 
     def later(self) -> Future[Prints]:
         """Those of the folder, taken while something else goes on; an interrupt does not wait for them."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from stagebake import cache, evidence, outlook, plan, report
 from stagebake.cache import Shelf
-from stagebake.context import Tree
 from stagebake.errors import InputError
+from stagebake.history import Objects, Snapshot
 from stagebake.scan import Prints
 from stagebake.verbs import flags, job
 from stagebake.verbs.job import Job
@@ -61,9 +61,9 @@ def _since(reference: str, work: Job) -> Prints:
     top, commit = work.checkout.top(), work.checkout.resolve(reference)
     if top is None or commit is None:
         raise InputError(f"--since: git knows no commit `{reference}` here", "fetch it, or name another")
-    path = os.path.relpath(settings.root / settings.dockerfile, top)
-    tree = Tree(top, commit, os.path.relpath(settings.root / settings.context, top), path)
-    text = tree.read(path)
-    if text is None:
-        raise InputError(f"--since: {reference} has no {path}", "name a commit that has the Dockerfile")
-    return work.scan(text).of_commit(tree)
+    path, folder = (os.path.relpath(settings.root / name, top) for name in (settings.dockerfile, settings.context))
+    with Objects(top) as objects:
+        snapshot = Snapshot(objects=objects, commit=commit, folder="" if folder == "." else folder, dockerfile=path)
+        if snapshot.text is None:
+            raise InputError(f"--since: {reference} has no {path}", "name a commit that has the Dockerfile")
+        return work.scan(snapshot.text).of_commit(snapshot)
