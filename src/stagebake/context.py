@@ -91,6 +91,10 @@ class Folder:
             self._walk("", patterns.top, patterns, found)
         except ValueError as error:
             raise InputError(f"{self._rules_file}: {error}", "correct or remove the pattern") from None
+        except OSError as error:
+            raise InputError(
+                f"{error.filename}: {error.strerror}", "let the build context be a readable folder"
+            ) from None
         return found
 
     def _walk(

@@ -59,6 +59,13 @@ def test_a_bad_rule_is_named(root: Path) -> None:
     assert str(root / ".dockerignore") in caught.value.what
 
 
+def test_a_folder_that_is_not_there_is_named(root: Path) -> None:
+    """A context that cannot be read is the user's to mend."""
+    with pytest.raises(InputError) as caught:
+        _ = Folder(root / "nowhere").paths
+    assert str(root / "nowhere") in caught.value.what
+
+
 def test_entries_tell_content_mode_and_target(root: Path) -> None:
     """A file by git's blob id with its lines, none of a binary one; a link by where it points; a folder by its mode;
     a pipe is not read."""
