@@ -59,6 +59,7 @@ secrets = ["id=token,env=TOKEN"]
 network = "host"
 mirror = "mirror.example/ghcr"
 budgets = { code = 4.5 }
+patience = { read = 90 }
 args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
 
 [contexts]
@@ -81,6 +82,7 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
         network="host",
         mirror="mirror.example/ghcr",
         budgets={"restore": 2, "code": 4.5, "dependencies": 15, "full": 30},
+        patience={"read": 90, "write": 1800},
         args={"V": "1", "N": "2", "F": "0.5", "ON": "true", "OFF": "false"},
         contexts={"debian:trixie": "docker-image://x"},
     )
@@ -330,3 +332,11 @@ def test_a_switch_and_a_number_are_what_they_are(tmp_path: Path, text: str) -> N
 def test_a_switch_in_the_environment_is_true_or_false(tmp_path: Path) -> None:
     """A word that is neither is refused with the variable's name."""
     assert refused(tmp_path, environment={"STAGEBAKE_CACHE_MOUNTS": "maybe"}).what.startswith("STAGEBAKE_CACHE_MOUNTS:")
+
+
+@pytest.mark.parametrize("text", ["pull=3", "read=soon"])
+def test_a_patience_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    """It is named with the variable that it stands in."""
+    with pytest.raises(InputError, match=r"STAGEBAKE_PATIENCE: patience") as error:
+        load(tmp_path, environment={"STAGEBAKE_PATIENCE": text})
+    assert error.value.remedy == "give seconds for any of: read, write"
