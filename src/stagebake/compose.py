@@ -138,6 +138,8 @@ def read(manifest: bytes, config: bytes) -> Cache:
         document = _object(config)
         layers, layer_ids = _read_layers(document.get("layers") or [], descriptors)
         records = _read_records(document.get("records") or [], layer_ids)
+    except InvalidCache:
+        raise
     except CycleError:
         raise InvalidCache("a cache config that points in a circle") from None
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -102,7 +102,9 @@ def put_blob(project: Project, content: bytes) -> str:
         where = answer.headers["Location"]
     where = where if where.startswith("http") else root + where
     joint = "&" if "?" in where else "?"
-    with urllib.request.urlopen(urllib.request.Request(f"{where}{joint}digest={digest}", data=content, method="PUT")):
+    end = urllib.request.Request(f"{where}{joint}digest={digest}", data=content, method="PUT")
+    end.add_header("Content-Type", "application/octet-stream")  # of a form the registry would read the fields
+    with urllib.request.urlopen(end):
         pass
     return digest
 
