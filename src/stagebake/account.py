@@ -27,15 +27,17 @@ def explained(
     why: dict[str, tuple[Reason, ...]] = {}
     stages = {stage.name: stage for stage in result.stages}
     for stage in graph.needed():
-        old = next((known.fingerprint for ledger in ledgers for known in ledger.of(stage.name)), None)
+        now = prints.get(stage.name)
+        results = [known for ledger in ledgers for known in ledger.of(stage.name)]
+        changed = plan.changed(results, now) if now else ()
         missing = "cache left out: blob missing" if stage.name in result.healed else f"no cache in scope {scope}"
-        why[stage.name] = _why(stages[stage.name], old, prints.get(stage.name), why, missing)
+        why[stage.name] = _why(stages[stage.name], changed, now, why, missing)
     return replace(result, stages=tuple(replace(s, reasons=why.get(s.name, s.reasons)) for s in result.stages))
 
 
 def _why(
     stage: StageResult,
-    old: Fingerprint | None,
+    changed: tuple[Reason, ...],
     now: Fingerprint | None,
     why: Mapping[str, Sequence[Reason]],
     missing: str,
@@ -45,9 +47,8 @@ def _why(
     if first is None or first.kind == "forced":
         return stage.reasons
     parents = reasons.of_parents([reason.what for reason in stage.reasons if reason.kind == "parent"], why)
-    found = (*(reasons.own(old, now) if now else ()), *parents)
-    if found:
-        return found
+    if changed or parents:
+        return (*changed, *parents)
     if first.kind == "cache" or missing.startswith("cache left out"):
         return (Reason("cache", missing),)
     return (reasons.unknown(now) if now else ()) or stage.reasons

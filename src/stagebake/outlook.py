@@ -35,7 +35,7 @@ def show(plan: Plan, budgets: Mapping[str, float], console: Console, *, verbose:
             "" if stage.seconds is None else f"{stage.seconds:.1f}",
             Text("\n".join(reasons.lines(stage.name, stage.reasons, verbose=verbose))),
         )
-    console.print(table, width=report.width(console))
+    console.print(table)
     console.print(Text(_total(plan, budgets)))
     for warning in plan.warnings:
         console.print(Text.assemble(("warning", "yellow"), f": {warning}"))

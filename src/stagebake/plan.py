@@ -71,11 +71,12 @@ class Question:
     forced: frozenset[str] = frozenset()
     since: Mapping[str, Fingerprint] | None = None
 
-    def latest(self, stage: str) -> Fingerprint | None:
-        """What the stage was made from when it was last built."""
+    def changed(self, stage: str) -> tuple[Reason, ...]:
+        """What of the stage is not what it was."""
+        now = self.prints[stage]
         if self.since is not None:
-            return self.since.get(stage)
-        return next((result.fingerprint for result in self.results(stage)), None)
+            return reasons.own(self.since.get(stage), now)
+        return changed(self.results(stage), now)
 
     def results(self, stage: str) -> tuple[Result, ...]:
         return tuple(result for ledger in self.ledgers for result in ledger.of(stage))
@@ -123,12 +124,12 @@ def _expect(stage: Stage, question: Question, expected: Mapping[str, Expected]) 
     rebuilt = reasons.of_parents([name for name in stage.parents if expected[name].verdict == "rebuild"], why)
     unclear = [name for name in stage.parents if expected[name].verdict == "unknown"]
     known = question.restorable(stage.name)
-    changed = () if known else reasons.own(question.latest(stage.name), question.prints[stage.name])
-    if changed or rebuilt:
-        return "rebuild", (*changed, *rebuilt)
+    own = () if known else question.changed(stage.name)
+    if own or rebuilt:
+        return "rebuild", (*own, *rebuilt)
     if unclear or question.prints[stage.name].unknown:
-        own = () if unclear else reasons.unknown(question.prints[stage.name])
-        return "unknown", (*own, *(Reason("unknown", f"parent `{name}`", (name,)) for name in unclear))
+        what = () if unclear else reasons.unknown(question.prints[stage.name])
+        return "unknown", (*what, *(Reason("unknown", f"parent `{name}`", (name,)) for name in unclear))
     return ("restore", ()) if known else _missing(stage, question)
 
 
@@ -162,6 +163,12 @@ def _total(question: Question, expected: Mapping[str, Expected]) -> float | None
         return None
     rest = next((ledger.rest for ledger in question.ledgers if ledger.rest is not None), 0.0)
     return longest(question.graph, {name: stage.seconds or 0.0 for name, stage in expected.items()}) + rest
+
+
+def changed(results: Sequence[Result], now: Fingerprint) -> tuple[Reason, ...]:
+    """What is different from the nearest result: of those whose cache was saved, where there are any."""
+    saved = [result for result in results if result.evidence] or results
+    return min((reasons.own(result.fingerprint, now) for result in saved), key=len, default=())
 
 
 def longest(graph: StageGraph, seconds: Mapping[str, float]) -> float:

@@ -54,12 +54,10 @@ def _stage_json(stage: StageResult) -> dict[str, Any]:
 
 def console(*, stderr: bool = False) -> Console:
     """A console that prints what it is given as it is; on anything but a terminal without colour and full width."""
-    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
-
-
-def width(console: Console) -> int | None:
-    """How wide a table may be: in a log as wide as it comes."""
-    return None if console.is_terminal else _LOG_WIDTH
+    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _LOG_WIDTH
+    return made
 
 
 def show(result: BuildResult, console: Console, *, verbose: bool = False) -> None:
@@ -78,7 +76,7 @@ def show(result: BuildResult, console: Console, *, verbose: bool = False) -> Non
             Text("\n".join(reasons.lines(stage.name, stage.reasons, verbose=verbose))),
             saved(stage),
         )
-    console.print(table, width=width(console))
+    console.print(table)
     console.print(Text(_total(result)))
     for mount in result.mounts:
         console.print(Text(carried(mount)))

@@ -128,6 +128,15 @@ def test_an_older_result_is_restored_too() -> None:
     assert set(verdicts(plan.make(question)).values()) == {"restore"}
 
 
+def test_what_changed_is_told_from_the_nearest_saved_state() -> None:
+    """An attempt that was built here and never saved is not what a change is told from."""
+    attempt = {n: (Result(fingerprint=f, ran=1.0, when=9),) for n, f in prints(deps="2", src="2").items()}
+    stages = {name: (*attempt[name], *book(prints()).of(name)) for name in ALL}
+    made = plan.make(replace(asked(prints(src="3")), ledgers=(Ledger(stages=stages),)))
+    assert verdicts(made)["deps"] == "restore"
+    assert said(made, "builder") == [("file", "`src` changed")]
+
+
 def test_the_default_branch_s_ledger_serves_a_branch() -> None:
     """The branch's own ledger knows nothing of a stage, the next one does."""
     question = replace(asked(prints()), ledgers=(Ledger(), book(prints())))
