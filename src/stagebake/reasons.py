@@ -10,7 +10,7 @@ from stagebake.fingerprint import Fingerprint
 from stagebake.outcome import Reason
 
 # What a fingerprint says of other stages is said by their own; what cannot be known is no change
-_NOT_OWN = ("stage", "ignore", "unknown")
+_NOT_OWN = ("stage", "unknown")
 
 _LIMIT = 3
 

@@ -44,6 +44,18 @@ def test_what_changed_is_named_and_only_that() -> None:
     assert reasons.own(Fingerprint("app", (stage,)), Fingerprint("app", (Part("stage", "base", "sha256:2"),))) == ()
 
 
+def test_ignore_rules_are_a_reason_where_files_come_and_go() -> None:
+    """The rules let a file in: that is said of the rules. Rules that change nothing are no reason."""
+
+    def under(rules: str, *names: str) -> Fingerprint:
+        parts = (Part("ignore", ".dockerignore", rules), *files(*((name, "1") for name in names)).parts)
+        return Fingerprint("app", parts)
+
+    (reason,) = reasons.own(under("*.log\n", "a"), under("", "a", "b.log"))
+    assert reason.what == "`.dockerignore` now lets in `b.log`"
+    assert reasons.own(under("*.log\n", "a"), under("*.log\n*.md\n", "a")) == ()
+
+
 def test_a_chain_leads_to_the_first_cause() -> None:
     """`runtime ← builder ← app/page.jsx`: over as many stages as there are."""
     why: dict[str, tuple[Reason, ...]] = {"deps": (Reason("file", "`package.json` changed", ("package.json",)),)}
