@@ -82,13 +82,15 @@ class Question:
         return tuple(result for ledger in self.ledgers for result in ledger.of(stage))
 
     def restorable(self, stage: str) -> bool:
-        """Whether the caches have the stage as it is now."""
+        """Whether the caches have the stage as it is now; it may have had another name."""
         now = self.prints[stage]
         if self.since is not None:
             return stage in self.since and now.same(self.since[stage])
         return any(
             result.fingerprint.same(now) and result.evidence and result.evidence <= self.caches.available
-            for result in self.results(stage)
+            for ledger in self.ledgers
+            for results in ledger.stages.values()
+            for result in results
         )
 
 

@@ -137,6 +137,13 @@ def test_what_changed_is_told_from_the_nearest_saved_state() -> None:
     assert said(made, "builder") == [("file", "`src` changed")]
 
 
+def test_a_stage_with_another_name_is_the_same_stage() -> None:
+    """The ledger knows it by its old name: a name is in no cache key."""
+    known = book(prints())
+    renamed = Ledger(stages={{"deps": "wheels"}.get(name, name): known.of(name) for name in ALL})
+    assert set(verdicts(plan.make(replace(asked(prints()), ledgers=(renamed,)))).values()) == {"restore"}
+
+
 def test_the_default_branch_s_ledger_serves_a_branch() -> None:
     """The branch's own ledger knows nothing of a stage, the next one does."""
     question = replace(asked(prints()), ledgers=(Ledger(), book(prints())))
