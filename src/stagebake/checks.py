@@ -11,7 +11,7 @@ from typing import Any
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
 from stagebake.errors import EngineError
-from stagebake.finding import Finding
+from stagebake.rules.finding import Finding
 
 _SECONDS = 60
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 
-from stagebake import installs, intake, order
 from stagebake.dockerfile import StageGraph
-from stagebake.finding import Facts, Finding
 from stagebake.report import clock
+from stagebake.rules import installs, intake, order
+from stagebake.rules.finding import Facts, Finding
 
 Rule = Callable[[StageGraph, Facts], Iterator[Finding]]
 

@@ -13,11 +13,11 @@ from stagebake.config import Settings
 from stagebake.context import Folder
 from stagebake.dockerfile import StageGraph
 from stagebake.errors import InputError
-from stagebake.finding import Facts
 from stagebake.fingerprint import Image, Inputs
 from stagebake.forecast import Forecast, State
 from stagebake.history import Objects, Snapshot
 from stagebake.ledger import Ledger
+from stagebake.rules.finding import Facts
 
 _UNMOVED = Image(digest="unmoved", env={}, triggers=())
 

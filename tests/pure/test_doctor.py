@@ -10,7 +10,7 @@ import pytest
 from stagebake import checks, doctor
 from stagebake.dockerfile import parse
 from stagebake.errors import EngineError
-from stagebake.finding import Facts, Finding
+from stagebake.rules.finding import Facts, Finding
 
 DOCKERFILES = sorted((Path(__file__).parent / "dockerfiles").glob("*.Dockerfile"))
 EXAMPLE = Path(__file__).parents[2] / "example" / "Dockerfile"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stagebake.dockerfile import Stage, StageGraph
-from stagebake.finding import Facts, Finding, command, line_up
+from stagebake.rules.finding import Facts, Finding, command, line_up
 from stagebake.syntax import Instruction
 
 _APT = (

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from stagebake import advice
 from stagebake.dockerfile import StageGraph
-from stagebake.finding import Facts, Finding, Take, command, takes
+from stagebake.rules.finding import Facts, Finding, Take, command, takes
 
 # Folders and files that tools make for themselves, and how to keep them out at any depth
 _JUNK = {

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stagebake.dockerfile import ImageUse, Stage, StageGraph
-from stagebake.finding import Facts, Finding, Take, line_up, takes
-from stagebake.installs import Install, installs
+from stagebake.rules.finding import Facts, Finding, Take, line_up, takes
+from stagebake.rules.installs import Install, installs
 from stagebake.syntax import Instruction
 
 # A COPY that is not the whole context comes too early only if history says so

@@ -1,0 +1,1 @@
+"""The rules of doctor: what in a Dockerfile defeats its caches. Pure."""
