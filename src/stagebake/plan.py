@@ -142,9 +142,10 @@ def _missing(stage: Stage, question: Question) -> tuple[Verdict, tuple[Reason, .
         return "rebuild", (Reason("cache", "cache left out: blob missing"),)
     if stage.name not in caches.stages:
         return "rebuild", (Reason("cache", f"no cache in scope {caches.scope}"),)
-    if not results:
+    same = [result for result in results if result.fingerprint.digest == question.prints[stage.name].digest]
+    if not results or (same and not any(result.evidence for result in same)):
         return "unknown", (Reason("unknown", "what its cache was made from is in no ledger"),)
-    if all(result.fingerprint.digest != question.prints[stage.name].digest for result in results):
+    if not same:
         return "rebuild", (Reason("stage", f"other results of {_listed(stage.parents)} than when it was last built"),)
     return "rebuild", (Reason("cache", "the cache of this state is no longer there"),)
 

@@ -31,7 +31,6 @@ MORE: Mapping[str, Act] = {
     "step-added": edit("COPY src src\n", "COPY src src\nRUN true\n"),
     "env-removed": edit("ENV COLOUR=red\n", ""),
     "workdir": edit("COPY src src\n", "WORKDIR /work\nCOPY src src\n"),
-    "user": edit("ENV COLOUR=red\n", "ENV COLOUR=red\nUSER 0\n"),
     "shell": edit("COPY <<EOF /motd\n", 'SHELL ["/bin/sh", "-ec"]\nCOPY <<EOF /motd\n'),
     "stage-added": lambda project: [
         edit("FROM base AS image\n", f"FROM base AS more\n{draw('more')}\n\nFROM base AS image\n")(project),

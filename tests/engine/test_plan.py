@@ -1,0 +1,131 @@
+"""The plan on a real registry: without an engine, as a guard, with broken caches, and without its ledger."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.faults import Broken, blob_of, put_manifest
+from tests.support.project import Outcome, Project
+from tests.support.registry import Registry
+from tests.support.shapes import FIVE, STAGES
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PATH": "/nowhere"}
+DEPENDENCIES = "restore:base,python-deps,node-deps"
+
+
+@pytest.fixture
+def planned(project: Project) -> Project:
+    """The five-stage repository, pushed once, on base images that the registry tells of."""
+    hosted = project.hosting("first")
+    hosted.write(FIVE)
+    hosted.settings()
+    hosted.commit()
+    hosted.build("--push")
+    hosted.engine.empty()
+    return hosted
+
+
+def plan(project: Project, *arguments: str, **environment: str) -> dict[str, str]:
+    """Stage to what is expected of it."""
+    outcome = project.stagebake("plan", "--json", *arguments, **environment)
+    assert outcome.exit_code == 0, outcome.stderr
+    return {stage["name"]: stage["expected"] for stage in json.loads(outcome.stdout)["stages"]}
+
+
+def said(outcome: Outcome, stage: str) -> str:
+    """The line of a stage in the table of a plan or a build."""
+    return next(line for line in outcome.stdout.splitlines() if line.startswith(f"{stage} "))
+
+
+def test_a_guard_before_and_after_the_build(planned: Project) -> None:
+    """Without an engine and without git, the plan says what then happens; --expect makes both exit 1 where it is
+    otherwise, with the reason, after the image is out."""
+    assert plan(planned, "--push", **NO_ENGINE) == dict.fromkeys(STAGES, "restore")
+    planned.write({"src/page.ts": "export default 2\n\n"})
+    expected = {**dict.fromkeys(STAGES, "restore"), "builder": "rebuild", "runtime": "rebuild"}
+    assert plan(planned, "--push") == plan(planned) == plan(planned, "--since", "HEAD") == expected
+
+    table = planned.stagebake("plan", "--push", "--expect", DEPENDENCIES, "--expect", "rebuild:builder")
+    assert table.exit_code == 0, table.stderr
+    assert "`src/page.ts` +1 line" in said(table, "builder")
+    assert "parent `builder` rebuilt: runtime ← builder ← src/page.ts" in said(table, "runtime")
+    guard = planned.stagebake("plan", "--push", "--expect", "restore:builder")
+    assert guard.exit_code == 1
+    assert "builder is expected rebuild, not restore (`src/page.ts` +1 line)" in guard.stderr
+
+    built = planned.stagebake("build", "--push", "--expect", f"{DEPENDENCIES},builder")
+    assert built.exit_code == 1
+    assert "builder came out as rebuild, not restore (`src/page.ts` +1 line)" in built.stderr
+    assert "runtime ← builder ← src/page.ts" in said(built, "runtime")
+    assert built.ran == {"builder", "runtime"}
+    assert set(planned.pushed()) == set(STAGES)
+
+
+def test_a_lost_blob_is_a_reason(planned: Project) -> None:
+    """The registry lost a layer that a new step wants: the plan names it, the build runs that stage and no more, and
+    the next plan restores all."""
+    broken = Broken()
+    broken.make(planned.registry.blob(blob_of(planned, "builder")), "gone")
+    planned.write({"Dockerfile": FIVE["Dockerfile"].replace("AS runtime\n", "AS runtime\nRUN true\n")})
+    expected = {**dict.fromkeys(STAGES, "restore"), "builder": "rebuild", "runtime": "rebuild"}
+    assert plan(planned, "--push") == expected
+    assert "cache left out: blob missing" in said(planned.stagebake("plan", "--push"), "builder")
+    built = planned.build("--push")
+    assert built.ran == {"builder", "runtime"}
+    assert "cache left out: blob missing" in said(built, "builder")
+    assert set(plan(planned, "--push").values()) == {"restore"}
+
+
+def test_a_lost_ledger_loses_explanations_only(planned: Project) -> None:
+    """Without a ledger the plan says that it does not know, and the build restores all the same. The next change
+    brings it back for all that was saved, as far as that goes without the stages' own caches."""
+    elsewhere = {"XDG_CACHE_HOME": str(planned.folder.parent / "empty")}
+    planned.registry.untag(planned.name, "cache.ledger")
+    assert plan(planned, "--push", **elsewhere) == dict.fromkeys(STAGES, "unknown")
+    planned.write({"src/page.ts": "export default 2\n"})
+    assert planned.build("--push", **elsewhere).ran == {"builder", "runtime"}
+    assert plan(planned, "--push", **elsewhere) == dict.fromkeys(STAGES, "restore")
+
+    for stage in ("base", "python-deps", "node-deps"):
+        planned.registry.untag(planned.name, f"cache-{stage}")
+    verdicts = plan(planned, "--push", **elsewhere)
+    planned.engine.empty()
+    ran = planned.build("--push", **elsewhere).ran
+    assert not {stage for stage in ran if verdicts[stage] == "restore"}
+
+
+def test_a_ledger_that_lies_changes_nothing(planned: Project) -> None:
+    """Whatever lies under its tag, the build restores what it restored before, and writes the ledger anew."""
+    elsewhere = {"XDG_CACHE_HOME": str(planned.folder.parent / "empty")}
+    base = planned.registry.manifest(planned.name, "cache-base")
+    put_manifest(planned, "cache.ledger", base, base["mediaType"])
+    assert planned.build("--push", **elsewhere).ran == set()
+    assert set(plan(planned, "--push", **elsewhere).values()) == {"unknown"}
+    planned.write({"src/page.ts": "export default 2\n"})
+    assert planned.build("--push", **elsewhere).ran == {"builder", "runtime"}
+    assert set(plan(planned, "--push", **elsewhere).values()) == {"restore"}
+
+
+def test_an_image_that_no_registry_has_is_unknown(five: Project) -> None:
+    """A base image that was made on the machine: the plan says so and promises nothing, before and after a push."""
+    five.build("--push")
+    outcome = five.stagebake("plan", "--push")
+    assert set(plan(five, "--push").values()) == {"unknown"}
+    assert "cannot be known: `busybox:1`" in said(outcome, "base")
+
+
+def test_the_ledger_of_a_branch_is_its_own(planned: Project, registry: Registry) -> None:
+    """A branch's first plan stands on the default branch's ledger; what it pushes is in its own."""
+    before = registry.digest(planned.name, "cache.ledger")
+    planned.git("checkout", "--quiet", "-b", "feature/x")
+    assert set(plan(planned, "--push").values()) == {"restore"}
+    planned.write({"requirements.txt": "torch==2\n"})
+    planned.build("--push")
+    assert set(plan(planned, "--push").values()) == {"restore"}
+    assert registry.digest(planned.name, "cache.ledger") == before
+    planned.git("checkout", "--quiet", "--force", "main")
+    planned.write({"requirements.txt": "torch==2\n"})
+    table = planned.stagebake("plan", "--push")
+    assert "`requirements.txt` changed" in said(table, "python-deps")
