@@ -286,10 +286,10 @@ class _Run:
     def _new_bytes(self, tag: str, known: dict[str, int]) -> int:
         """Bytes of the layers under a tag that were not known before; now they are."""
         try:
-            manifest = self.repository.manifest(tag) if self.repository else None
-        except RegistryError:
+            layers = compose.layers_of((self.repository.manifest(tag) if self.repository else None) or b"{}")
+        except (RegistryError, compose.InvalidCache):
             return 0
-        fresh = compose.layers_of(manifest or b"{}").items() - known.items()
+        fresh = layers.items() - known.items()
         known.update(fresh)
         return sum(size for _, size in fresh)
 
