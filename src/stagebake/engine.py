@@ -122,31 +122,38 @@ def _stream(
         start_new_session=True,  # ^C of the terminal reaches us alone; we pass it on once
     )
     try:
-        with _watched(process, overdue):
+        with _watched(process, overdue) as look:
             for line in process.stderr or ():
                 listen(line)
+                look.set()
             return process.wait()
     finally:
         _end(process)
 
 
 @contextmanager
-def _watched(process: subprocess.Popen[str], overdue: Callable[[], bool]) -> Iterator[None]:
-    """While this lasts, the process is cancelled as soon as it is overdue; who reads its output then meets the end."""
-    over = threading.Event()
+def _watched(process: subprocess.Popen[str], overdue: Callable[[], bool]) -> Iterator[threading.Event]:
+    """While this lasts, the process is cancelled as soon as it is overdue; who reads its output then meets the end.
+
+    That is looked at whenever the event is set, and five times a second.
+    """
+    look, over = threading.Event(), threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.2):
+        while not over.is_set():
             if overdue():
                 _cancel(process)
                 return
+            look.wait(0.2)
+            look.clear()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        yield look
     finally:
         over.set()
+        look.set()
         watcher.join()
 
 

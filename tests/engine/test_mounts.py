@@ -17,6 +17,8 @@ from tests.support.registry import Registry
 from tests.support.shapes import draw
 
 ON = "cache-mounts = true\n"
+# Leads to the mounts and takes its time, as real steps do: meanwhile the build is broken off
+SLOW = "RUN sleep 1"
 KINDS: Mapping[str, str] = {
     "plain": "target=/mnt",
     "id": "id=of-$TOOL,target=/mnt",
@@ -49,6 +51,7 @@ FROM base AS deps
 ARG TOOL=tool
 WORKDIR /work
 COPY packages.txt /
+{SLOW}
 {RUNS}
 FROM busybox:1 AS app
 COPY --from=deps /*.txt /
@@ -58,6 +61,7 @@ COPY code.txt /
 SMALL = f"""\
 FROM busybox:1 AS deps
 COPY packages.txt /
+{SLOW}
 {fetch("plain", KINDS["plain"])}
 FROM busybox:1 AS app
 {fetch("early", "target=/early")}

@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing, Mapping
 from typing import Any
 
 import pytest
@@ -193,8 +194,9 @@ def test_blobs_are_asked_for_at_once(two: Project) -> None:
     def wait(_method: str, _path: str) -> None:
         gate.wait()
 
-    with two.registry.proxy.watched() as seen, two.registry.proxy.faults(wait, STAGEBAKE):
-        found = Registry(two.image).sizes(digests)
+    proxy = two.registry.proxy
+    with closing(Registry(two.image)) as registry, proxy.watched() as seen, proxy.faults(wait, STAGEBAKE):
+        found = registry.sizes(digests)
     assert found == dict.fromkeys(digests)
     assert sorted(e.path.rpartition("/")[2] for e in seen if e.method == "HEAD") == sorted(digests)
 
