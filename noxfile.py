@@ -54,7 +54,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; `-- tests/pure` for the fast ones. The others start engines and registries of their own."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["--numprocesses=2", "--dist=loadfile"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses=4", "--dist=loadfile"]))
 
 
 @nox.session

@@ -10,8 +10,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable
-from contextlib import closing, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
