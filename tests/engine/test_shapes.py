@@ -48,11 +48,12 @@ def test_nox_builds_through_the_generated_noxfile(project: Project) -> None:
 
 def test_init_asks_before_it_overwrites(repository: Project) -> None:
     """What is there stays where nobody can be asked; a second init has nothing to do."""
-    repository.write({**SHAPES["one-stage"], "noxfile.py": "import nox\n"})
+    own = "import nox\n\n\n@nox.session\ndef build(session):\n    pass\n"
+    repository.write({**SHAPES["one-stage"], "noxfile.py": own})
     first = repository.stagebake("init", "--image", repository.image)
     second = repository.stagebake("init", "--image", repository.image)
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert (repository.folder / "noxfile.py").read_text(encoding="utf-8") == "import nox\n"
+    assert (repository.folder / "noxfile.py").read_text(encoding="utf-8") == own
     assert "noxfile.py is kept" in first.stdout
     assert (repository.folder / "docker-bake.hcl").exists()
     assert "wrote" not in second.stdout
