@@ -97,9 +97,8 @@ def build(
     Raises BuildFailed when the build itself fails. A cache that cannot be read or saved is a warning, never a failure.
     """
     run = _Run(graph=graph, settings=settings, wish=wish, engine=engine, stores=stores, progress=progress)
-    shelf = run.read()
     started = time.monotonic()
-    shelf, baked, trace = run.ship(shelf)
+    shelf, baked, trace = run.ship(run.read())
     shipped = time.monotonic()
     stages = outcome.read(graph, trace, forced=wish.forced, cached=shelf.has)
     saved = run.save(shelf, outcome.rebuilt(graph, trace), baked.digest)

@@ -118,17 +118,30 @@ def config_digest(manifest: bytes) -> str:
 
 
 def layers_of(manifest: bytes) -> dict[str, int]:
-    """Digest and size in bytes of the layers that a manifest names."""
-    return {layer["digest"]: layer["size"] for layer in _object(manifest).get("layers", [])}
+    """Digest and size in bytes of the layers that a manifest names. Raises InvalidCache."""
+    layers = _object(manifest).get("layers", [])
+    try:
+        return {str(layer["digest"]): int(layer["size"]) for layer in layers}
+    except (KeyError, TypeError, ValueError):
+        raise InvalidCache("its layers are none") from None
+
+
+def annotation_of(manifest: bytes, name: str) -> str:
+    """An annotation of a manifest, empty where it has none. Raises InvalidCache."""
+    annotations = _object(manifest).get("annotations")
+    return str(annotations.get(name, "")) if isinstance(annotations, dict) else ""
 
 
 def manifests_of(index: bytes) -> list[str]:
-    """The digests of the images that an index names, without attestations (they have no platform)."""
-    return [
-        entry["digest"]
-        for entry in _object(index).get("manifests", [])
-        if entry.get("platform", {}).get("os") != "unknown"
-    ]
+    """The digests of the images that an index names, without attestations (they have no platform).
+
+    Raises InvalidCache.
+    """
+    entries = _object(index).get("manifests", [])
+    try:
+        return [str(entry["digest"]) for entry in entries if entry.get("platform", {}).get("os") != "unknown"]
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidCache("its manifests are none") from None
 
 
 def read(manifest: bytes, config: bytes) -> Cache:

@@ -59,13 +59,12 @@ class Step:
 class Failure:
     """What broke the build: its name, what BuildKit says of it, and the end of its output.
 
-    For a step of a stage, `number` of `steps` says which; both are 0 for anything else.
+    `is_step` is whether it is a step of a stage, `stage` which, None for a sole stage without a name.
     """
 
     name: str
     stage: str | None
-    number: int
-    steps: int
+    is_step: bool
     message: str
     log: tuple[str, ...]
 
@@ -202,8 +201,7 @@ class Trace:
                 return Failure(
                     name=found["text"] if found else vertex.name,
                     stage=found["stage"] if found else None,
-                    number=int(found["number"]) if found else 0,
-                    steps=int(found["of"]) if found else 0,
+                    is_step=found is not None,
                     message=vertex.error,
                     log=tuple(log),
                 )

@@ -19,7 +19,8 @@ _OF_A_BLOB = re.compile(
 _FOR_GOOD = re.compile(r"unexpected commit digest|\b416\b|\b404\b|not found", re.IGNORECASE)
 _BUSY = re.compile(r"\b429\b|toomanyrequests|too many requests", re.IGNORECASE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
+# Above its last words buildx shows the lines that an error is of (moby/buildkit, solver/errdefs/source.go, Print)
+_SOURCE = re.compile(r"^\S.*:(?P<line>\d+)\n-{20}$", re.MULTILINE)
 
 _STALLED = {
     "read": "the registry sent nothing any more",
@@ -75,9 +76,10 @@ def too_many_requests(trace: Trace) -> bool:
 
 def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
     """The failure as the user's: with file and line where a step failed."""
-    failure = trace.failure()
+    failure, source = trace.failure(), _SOURCE.search(trace.text)
+    where = f"{graph.path}:{source['line']}" if source else None
     if failure is None:
-        return BuildFailed(f"bake failed: {said(trace)}", "correct what it names")
+        return BuildFailed(f"{where or 'bake failed'}: {said(trace)}", "correct what it names")
     for stage in graph.stages:
         for image in stage.images:
             if f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
@@ -86,11 +88,11 @@ def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
                     f"{failure.message}",
                     f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
                 )
-    if failure.steps == 0:
-        return BuildFailed(f"{failure.name}: {failure.message}", "these are the engine's and the registry's own words")
-    where = f"{graph.path}:{outcome.line_of(graph, failure)}"
+    what = f"{failure.name}: {failure.message}"
+    if not failure.is_step:
+        return BuildFailed(f"{where}: {what}" if where else what, "these are the engine's and the registry's own words")
     return BuildFailed(
-        f"{where}: {failure.name}: {failure.message}",
+        f"{where or f'{graph.path}:{outcome.stage_of(graph, failure).line}'}: {what}",
         "the end of what the step printed stands above",
         failure.log,
     )

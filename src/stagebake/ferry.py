@@ -175,13 +175,19 @@ class Ferry:
         answers = self.repository.manifests(tags.values())
         failures = {str(answer) for answer in answers.values() if isinstance(answer, RegistryError)}
         self.warnings += [f"cache mounts are not read: {failure}" for failure in sorted(failures)]
-        nearest = []
-        for mount in group:
-            bodies = (answers[tags[mount.name, scope]] for scope in self.access.reads)
-            body = next((body for body in bodies if isinstance(body, bytes)), None)
-            if body is not None:
-                nearest.append((mount, _read(body, self.repository.image)))
-        return tuple(nearest)
+        image = self.repository.image
+        saved = {tag: self._read(body, image, tag) for tag, body in answers.items() if isinstance(body, bytes)}
+        nearest = ((mount, (saved.get(tags[mount.name, scope]) for scope in self.access.reads)) for mount in group)
+        return tuple((mount, first) for mount, found in nearest if (first := next(filter(None, found), None)))
+
+    def _read(self, manifest: bytes, image: str, tag: str) -> _Saved | None:
+        """What a tag holds; None, and a warning, where that is no mount's content."""
+        try:
+            content, layers = compose.annotation_of(manifest, _CONTENT), compose.layers_of(manifest)
+        except compose.InvalidCache as error:
+            self.warnings.append(f"cache mounts are not read: {tag}: {error}")
+            return None
+        return _Saved(ref=f"{image}@{compose.digest_of(manifest)}", content=content, bytes=sum(layers.values()))
 
     def _bake(
         self,
@@ -225,15 +231,6 @@ def _by_image(items: Sequence[T], mount: Callable[[T], Mount]) -> list[tuple[T, 
     """In groups whose mounts are copied on the same image."""
     ordered = sorted(items, key=lambda item: mount(item).image)
     return [tuple(group) for _, group in itertools.groupby(ordered, key=lambda item: mount(item).image)]
-
-
-def _read(manifest: bytes, image: str) -> _Saved:
-    document = json.loads(manifest)
-    return _Saved(
-        ref=f"{image}@{compose.digest_of(manifest)}",
-        content=(document.get("annotations") or {}).get(_CONTENT, ""),
-        bytes=sum(compose.layers_of(manifest).values()),
-    )
 
 
 def _longest_run(trace: Trace) -> float:

@@ -22,9 +22,16 @@ class Checkout:
         return self._ask("symbolic-ref", "--quiet", "--short", "HEAD")
 
     def default_branch(self) -> str:
-        """What the remote's HEAD points at, else `main`."""
-        head = self._ask("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
-        return head.removeprefix("origin/") if head else "main"
+        """What the remote's HEAD points at; where it is not known `main`, or `master` where there is only that."""
+        if head := self._ask("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"):
+            return head.removeprefix("origin/")
+        only_master = self._has("master") and not self._has("main")
+        return "master" if only_master else "main"
+
+    def _has(self, branch: str) -> bool:
+        """Whether there is a branch of that name, here or at the remote; the one that HEAD is on may have no commit."""
+        places = (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}")
+        return branch == self.branch() or any(self._ask("rev-parse", "--verify", "--quiet", place) for place in places)
 
     def resolve(self, reference: str) -> str | None:
         """The commit that a branch, tag or other reference names."""

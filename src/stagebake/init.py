@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import tomllib
@@ -48,7 +49,7 @@ def init(
             settings,
             branches=branches,
             install=f"stagebake=={version('stagebake')}",
-            full_minutes=int(settings.budgets["full"]),
+            full_minutes=math.ceil(settings.budgets["full"]),
             make_room=make_room,
         ),
     }

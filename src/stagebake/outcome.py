@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from stagebake.dockerfile import Stage, StageGraph
 from stagebake.events import Failure, Step, Trace, covered
@@ -139,21 +138,9 @@ def forceable(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[
     return tuple(step for step in steps if not step.name.startswith(("FROM ", "WORKDIR ")))
 
 
-def line_of(graph: StageGraph, failure: Failure) -> int:
-    """The Dockerfile's line of a failed step, else where its stage starts.
-
-    BuildKit counts what makes a layer, and before these an image that the stage starts from; one that `contexts`
-    has replaced is counted in the sum only. Where that leaves two instructions, the text tells them apart.
-    """
-    stage = next((s for s in graph.stages if _spoken(s) == failure.stage), graph.final)
-    layers = [i for i in stage.instructions if i.keyword in ("ADD", "COPY", "RUN", "WORKDIR")]
-    first = failure.number - 1 - (failure.steps - len(layers))
-    near = [stage.instructions[0], *layers[max(first, 0) : failure.number]]
-    return max(near, key=lambda instruction: _likeness(instruction.text, failure.name)).line
-
-
-def _likeness(instruction: str, step: str) -> float:
-    return SequenceMatcher(None, " ".join(instruction.split()).lower(), step.lower()).ratio()
+def stage_of(graph: StageGraph, failure: Failure) -> Stage:
+    """The stage whose step failed."""
+    return next((stage for stage in graph.stages if _spoken(stage) == failure.stage), graph.final)
 
 
 def by_stage(graph: StageGraph, trace: Trace) -> dict[str, tuple[Step, ...]]:

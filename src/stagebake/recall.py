@@ -62,7 +62,7 @@ class Ledgers:
         try:
             manifest = self._store.manifest(scope.ledger_tag) or b"{}"
             (content,) = self._store.blobs(compose.layers_of(manifest)).values()
-        except (RegistryError, InvalidCache, ValueError, KeyError, TypeError):
+        except (RegistryError, InvalidCache, ValueError):
             return Ledger()
         return ledger.from_bytes(content if isinstance(content, bytes) else None)
 

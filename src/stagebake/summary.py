@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stagebake import reasons, report
+from stagebake import account, plan, reasons, report
 from stagebake.dockerfile import StageGraph
 from stagebake.errors import StagebakeError
 from stagebake.ledger import Ledger
 from stagebake.outcome import BuildResult, StageResult
+from stagebake.rules import installs
 
 _MARKS = {"restored": "✓ restored", "rebuilt": "→ rebuilt", "unused": "unused"}
 _PUSHES = {
@@ -43,6 +44,7 @@ def usual(ledgers: Sequence[Ledger], graph: StageGraph) -> dict[str, Usual]:
 
 def render(
     result: BuildResult,
+    graph: StageGraph,
     budgets: Mapping[str, float],
     mirror: str | None = None,
     usual: Mapping[str, Usual] | None = None,
@@ -56,10 +58,12 @@ def render(
         f"### {_heading(result)}",
         _table(result, usual),
         _against(result, budgets),
-        _without_caches(result, usual),
+        _without_caches(result, graph, usual),
+        _moved(result),
         _pull(result, mirror) if result.pushed_image else "",
         _timeline(result),
-        "\n".join(f"> [!WARNING]\n> {warning}\n" for warning in result.warnings),
+        *(f"> [!NOTE]\n> The cache of `{name}` was broken and is left out." for name in result.healed),
+        *(f"> [!WARNING]\n> {_literal(warning)}" for warning in result.warnings),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -111,36 +115,53 @@ def _literal(text: str) -> str:
 
 
 def _against(result: BuildResult, budgets: Mapping[str, float]) -> str:
-    """The tightest budget that the push keeps, of those that what ran may claim."""
-    restored, rebuilt = (_named(result, status) for status in ("restored", "rebuilt"))
-    claims = ("restore",) if not rebuilt else ("code", "dependencies") if restored else ("full",)
-    seconds = result.ship_seconds
-    for name in claims:
-        if seconds <= budgets[name] * 60:
-            return f"**{report.clock(seconds)}** is within the budget of {_PUSHES[name]}, {budgets[name]:g} min."
-    last = claims[-1]
-    return f"**{report.clock(seconds)} is over the budget** of {_PUSHES[last]}, {budgets[last]:g} min."
+    """The time until the image was out, and whether that is within the budget of such a push."""
+    kind = _kind(result)
+    time, budget = report.clock(result.ship_seconds), f"{_PUSHES[kind]}, {budgets[kind]:g} min."
+    if result.ship_seconds > budgets[kind] * 60:
+        return f"**{time} is over the budget** of {budget}"
+    return f"**{time}** is within the budget of {budget}"
 
 
-def _without_caches(result: BuildResult, usual: Mapping[str, Usual]) -> str:
+def _kind(result: BuildResult) -> str:
+    """The kind of push by what ran: a step that installs packages makes it one of dependencies."""
+    rebuilt = [stage for stage in result.stages if stage.status == "rebuilt"]
+    if not rebuilt:
+        return "restore"
+    if not _named(result, "restored"):
+        return "full"
+    installed = any(step.ran and installs.is_install(step.name) for stage in rebuilt for step in stage.steps)
+    return "dependencies" if installed else "code"
+
+
+def _without_caches(result: BuildResult, graph: StageGraph, usual: Mapping[str, Usual]) -> str:
     """What the same push would have cost if every stage had run; empty where that is not known of one."""
-    total = result.ship_seconds
-    for stage in result.stages:
-        if stage.status == "restored":
-            seconds = usual.get(stage.name, Usual()).seconds
-            if seconds is None:
-                return ""
-            total += max(seconds - stage.seconds, 0.0)
+    seconds = {stage.name: stage.seconds for stage in result.stages}
+    for name in _named(result, "restored"):
+        ran = usual.get(name, Usual()).seconds
+        if ran is None:
+            return ""
+        seconds[name] = max(ran, seconds[name])
+    total = plan.longest(graph, seconds) + account.rest(result, graph)
     if total <= result.ship_seconds:
         return ""
     return f"Without caches it would have taken {report.clock(total)}, if each stage took as long as when it last ran."
+
+
+def _moved(result: BuildResult) -> str:
+    """What was downloaded, and what became of caches and cache mounts; empty where there is nothing to say."""
+    parts = [f"{report.size(result.pulled)} pulled"] if result.pulled else []
+    if any(stage.cache for stage in result.stages):
+        parts.append(f"caches saved in {report.clock(result.save_seconds)}, {report.size(result.pushed)} of them new")
+    return "; ".join([*parts, *map(report.carried, result.mounts)])
 
 
 def _pull(result: BuildResult, mirror: str | None) -> str:
     image = result.image
     lines = [f"docker pull {image}"]
     if mirror:
-        lines.append(f"docker pull {mirror.rstrip('/')}/{image.partition('/')[2]}")
+        host = mirror.removeprefix("https://").rstrip("/")
+        lines.append(f"docker pull {host}/{image.partition('/')[2]}")
     return "```console\n" + "\n".join(lines) + "\n```"
 
 

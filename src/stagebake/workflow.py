@@ -60,12 +60,13 @@ on:
         description: The stage to rebuild, with all that depends on it
         type: choice
         default: none
-%options
+        %options
 
 permissions: {}
 
 concurrency:
-  # one after the other for a branch and for a pull request, whose number it goes by: once merged, its ref is the base's
+  # One at a time for a branch and for a pull request, whose number it goes by: once merged, its ref is the base's.
+  # Of those that wait GitHub keeps the last: a run by hand that was cancelled so is to be started again.
   group: ${{ github.workflow }} ${{ github.event.number || inputs.branch || github.ref_name }}
   cancel-in-progress: ${{ github.event_name == 'pull_request' }}  # a push may be saving its caches
 
@@ -77,7 +78,7 @@ jobs:
     timeout-minutes: %timeout
     permissions:
       contents: read
-      packages: write  # the image and its caches; forks and Dependabot get `read` from GitHub whatever stands here
+      packages: write  # the image and its caches; a fork gets `read` from GitHub whatever stands here
     outputs:
       digest: ${{ steps.build.outputs.digest }}
       tags: ${{ steps.build.outputs.tags }}
@@ -106,6 +107,7 @@ jobs:
       - name: Build, push, save what ran
         id: build
         env:
+          PYTHONDONTWRITEBYTECODE: "1"  # what nox compiles would lie in the build context, another in each run
           FORCE: ${{ github.event_name == 'schedule' && 'all' || inputs.force || 'none' }}
           PUSH: >-
             ${{ github.event_name == 'push' || github.event_name == 'schedule' || inputs.push
@@ -176,8 +178,9 @@ _CACHES = {
 """,
 }
 
-_VARIABLE = re.compile(r"(?:^|,)env=([A-Za-z_]\w*)(?=,|$)", re.ASCII)
-_OPTIONS = re.compile(r"^ +options: \[.*\]  # the stages$", re.MULTILINE)
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# As it is written here, or as a formatter leaves it: with another indentation, over several lines
+_OPTIONS = re.compile(r"^(?P<indent> +)options:\s*\[[^\]]*\] +# the stages$", re.MULTILINE)
 
 
 def render(
@@ -216,15 +219,25 @@ def with_stages(text: str, graph: StageGraph) -> str:
 
     One without the list of stages comes back as it is.
     """
-    return _OPTIONS.sub(lambda _: _options(graph), text)
+    return _OPTIONS.sub(lambda found: f"{found['indent']}{_options(graph)}", text)
+
+
+def lost_stages(text: str) -> bool:
+    """Whether a workflow can force a stage, and its list of them cannot be told any more."""
+    return "inputs.force" in text and not _OPTIONS.search(text)
 
 
 def _secret_variables(settings: Settings) -> list[str]:
-    """The environment variables that the settings take secrets from."""
-    return list(dict.fromkeys(name for secret in settings.secrets for name in _VARIABLE.findall(secret)))
+    """The environment variables that the settings take secrets from (docker/buildx, util/buildflags/secrets.go)."""
+    found: list[str] = []
+    for secret in settings.secrets:
+        parts = dict(part.partition("=")[::2] for part in secret.split(","))
+        source = parts.get("src", parts.get("source", parts["id"])) if parts.get("type") == "env" else ""
+        found.append(parts.get("env", source))
+    return list(dict.fromkeys(name for name in found if _VARIABLE.fullmatch(name)))
 
 
 def _options(graph: StageGraph) -> str:
-    """The line with what can be forced. A stage that is called `all` cannot be told from all of them."""
+    """What can be forced. A stage that is called `none` or `all` cannot be told from none or all of them."""
     words = dict.fromkeys(("none", "all", *graph.names))
-    return f"        options: {json.dumps(list(words))}  # the stages"
+    return f"options: {json.dumps(list(words))}  # the stages"

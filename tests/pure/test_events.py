@@ -204,7 +204,7 @@ def test_the_failure_is_the_step_that_failed_itself() -> None:
         log("[web 1/1] RUN y", b"never mind\n"),
     ).failure()
     assert failure is not None
-    assert (failure.name, failure.stage, failure.number, failure.steps) == ("RUN x", "app", 2, 2)
+    assert (failure.name, failure.stage, failure.is_step) == ("RUN x", "app", True)
     assert failure.message.endswith("exit code: 7")
     assert failure.log == ("no such file",)
 
@@ -233,7 +233,7 @@ def test_a_failure_outside_all_stages() -> None:
     """What BuildKit cannot do for itself is a failure of no stage."""
     failure = fed(vertex("[internal] load metadata for docker.io/library/debain", 1, 2, error="not found")).failure()
     assert failure is not None
-    assert (failure.stage, failure.message, failure.log) == (None, "not found", ())
+    assert (failure.is_step, failure.message, failure.log) == (False, "not found", ())
 
 
 def test_a_cache_that_cannot_be_read_is_no_failure() -> None:

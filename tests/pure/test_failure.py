@@ -7,6 +7,7 @@ import json
 import pytest
 
 from stagebake import failure
+from stagebake.dockerfile import parse
 from stagebake.events import Trace
 from stagebake.failure import Blame
 
@@ -87,3 +88,26 @@ def test_a_blob_that_is_not_named() -> None:
     trace.feed(json.dumps({"statuses": [{"id": BLOB, "vertex": "1", "current": 1}]}))
     trace.feed(json.dumps({"vertexes": [{"digest": "1", "name": "x", "error": "short read: unexpected EOF"}]}))
     assert failure.blame(trace, None, KNOWN) == Blame(KNOWN, passing=True)
+
+
+GRAPH = parse("FROM debian AS base\n\nFROM base AS app\nRUN true\nCOPY a b\n", path="docker/Dockerfile")
+SHOWN = ("Dockerfile:5", "-" * 20, "   5 | >>> COPY a b", "-" * 20, "ERROR: failed to solve: no such file")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "what"),
+    [
+        ("[app 2/2] COPY a b", SHOWN, "docker/Dockerfile:5: COPY a b: no"),
+        ("[app 2/2] COPY a b", (), "docker/Dockerfile:3: COPY a b: no"),
+        ("[internal] load metadata for host/x", SHOWN, "docker/Dockerfile:5: [internal] load metadata for host/x: no"),
+        ("exporting to image", (), "exporting to image: no"),
+        (None, SHOWN, "docker/Dockerfile:5: failed to solve: no such file"),
+        (None, SHOWN[-1:], "bake failed: failed to solve: no such file"),
+    ],
+)
+def test_where_it_failed(name: str | None, shown: tuple[str, ...], what: str) -> None:
+    """The line is the one that buildx shows at the end, else the stage's; not every failure is in the events."""
+    trace = failed("no", name) if name else Trace()
+    for line in shown:
+        trace.feed(f"{line}\n")
+    assert failure.explained(GRAPH, trace).what == what

@@ -9,7 +9,7 @@ import pytest
 
 from stagebake import outcome
 from stagebake.dockerfile import StageGraph, parse
-from stagebake.events import Failure, Trace
+from stagebake.events import Trace
 from stagebake.outcome import Reason, StageResult
 
 DIAMOND = parse(
@@ -197,42 +197,3 @@ def test_steps_of_some_stages() -> None:
         "RUN echo top",
         "RUN echo right",
     ]
-
-
-LINES = parse(
-    """FROM debian AS base
-RUN apt-get update
-RUN apt-get install curl
-ARG V=1
-RUN echo \\
-    $V  twice
-run   echo lower
-COPY --from=1 /a /a
-
-FROM debian
-RUN make
-WORKDIR /app
-"""
-)
-
-
-@pytest.mark.parametrize(
-    ("stage", "number", "steps", "name", "line"),
-    [
-        ("base", 2, 6, "RUN apt-get update", 2),
-        ("base", 3, 6, "RUN apt-get install curl", 3),
-        ("base", 4, 6, "RUN echo     1  twice", 5),
-        ("base", 5, 6, "RUN echo lower", 7),
-        ("base", 6, 6, "COPY --from=1 /a /a", 8),
-        ("base", 1, 5, "RUN apt-get update", 2),
-        ("base", 1, 6, "RUN apt-get update", 2),
-        ("base", 5, 6, "COPY --from=1 /a /a", 8),
-        ("stage-1", 2, 3, "RUN make", 11),
-        ("stage-1", 3, 3, "WORKDIR /app", 12),
-        ("stage-1", 1, 3, "FROM docker.io/library/debian", 10),
-    ],
-)
-def test_the_line_of_a_failed_step(stage: str, number: int, steps: int, name: str, line: int) -> None:
-    """The line is the failed step's own, whether or not BuildKit counts the image that the stage starts from."""
-    failure = Failure(name=name, stage=stage, number=number, steps=steps, message="", log=())
-    assert outcome.line_of(LINES, failure) == line

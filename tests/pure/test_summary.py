@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from stagebake import github, summary
 from stagebake.config import BUDGETS
+from stagebake.dockerfile import StageGraph, parse
 from stagebake.errors import BuildFailed
 from stagebake.events import Step
-from stagebake.outcome import BuildResult, Reason, SavedCache, StageResult
+from stagebake.outcome import BuildResult, CarriedMount, Reason, SavedCache, StageResult
 from stagebake.summary import Usual
 
 
@@ -42,63 +44,95 @@ RESULT = BuildResult(
     warnings=("a cache was not read",),
 )
 USUAL = {"base": Usual(seconds=602, bytes=3_000_000_000)}
+GRAPH = parse("FROM scratch AS docs\nFROM debian AS base\nFROM base AS web\n")
+
+
+def render(
+    result: BuildResult,
+    budgets: Mapping[str, float],
+    mirror: str | None = None,
+    usual: Mapping[str, Usual] | None = None,
+    graph: StageGraph = GRAPH,
+) -> str:
+    return summary.render(result, graph, budgets, mirror, usual)
 
 
 def test_the_table() -> None:
     """A row for each stage: what became of it, why, how long, how large; what is not known is left out."""
-    rows = [line for line in summary.render(RESULT, BUDGETS, None, USUAL).splitlines() if line.startswith("| `")]
+    rows = [line for line in render(RESULT, BUDGETS, None, USUAL).splitlines() if line.startswith("| `")]
     assert rows == [
         "| `base` | ✓ restored |  | 2.0 s | 3.0 GB |  |",
         "| `web` | → rebuilt | <code>changed: RUN a &#124; b &lt;c></code> | 30.0 s | 2.5 MB | saved |",
         "| `docs` | unused |  |  |  |  |",
     ]
-    assert "| `base` | ✓ restored |  | 2.0 s |  |  |" in summary.render(RESULT, BUDGETS)
+    assert "| `base` | ✓ restored |  | 2.0 s |  |  |" in render(RESULT, BUDGETS)
 
 
 @pytest.mark.parametrize(
-    ("rebuilt", "seconds", "text"),
+    ("rebuilt", "step_name", "seconds", "text"),
     [
-        ("none", 60, "**1 min 0 s** is within the budget of a push that changes nothing, 2 min."),
-        ("none", 130, "**2 min 10 s is over the budget** of a push that changes nothing, 2 min."),
-        ("some", 299, "**4 min 59 s** is within the budget of a change of code, 5 min."),
-        ("some", 301, "**5 min 1 s** is within the budget of a change of dependencies, 15 min."),
-        ("some", 901, "**15 min 1 s is over the budget** of a change of dependencies, 15 min."),
-        ("all", 1799, "**29 min 59 s** is within the budget of a full build, 30 min."),
-        ("all", 1801, "**30 min 1 s is over the budget** of a full build, 30 min."),
+        ("none", "RUN x", 60, "**1 min 0 s** is within the budget of a push that changes nothing, 2 min."),
+        ("none", "RUN x", 130, "**2 min 10 s is over the budget** of a push that changes nothing, 2 min."),
+        ("some", "RUN npm run build", 299, "**4 min 59 s** is within the budget of a change of code, 5 min."),
+        ("some", "RUN npm run build", 301, "**5 min 1 s is over the budget** of a change of code, 5 min."),
+        ("some", "RUN pip install -e .", 301, "**5 min 1 s is over the budget** of a change of code, 5 min."),
+        ("some", "COPY npm ci", 301, "**5 min 1 s is over the budget** of a change of code, 5 min."),
+        ("some", "RUN npm ci", 301, "**5 min 1 s** is within the budget of a change of dependencies, 15 min."),
+        ("some", "RUN npm ci", 901, "**15 min 1 s is over the budget** of a change of dependencies, 15 min."),
+        ("all", "RUN x", 1799, "**29 min 59 s** is within the budget of a full build, 30 min."),
+        ("all", "RUN x", 1801, "**30 min 1 s is over the budget** of a full build, 30 min."),
     ],
 )
-def test_the_budget_is_that_of_what_ran(rebuilt: str, seconds: float, text: str) -> None:
-    """What ran says which budgets the push may claim, and the tightest that it keeps is named."""
+def test_the_budget_is_that_of_what_ran(rebuilt: str, step_name: str, seconds: float, text: str) -> None:
+    """What ran says which kind of push it was; where packages were installed, it was one of dependencies."""
     base, web, docs = RESULT.stages
+    web = replace(web, steps=(step(step_name, ran=rebuilt != "none", span=(0, 1)),))
     stages = {
         "none": (base, replace(web, status="restored"), docs),
-        "some": RESULT.stages,
+        "some": (base, web, docs),
         "all": (replace(base, status="rebuilt"), web, docs),
     }[rebuilt]
-    assert text in summary.render(replace(RESULT, stages=stages, ship_seconds=seconds), BUDGETS)
+    assert text in render(replace(RESULT, stages=stages, ship_seconds=seconds), BUDGETS)
 
 
 def test_what_it_would_have_cost_without_caches() -> None:
-    """The time of the restored stages as they last ran is added, and that of restoring them taken off."""
-    assert "Without caches it would have taken 10 min 40 s" in summary.render(RESULT, BUDGETS, None, USUAL)
+    """The restored stages take the time of their last run in the place of that of restoring them."""
+    assert "Without caches it would have taken 10 min 40 s" in render(RESULT, BUDGETS, None, USUAL)
+
+
+def test_without_caches_stages_run_side_by_side() -> None:
+    """Two stages that do not wait for each other cost the time of the longer one."""
+    graph = parse("FROM a AS left\nFROM a AS right\nFROM left\nCOPY --from=right / /\n")
+    stages = tuple(StageResult(name=name, status="restored", seconds=1) for name in graph.names)
+    usual = {"left": Usual(seconds=600), "right": Usual(seconds=240), "stage-2": Usual(seconds=59)}
+    text = render(replace(RESULT, stages=stages, ship_seconds=3), BUDGETS, None, usual, graph)
+    assert "Without caches it would have taken 11 min 0 s" in text
+
+
+def test_what_was_moved() -> None:
+    """What was downloaded, what the caches took, and what was carried of cache mounts."""
+    mounts = (CarriedMount(id="/root/.npm", restored=5_000_000),)
+    assert (
+        "\n\n1.0 kB pulled; caches saved in 3.0 s, 2.5 MB of them new; cache mount /root/.npm: 5.0 MB restored\n\n"
+    ) in render(replace(RESULT, mounts=mounts), BUDGETS)
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
     """Where one restored stage was never seen running, nothing is said of a build without caches."""
-    assert "Without caches" not in summary.render(RESULT, BUDGETS)
-    assert "Without caches" not in summary.render(RESULT, BUDGETS, None, {"base": Usual(bytes=1)})
+    assert "Without caches" not in render(RESULT, BUDGETS)
+    assert "Without caches" not in render(RESULT, BUDGETS, None, {"base": Usual(bytes=1)})
 
 
 def test_the_pull_command_of_the_mirror() -> None:
     """With a mirror in the settings there is a pull command for it too; for an image that stayed here there is none."""
-    text = summary.render(RESULT, BUDGETS, "ghcr.nju.edu.cn/")
+    text = render(RESULT, BUDGETS, "https://ghcr.nju.edu.cn/")
     assert "```console\ndocker pull ghcr.io/o/n:latest\ndocker pull ghcr.nju.edu.cn/o/n:latest\n```" in text
-    assert "docker pull" not in summary.render(replace(RESULT, pushed_image=False), BUDGETS, "ghcr.nju.edu.cn")
+    assert "docker pull" not in render(replace(RESULT, pushed_image=False), BUDGETS, "ghcr.nju.edu.cn")
 
 
 def test_the_timeline() -> None:
     """Milliseconds since the first step, a section for each stage, and no sign in a name that Mermaid would read."""
-    text = summary.render(RESULT, BUDGETS)
+    text = render(RESULT, BUDGETS)
     _, _, picture = text.partition("```mermaid\n")
     assert picture.partition("\n```")[0].splitlines() == [
         "gantt",
@@ -112,8 +146,11 @@ def test_the_timeline() -> None:
 
 
 def test_warnings_stand_out() -> None:
-    """Each warning is an alert of its own."""
-    assert "> [!WARNING]\n> a cache was not read\n" in summary.render(RESULT, BUDGETS)
+    """Each warning, and each cache that was healed, is an alert of its own, taken literally."""
+    text = render(replace(RESULT, warnings=("no <cache>\nwas read",), healed=("base",)), BUDGETS)
+    assert text.endswith(
+        "\n\n> [!NOTE]\n> The cache of `base` was broken and is left out.\n\n> [!WARNING]\n> no &lt;cache> was read\n"
+    )
 
 
 def test_a_failed_build_has_a_summary_too() -> None:

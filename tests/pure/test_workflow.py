@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,10 +66,21 @@ def test_the_committed_workflow_is_the_one_that_is_written() -> None:
     assert (ROOT / workflow.NAME).read_text(encoding="utf-8") == workflow.render(graph, settings, install=".")
 
 
+def test_every_session_that_is_named_is_there() -> None:
+    """What the workflows and the README run with nox, this repository's noxfile has, its own or from stagebake."""
+    noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    own = {node.name for node in noxfile.body if isinstance(node, ast.FunctionDef)}
+    taken = {alias.name for node in noxfile.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    texts = [path.read_text(encoding="utf-8") for path in (*COMMITTED, ROOT / "README.md")]
+    named = {name for text in texts for name in re.findall(r"\bnox -s (\w+)", text)}
+    assert named >= {"build", "cache", "plan"}
+    assert named <= own | taken
+
+
 def test_it_is_read_in_a_minute() -> None:
     """The workflow has little more than a hundred lines, none longer than the code's."""
     lines = workflow.render(GRAPH, Settings()).splitlines()
-    assert len(lines) <= 110
+    assert len(lines) <= 115
     assert max(map(len, lines)) <= 120
 
 
@@ -109,7 +121,27 @@ def test_a_workflow_that_was_edited_keeps_its_edits() -> None:
         line for line in new.splitlines() if "options:" not in line
     ]
     assert workflow.with_stages(new, graph) == new
+    assert not workflow.lost_stages(new)
     assert workflow.with_stages("on: push\n", graph) == "on: push\n"
+    assert not workflow.lost_stages("on: push\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "    options: [none, base] # the stages",
+        "    options:\n      [\n        none,\n        base,\n      ] # the stages",
+    ],
+)
+def test_a_workflow_that_was_formatted_keeps_its_shape(options: str) -> None:
+    """The list is found with another indentation and over several lines, and stays where it is."""
+    text = workflow.with_stages(f"force:\n    type: choice\n{options}\n", GRAPH)
+    assert text == 'force:\n    type: choice\n    options: ["none", "all", "base", "app"]  # the stages\n'
+
+
+def test_a_list_of_stages_that_cannot_be_told_is_noticed() -> None:
+    """Without the comment nobody knows whose list it is."""
+    assert workflow.lost_stages(workflow.render(GRAPH, Settings()).replace("  # the stages", ""))
 
 
 @pytest.mark.parametrize("text", ALL_SORTS)
@@ -156,7 +188,7 @@ def test_every_job_ends(text: str) -> None:
 
 
 def test_dependabot_does_not_push() -> None:
-    """Dependabot's pull requests come from the repository itself, with a token that only reads: they push nothing."""
+    """Dependabot's pull requests come from the repository itself, with code of a stranger's: they push nothing."""
     *_, build = building(workflow.render(GRAPH, Settings()))
     assert build["env"]["PUSH"].endswith(
         "|| github.event.pull_request.head.repo.full_name == github.repository "
@@ -210,10 +242,16 @@ def test_room_is_made_first() -> None:
 
 def test_secrets_of_the_build_come_from_the_repository() -> None:
     """A secret that the settings take from a variable is one of GitHub's; one from a file is not."""
-    secrets = ("id=npm,env=NPM_TOKEN", "id=pip,src=pip.conf", "type=env,env=NPM_TOKEN,id=again")
+    secrets = (
+        "id=npm,env=NPM_TOKEN",
+        "id=pip,src=pip.conf",
+        "type=env,id=again,src=NPM_TOKEN",
+        "id=PIP_TOKEN,type=env",
+    )
     *_, build = building(workflow.render(GRAPH, Settings(secrets=secrets)))
-    assert {key: value for key, value in build["env"].items() if key not in ("FORCE", "PUSH")} == {
-        "NPM_TOKEN": "${{ secrets.NPM_TOKEN }}"
+    assert {key: value for key, value in build["env"].items() if "secrets." in value} == {
+        "NPM_TOKEN": "${{ secrets.NPM_TOKEN }}",
+        "PIP_TOKEN": "${{ secrets.PIP_TOKEN }}",
     }
 
 

@@ -107,13 +107,17 @@ def installs(graph: StageGraph) -> Iterator[Install]:
     built = {stage.name for stage in graph.needed()}
     for stage in graph.stages:
         for instruction in stage.instructions:
-            if stage.name in built and instruction.keyword == "RUN" and (tools := tools_of(instruction)):
+            if stage.name in built and instruction.keyword == "RUN" and (tools := _tools_in(command(instruction))):
                 yield Install(stage, instruction, tools)
 
 
-def tools_of(instruction: Instruction) -> tuple[Tool, ...]:
-    """The tools that a RUN installs packages with; none where it installs none, or the code itself."""
-    text = command(instruction)
+def is_install(step: str) -> bool:
+    """Whether a step, as BuildKit names it, installs packages."""
+    return step.startswith("RUN ") and bool(_tools_in(step))
+
+
+def _tools_in(text: str) -> tuple[Tool, ...]:
+    """The tools that a command installs packages with; none where it installs none, or the code itself."""
     return () if _NEEDS_CODE.search(text) else tuple(tool for tool in TOOLS if tool.install.search(text))
 
 

@@ -108,7 +108,9 @@ def _tell(result: BuildResult, work: Job, usual: Mapping[str, Usual]) -> None:
             "tags": ",".join(result.refs),
             "rebuilt": ",".join(stage.name for stage in result.stages if stage.status == "rebuilt"),
         }
-        github.publish(os.environ, summary.render(result, settings.budgets, settings.mirror, usual), outputs)
+        github.publish(
+            os.environ, summary.render(result, work.graph, settings.budgets, settings.mirror, usual), outputs
+        )
         for warning in result.warnings:
             print(github.annotation("warning", warning, os.environ))
 

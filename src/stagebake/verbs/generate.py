@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     runs = settings.root / workflow.NAME
     if runs.is_file():
         texts[runs] = workflow.with_stages(job.read(runs), graph)
+        if workflow.lost_stages(texts[runs]):
+            report.console(stderr=True).print(f"{runs}: without `options: […]  # the stages` they are yours to keep")
     for path, text in texts.items():
         _update(path, text, check=options.check)
     return 0
