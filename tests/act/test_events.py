@@ -6,7 +6,7 @@ import pytest
 
 from tests.act import golden
 from tests.act.runner import CACHES, PULL_REQUEST, Runner, digests, edit
-from tests.support.shapes import STAGES
+from tests.support.shapes import STAGES, draw
 
 pytestmark = pytest.mark.engine
 
@@ -29,6 +29,17 @@ def test_a_push_to_main_ships_the_image_and_its_caches(fresh: Runner) -> None:
     assert second.rebuilt == set()
     assert project.pushed() == before
     golden.check("push", second.summary)
+
+
+def test_a_context_that_is_the_whole_checkout(fresh: Runner) -> None:
+    """nox and stagebake leave nothing in it, so a stage that copies everything is restored in the next run."""
+    project = fresh.project
+    text = "FROM busybox:1 AS base\nFROM base AS app\nCOPY . /app\n" + draw("app") + "\n"
+    project.write({"Dockerfile": text, ".dockerignore": ".git\n"})
+    project.commit()
+    fresh.push()
+    project.engine.empty()
+    assert fresh.push().rebuilt == set()
 
 
 def test_a_pull_request_writes_under_its_own_scope_until_it_is_closed(runner: Runner) -> None:

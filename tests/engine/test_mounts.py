@@ -211,6 +211,22 @@ def test_a_mount_that_cannot_be_carried_is_a_warning(mounted: Project, what: str
         assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
 
 
+@pytest.mark.parametrize("garbage", ["<html>", "[]", '{"layers": [{}]}', '{"layers": 7}'])
+def test_garbage_in_the_place_of_a_mount_is_a_warning(mounted: Project, garbage: str) -> None:
+    """What a tag holds that is no mount's content is named, and what the mount holds now is saved over it."""
+    add_a_package(mounted)
+
+    def answer(method: str, path: str) -> Fault | None:
+        return Fault(body=garbage.encode()) if "/manifests/cache.mount" in path and method == "GET" else None
+
+    with mounted.registry.proxy.faults(answer):
+        outcome = mounted.stagebake("build", "--push")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.ran == {"deps", "app"}
+    assert outcome.report["warnings"][0].startswith("cache mounts are not read: cache.mount")
+    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))["layers"]
+
+
 def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
     """The image and the caches are out when the mounts are saved; ^C then costs the new content alone."""
     before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
