@@ -59,7 +59,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of docs/time-savings.md; `-- history`, `-- seed`, `-- example`, `-- backends` for some."""
+    """The figures of docs/time-savings.md; `-- seed`, `-- lottery`, `-- backends` and so on for some."""
     install(session, "test")
     for name in session.posargs or ("history", "seed", "example"):
         session.run("python", "-m", f"benchmarks.{name}")
