@@ -78,7 +78,7 @@ class Runner:
     folder: Path
 
     def commit_workflow(self) -> None:
-        """Commits what `stagebake init` writes, and takes REPOSITORY for the remote."""
+        """Commits the workflow that `stagebake init` writes and a noxfile, and takes REPOSITORY for the remote."""
         graph = parse((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
         self.project.write({workflow.NAME: workflow.render(graph, Settings()), "noxfile.py": _NOXFILE})
         self.project.commit()
