@@ -57,6 +57,15 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["--numprocesses=4", "--dist=loadfile"]))
 
 
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """The long form of three tests: 200 builds in a row, every change of the plan's table, a hundred commits."""
+    install(session, "test")
+    whole = {"STAGEBAKE_SOAK": "200", "STAGEBAKE_TABLE": "all", "STAGEBAKE_REPLAY": "100"}
+    files = (f"tests/engine/test_{name}.py" for name in ("soak", "plan_table", "replay"))
+    session.run("pytest", "--capture=no", *(session.posargs or files), env=whole)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """The figures of docs/time-savings.md; `-- seed`, `-- lottery`, `-- backends` and so on for some."""
