@@ -104,7 +104,7 @@ def _appends(path: Path, text: str) -> bool:
 
 
 def _settings_file(settings: Settings) -> tuple[str, str]:
-    """Where the settings go: behind what pyproject.toml has, else into stagebake.toml."""
+    """Where the settings go: behind what pyproject.toml has, else into stagebake.toml. Those that are there stay."""
     lines = "".join(
         f"{key} = {json.dumps(value, ensure_ascii=False)}\n"  # a JSON string is a TOML one
         for key, value in (
@@ -118,9 +118,11 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
     if settings.contexts:
         pairs = (f"{json.dumps(name)} = {json.dumps(value)}" for name, value in sorted(settings.contexts.items()))
         lines += f"contexts = {{ {', '.join(pairs)} }}\n"
-    project = settings.root / "pyproject.toml"
-    if not project.is_file() or (settings.root / "stagebake.toml").is_file():
-        return "stagebake.toml", lines or "# The settings of stagebake; the README lists them.\n"
+    project, own = settings.root / "pyproject.toml", settings.root / "stagebake.toml"
+    if own.is_file():
+        return own.name, own.read_text(encoding="utf-8")
+    if not project.is_file():
+        return own.name, lines or "# The settings of stagebake; the README lists them.\n"
     text = project.read_text(encoding="utf-8")
     if "stagebake" in tomllib.loads(text).get("tool", {}):
         return "pyproject.toml", text

@@ -1,6 +1,6 @@
 """The verbs as Nox sessions, for any noxfile: `from stagebake.sessions import *`.
 
-Each hands its posargs on: `nox -s build -- --no-cache python-deps`.
+Each hands its posargs on: `nox -s build -- --no-cache python-deps`. A bare `nox` runs none of them.
 """
 
 from __future__ import annotations
@@ -61,5 +61,5 @@ def __getattr__(verb: str) -> Any:
         stagebake(session, verb, *session.posargs)
 
     run.__doc__ = VERBS[verb]
-    globals()[verb] = nox.session(name=verb, python=False)(run)
+    globals()[verb] = nox.session(name=verb, python=False, default=False)(run)
     return globals()[verb]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stagebake import bakefile, config, workflow
+from stagebake import bakefile, config, sessions, workflow
 from stagebake.config import Settings
 from stagebake.dockerfile import parse
 from stagebake.init import init
@@ -56,6 +56,21 @@ def test_settings_that_are_there_stay(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(old)
     run(tmp_path, image="ghcr.io/o/other", overwrite=True)
     assert (tmp_path / "pyproject.toml").read_text() == old
+
+
+def test_a_settings_file_of_its_own_stays(tmp_path: Path) -> None:
+    """What stagebake.toml says is left as it is, even with --yes, and pyproject.toml gets no second table."""
+    own, project = 'image = "ghcr.io/o/n"\nsecrets = ["id=npm,env=NPM"]  # ours\n', '[project]\nname = "x"\n'
+    (tmp_path / "stagebake.toml").write_text(own)
+    (tmp_path / "pyproject.toml").write_text(project)
+    run(tmp_path, image="ghcr.io/o/n", overwrite=True)
+    assert (tmp_path / "stagebake.toml").read_text() == own
+    assert (tmp_path / "pyproject.toml").read_text() == project
+
+
+def test_a_bare_nox_runs_no_verb() -> None:
+    """The sessions are there to be asked for: `nox` alone neither builds nor writes."""
+    assert not any(getattr(sessions, verb).default for verb in sessions.VERBS)
 
 
 def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
