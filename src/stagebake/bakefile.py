@@ -64,7 +64,7 @@ def render(graph: StageGraph, settings: Settings) -> str:
     blocks = [
         _HEADER.format(dockerfile=settings.dockerfile, override=OVERRIDE),
         _variable("IMAGE", settings.image or "", "The repository of the image and its caches."),
-        _variable("TAGS", "latest", "The tags of the image, with commas between."),
+        _variable("TAGS", settings.tag or "latest", "The tags of the image, with commas between."),
         _variable("SCOPE", "", "Whose caches: empty for the default branch."),
         *_cache_variables(settings),
         _variable("SAVE", "", "Not empty: write the cache of each stage that is built."),
@@ -208,6 +208,10 @@ def _table(values: Mapping[str, str]) -> dict[str, str]:
 
 def _quoted(text: str) -> str:
     """An HCL string of exactly this text: templates are taken literally, and python-hcl2 keeps \\u0022 whole."""
-    escaped = "".join(_ESCAPES.get(c, c if c.isprintable() else f"\\u{ord(c):04x}") for c in text)
+    escaped = "".join(_ESCAPES.get(c, c if c.isprintable() else _escape(c)) for c in text)
     literal = re.sub(r"([$%])(?=\{)", r"\1\1", escaped)
     return f'"{literal}"'
+
+
+def _escape(c: str) -> str:
+    return f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else f"\\U{ord(c):08x}"

@@ -301,7 +301,7 @@ class _Reader:
             self._refuse_variable(reference, instruction)
             if reference.lower() in self._named:
                 yield reference.lower()
-            elif instruction.keyword == "COPY" and reference.isdigit():
+            elif instruction.keyword == "COPY" and re.fullmatch("[0-9]{1,9}", reference):
                 yield self._numbered(reference, instruction)
             elif reference != "scratch":
                 self._refuse_misspelt(reference, instruction)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -79,10 +80,25 @@ def _noxfile(path: Path) -> str:
     if not path.is_file():
         return _NOXFILE
     text = path.read_text(encoding="utf-8")
-    if "stagebake" in text:
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return _NOXFILE
+    if any(isinstance(node, ast.ImportFrom) and node.module == sessions.__name__ for node in nodes):
         return text
-    clashes = re.search(rf"^def ({'|'.join(sessions.__all__)})\b", text, re.MULTILINE)
+    clashes = {name for node in nodes for name in _names(node)} & set(sessions.__all__)
     return _NOXFILE if clashes else f"{text.rstrip()}\n\n{_IMPORT}"
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """What a piece of a noxfile defines, assigns or imports, and what it gives a session as its `name`."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+            yield name
+        case ast.alias(name=name, asname=other):
+            yield other or name
+        case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
+            yield name
 
 
 def _offer(path: Path, text: str, console: Console, *, overwrite: bool) -> None:

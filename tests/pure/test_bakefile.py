@@ -286,3 +286,14 @@ def test_a_call_says_where_local_caches_lie_and_may_write_there(tmp_path: Path) 
     assert given["FOLDER"] == str(tmp_path / "caches")
     assert bakefile.rights(settings) == ("fs.read=*", f"fs.write={tmp_path}/caches")
     assert "FOLDER" not in bakefile.variables(Settings(), Choices(stage="base", output=""), DEFAULT)
+
+
+def test_a_character_beyond_the_basic_plane_has_eight_digits() -> None:
+    """HCL's `\\u` takes four digits; what follows would be read as text."""
+    assert '"\\U000e0001"' in bakefile.render(FIVE, Settings(args={"A": "\U000e0001"}))
+
+
+def test_the_tag_of_the_settings_is_the_default_of_tags() -> None:
+    """A plain bake gives the image the tag that its name has in the settings."""
+    variables = blocks(bakefile.render(FIVE, Settings(image="ghcr.io/o/n", tag="1.2")), "variable")
+    assert text_of(variables["TAGS"]["default"]) == "1.2"

@@ -298,3 +298,10 @@ def test_the_name_of_a_context_is_no_slip() -> None:
     text = "FROM a AS assets\nFROM b AS app\nCOPY --from=asset /a /a\n"
     assert parse(text, contexts={"asset": "./assets"})["app"].images[-1].name == "asset"
     refused(text)
+
+
+@pytest.mark.parametrize("reference", ["²", "٣", "9" * 5000], ids=ascii)
+def test_what_is_no_count_of_stages_is_an_image(reference: str) -> None:
+    """Other digits than ASCII's, and more than any Dockerfile has stages, are left to BuildKit."""
+    stage = parse(f"FROM debian AS a\nCOPY --from={reference} /a /a\n")["a"]
+    assert stage.images[-1].name == reference

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from stagebake import bakefile, config, sessions, workflow
@@ -144,3 +145,27 @@ def test_the_branches_and_the_room_reach_the_workflow(tmp_path: Path) -> None:
     text = (tmp_path / workflow.NAME).read_text()
     assert 'branches: ["main", "feature/x"]' in text
     assert "Make room" in text
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        'import nox\n@nox.session(name="build")\ndef mine(session):\n    pass\n',
+        "from shared import build\n",
+        "from shared import x as plan\n",
+        "build = 3\n",
+        "def broken(:\n",
+    ],
+)
+def test_a_noxfile_that_has_one_of_the_names_is_kept(tmp_path: Path, own: str) -> None:
+    """By name=, by an import, by a value: nothing is put in its place unasked. One that does not parse is kept too."""
+    (tmp_path / "noxfile.py").write_text(own)
+    assert "is kept" in run(tmp_path)
+    assert (tmp_path / "noxfile.py").read_text() == own
+
+
+def test_a_comment_that_names_stagebake_is_no_import(tmp_path: Path) -> None:
+    """Only what is imported counts as done."""
+    (tmp_path / "noxfile.py").write_text("import nox  # stagebake, some day\n")
+    run(tmp_path)
+    assert "from stagebake.sessions import *" in (tmp_path / "noxfile.py").read_text()
