@@ -16,6 +16,9 @@ from stagebake.errors import InputError
 
 FILES = ("stagebake.toml", "pyproject.toml")
 
+# moby/buildkit, solver/pb: NetMode, as its frontend calls them
+NETWORKS = ("default", "host", "none")
+
 # How many minutes a push may take: nothing to do, code alone, dependencies too, everything
 BUDGETS = {"restore": 2.0, "code": 5.0, "dependencies": 15.0, "full": 30.0}
 
@@ -100,6 +103,11 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
         _refuse_bad_secret(secret, origins["secrets"])
     if "cache" in values:
         _refuse_unknown_backend(values["cache"], origins["cache"])
+    if values.get("network", "default") not in NETWORKS:
+        raise InputError(
+            f"{origins['network']}: BuildKit has no network `{values['network']}`",
+            f"write one of: {', '.join(NETWORKS)}",
+        )
     if "folder" in values:
         _refuse_bad_folder(root, values, origins["folder"])
     if "budgets" in values:
@@ -145,7 +153,10 @@ def _refuse_unknown_backend(name: str, origin: str) -> None:
 
 def _refuse_bad_folder(root: Path, values: Mapping[str, Any], origin: str) -> None:
     """In the build context the caches would be part of what is built; bake's attributes end at a comma."""
-    folder = (root / Path(values["folder"]).expanduser()).resolve()
+    try:
+        folder = (root / Path(values["folder"]).expanduser()).resolve()
+    except RuntimeError:
+        raise InputError(f"{origin}: nobody here has the home of `{values['folder']}`", "name another folder") from None
     context = str(values.get("context", "."))
     if "://" not in context and folder.is_relative_to((root / context).resolve()):
         raise InputError(
@@ -215,7 +226,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
         return {name: _scalar(item, f"{where}: `{key}.{name}`") for name, item in value.items()}
     if (key in _SWITCHES and isinstance(value, bool)) or (key in _NUMBERS and type(value) is int and value > 0):
         return value
-    if key not in (*_LISTS, *_TABLES, *_SWITCHES, *_NUMBERS) and isinstance(value, str):
+    if key not in (*_LISTS, *_TABLES, *_SWITCHES, *_NUMBERS) and isinstance(value, str) and "\0" not in value:
         return value
     raise InputError(f"{where}: `{key}` is {_kind(key)}, not `{value!r}`", "see the settings in the README")
 

@@ -191,8 +191,11 @@ def _digest(metadata: Path) -> str | None:
 def _no_engine(error: Exception) -> EngineError:
     if isinstance(error, ClientNotFoundError):
         return EngineError("no `docker` on PATH", "install Docker Engine: https://docs.docker.com/engine/install/")
-    said = next((line for line in str(error).splitlines() if "daemon" in line), "no Docker engine answers").strip(" '")
-    return EngineError(said, "start it: sudo systemctl start docker, or Docker Desktop")
+    said = re.search(r"Cannot connect to the Docker daemon at \S+", str(error))
+    return EngineError(
+        said[0].rstrip(".") if said else "no Docker engine answers",
+        "start it: sudo systemctl start docker, or Docker Desktop",
+    )
 
 
 def _refuse_older(what: str, version: str, lowest: tuple[int, int], where: str) -> None:

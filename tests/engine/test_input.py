@@ -112,7 +112,8 @@ def test_no_engine_answers(repository: Project) -> None:
     repository.write(FIVE)
     repository.settings()
     outcome = repository.stagebake("build", DOCKER_HOST=f"unix://{repository.folder}/nothing.sock")
-    assert_refused(outcome, "", "start", exit_code=4)
+    said = f"Cannot connect to the Docker daemon at unix://{repository.folder}/nothing.sock\n"
+    assert_refused(outcome, said, "start", exit_code=4)
 
 
 def test_no_docker_on_path(repository: Project) -> None:

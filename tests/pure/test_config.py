@@ -340,3 +340,19 @@ def test_a_patience_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"STAGEBAKE_PATIENCE: patience") as error:
         load(tmp_path, environment={"STAGEBAKE_PATIENCE": text})
     assert error.value.remedy == "give seconds for any of: read, write"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('folder = "~nobody-of-that-name/x"', "home"),
+        ('dockerfile = "a\\u0000b"', "`dockerfile` is "),
+        ('context = "a\\u0000b"', "`context` is "),
+        ('network = "hosst"', "`hosst`"),
+    ],
+)
+def test_values_that_nothing_could_take(tmp_path: Path, text: str, words: str) -> None:
+    """They are refused with their place, before anything trips over them."""
+    error = refused(tmp_path, own=f"\n{text}\n")
+    assert error.what.startswith("stagebake.toml:2: ")
+    assert words in error.what
