@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stagebake import github, report, summary
-from stagebake.errors import StagebakeError
+from stagebake.errors import InputError, StagebakeError
 from stagebake.interrupts import Interrupted, raised
 from stagebake.verbs import build, cache, doctor, forecast, generate, init, plan
 
@@ -45,6 +45,11 @@ def _main(arguments: Sequence[str] | None, errors: Console) -> int:
         for note in getattr(interrupt, "__notes__", ("interrupted",)):
             errors.print(note)
         return interrupt.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _say(errors, f"{error.filename}: {error.strerror}", "see that it can be read and written")
+        return InputError.exit_code
     except Exception:  # the last handler: whatever comes here is a bug of ours
         errors.print(traceback.format_exc())
         _say(errors, "this is a bug in stagebake", "please report it with the lines above")

@@ -182,7 +182,7 @@ def _goal(stage: Stage, settings: Settings) -> str:
 
 def _seen_from_context(settings: Settings) -> str:
     """Bake looks for a Dockerfile from the context on."""
-    if "://" in settings.context:
+    if settings.remote_context:
         return settings.dockerfile
     return posixpath.relpath(settings.dockerfile, settings.context)
 

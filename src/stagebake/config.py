@@ -69,6 +69,11 @@ class Settings:
         return replace(self, image=image)
 
     @property
+    def remote_context(self) -> bool:
+        """Whether the context is an address that BuildKit fetches, and no folder here."""
+        return is_remote(self.context)
+
+    @property
     def cache_folder(self) -> Path:
         """Where the `local` caches of all images lie, each in a folder with the image's name."""
         return (self.root / Path(self.folder).expanduser()).resolve()
@@ -78,6 +83,11 @@ class Settings:
         """A name for an image that never leaves the machine: the folder's."""
         name = re.sub(r"[^a-z0-9]+", "-", self.root.resolve().name.lower()).strip("-")
         return name or "image"
+
+
+def is_remote(context: str) -> bool:
+    """Whether a context is an address: of a git repository, of an archive, or an image."""
+    return "://" in context or context.startswith(("git@", "github.com/"))
 
 
 _KEYS = tuple(f.name.replace("_", "-") for f in fields(Settings) if f.name not in ("root", "tag", "origins"))
@@ -158,7 +168,7 @@ def _refuse_bad_folder(root: Path, values: Mapping[str, Any], origin: str) -> No
     except RuntimeError:
         raise InputError(f"{origin}: nobody here has the home of `{values['folder']}`", "name another folder") from None
     context = str(values.get("context", "."))
-    if "://" not in context and folder.is_relative_to((root / context).resolve()):
+    if not is_remote(context) and folder.is_relative_to((root / context).resolve()):
         raise InputError(
             f"{origin}: `{values['folder']}` lies in the build context, so each save would change what is built",
             "name a folder outside of it, such as ~/.cache/stagebake",

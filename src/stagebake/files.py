@@ -1,4 +1,4 @@
-"""Files that stagebake writes: whole or not at all, and never over something that it did not write."""
+"""The user's files: read as text, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import difflib
 import os
 import tempfile
 from pathlib import Path
+
+from stagebake.errors import InputError
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises InputError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}:1: not readable: {error}", "give the path of a text file") from None
+
+
+def refuse_unwritable(path: Path, flag: str) -> None:
+    """Raises InputError where a file that is written later could not be."""
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"{flag}: {path} cannot be written", "name a file in a folder that you may write to")
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -26,7 +43,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 def difference(path: Path, text: str) -> str:
     """What would change in the file, as a unified diff; empty where nothing would."""
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    old = read(path) if path.exists() else ""
     lines = difflib.unified_diff(
         old.splitlines(keepends=True),
         text.splitlines(keepends=True),

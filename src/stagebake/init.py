@@ -79,7 +79,7 @@ def _noxfile(path: Path) -> str:
     """A new noxfile, or the one that is there with the sessions added, where it has none of these names itself."""
     if not path.is_file():
         return _NOXFILE
-    text = path.read_text(encoding="utf-8")
+    text = files.read(path)
     try:
         nodes = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):
@@ -116,7 +116,7 @@ def _offer(path: Path, text: str, console: Console, *, overwrite: bool) -> None:
 
 def _appends(path: Path, text: str) -> bool:
     """Whether all that is there stays, and something is added behind it."""
-    return text.startswith(path.read_text(encoding="utf-8"))
+    return text.startswith(files.read(path))
 
 
 def _settings_file(settings: Settings) -> tuple[str, str]:
@@ -136,10 +136,10 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
         lines += f"contexts = {{ {', '.join(pairs)} }}\n"
     project, own = settings.root / "pyproject.toml", settings.root / "stagebake.toml"
     if own.is_file():
-        return own.name, own.read_text(encoding="utf-8")
+        return own.name, files.read(own)
     if not project.is_file():
         return own.name, lines or "# The settings of stagebake; the README lists them.\n"
-    text = project.read_text(encoding="utf-8")
+    text = files.read(project)
     if "stagebake" in tomllib.loads(text).get("tool", {}):
         return "pyproject.toml", text
     return "pyproject.toml", f"{text.rstrip()}\n\n[tool.stagebake]\n{lines}"

@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     work = job.here(options)
     settings, graph = work.settings, work.graph
     _refuse_nameless(options, settings)
+    if options.report:
+        files.refuse_unwritable(options.report, "--report")
     expected = outlook.expectations(options.expect, graph)
     wish = _wish(work)
     engine = Engine(settings.root, options.builder)
@@ -92,7 +94,7 @@ def _names(work: Job) -> Names:
     local = () if work.options.push or settings.tag else ("latest",)
     image = settings.image or settings.local_image
     refs = tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags)))
-    texts = {str(path): job.read(path) for path in work.options.bake_file}
+    texts = {str(path): files.read(path) for path in work.options.bake_file}
     return naming.from_metadata_action(texts, Names(refs=refs, labels=naming.labels(commit)))
 
 

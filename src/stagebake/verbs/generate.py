@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     texts = {settings.root / bakefile.NAME: bakefile.render(graph, settings)}
     runs = settings.root / workflow.NAME
     if runs.is_file():
-        texts[runs] = workflow.with_stages(job.read(runs), graph)
+        texts[runs] = workflow.with_stages(files.read(runs), graph)
         if workflow.lost_stages(texts[runs]):
             report.console(stderr=True).print(f"{runs}: without `options: […]  # the stages` they are yours to keep")
     for path, text in texts.items():
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refuse_foreign(path: Path) -> None:
-    if path.is_file() and not bakefile.is_ours(job.read(path)):
+    if path.is_file() and not bakefile.is_ours(files.read(path)):
         raise InputError(
             f"{path}:1: this bake file was not written by stagebake",
             f"rename it to {bakefile.OVERRIDE}, which is laid over the generated one; or `stagebake init --yes`",

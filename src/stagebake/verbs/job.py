@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from stagebake import actions, bakefile, dockerfile, github, recall, scopes, survey
+from stagebake import actions, bakefile, dockerfile, files, github, recall, scopes, survey
 from stagebake.build import Stores
 from stagebake.cache import Repository
 from stagebake.config import Settings
@@ -51,7 +51,7 @@ class Job:
     def override(self) -> str | None:
         """The text of the user's own bake file, which is laid over the generated one."""
         path = self.settings.root / bakefile.OVERRIDE
-        return read(path) if path.is_file() else None
+        return files.read(path) if path.is_file() else None
 
     @property
     def forced(self) -> frozenset[str]:
@@ -123,17 +123,16 @@ def here(options: argparse.Namespace) -> Job:
     """The job in this folder. Where no setting gives the image's name, GitHub's repository or the git remote does."""
     checkout = Checkout(Path())
     settings = flags.settings(options)
+    _refuse_missing_context(settings)
     if settings.image is None:
         settings = settings.with_image(github.image(os.environ) or checkout.image())
     return Job(options, settings, checkout, github.run(os.environ))
 
 
-def read(path: Path) -> str:
-    """The text of a file that the user named. Raises InputError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}:1: not readable: {error}", "give the path of a text file") from None
+def _refuse_missing_context(settings: Settings) -> None:
+    if not settings.remote_context and not (settings.root / settings.context).is_dir():
+        origin = settings.origins.get("context", "context")
+        raise InputError(f"{origin}: there is no folder `{settings.context}`", "name the folder that COPY copies from")
 
 
 def _parse(settings: Settings, text: str) -> StageGraph:
