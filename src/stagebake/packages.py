@@ -26,9 +26,11 @@ class Packages:
     """The package of `image` (ghcr.io/OWNER/NAME), which belongs to an organization or to a user."""
 
     def __init__(self, image: str, token: str | None, environment: Mapping[str, str]) -> None:
+        self._owner, _, name = image.removeprefix(f"{HOST}/").partition("/")
+        if not self._owner or not name:
+            raise InputError(f"{image}: not the name of an image on {HOST}", f"it is called {HOST}/OWNER/NAME")
         if token is None:
             raise InputError(f"{image}: no token to delete with", "set GITHUB_TOKEN, or log in: docker login ghcr.io")
-        _, self._owner, name = image.split("/", 2)
         self._name = quote(name, safe="")
         self._http = httpx.Client(
             base_url=environment.get("GITHUB_API_URL") or _API,

@@ -116,6 +116,15 @@ def test_without_a_token() -> None:
     assert "docker login ghcr.io" in caught.value.remedy
 
 
+@pytest.mark.parametrize("image", ["ghcr.io/app", "ghcr.io/", "ghcr.io/owner/", "ghcr.io//app"])
+def test_an_image_without_an_owner(image: str) -> None:
+    """It is the user's error, and the message says how an image is called there."""
+    with pytest.raises(InputError) as caught:
+        Packages(image, TOKEN, {})
+    assert image in caught.value.what
+    assert "ghcr.io/OWNER/NAME" in caught.value.remedy
+
+
 def test_whose_caches_a_name_means() -> None:
     """`pr-7` is the pull request, the default branch's name the plain caches, anything else a branch."""
     assert scope_of("pr-7", "main") == SEVEN
