@@ -89,10 +89,7 @@ class Layout:
 
     def _tags(self) -> dict[str, str]:
         """Tag to digest."""
-        entries = self._index()["manifests"]
-        return {
-            entry["annotations"][_TAG]: entry["digest"] for entry in entries if _TAG in entry.get("annotations", {})
-        }
+        return {tag: entry["digest"] for entry in self._index()["manifests"] if (tag := _tag_of(entry))}
 
     def _index(self) -> dict[str, Any]:
         empty: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
@@ -102,7 +99,7 @@ class Layout:
             return empty
         except OSError as error:
             raise self._failed(error) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("manifests", []), list):
             raise RegistryError(f"{self._folder}/index.json holds no index", f"run: rm -r {self._folder}")
@@ -116,7 +113,7 @@ class Layout:
             "size": len(document.manifest),
             "annotations": {_TAG: tag},
         }
-        others = [other for other in index["manifests"] if other.get("annotations", {}).get(_TAG) != tag]
+        others = [other for other in index["manifests"] if _tag_of(other) != tag]
         files.write(self._folder / "oci-layout", '{"imageLayoutVersion":"1.0.0"}')
         files.write(self._folder / "index.json", json.dumps(index | {"manifests": [*others, entry]}))
 
@@ -155,11 +152,22 @@ class Layout:
             raise self._failed(error) from None
 
     def _write(self, digest: str, content: bytes) -> None:
-        if self._size(digest) != len(content):
-            files.write(self._path(digest), content)
+        path = self._path(digest)
+        if not path.is_file() or path.read_bytes() != content:
+            files.write(path, content)
 
     def _path(self, digest: str) -> Path:
-        return self._blobs / digest.removeprefix("sha256:")
+        name = digest.removeprefix("sha256:")
+        if not (name.isalnum() and name.isascii()):
+            raise RegistryError(f"{self._folder}: {digest!r} is no digest", "see docs/troubleshooting.md")
+        return self._blobs / name
 
     def _failed(self, error: OSError) -> RegistryError:
         return RegistryError(f"{self._folder}: {error.strerror or error}", "can it be read and written?")
+
+
+def _tag_of(entry: Any) -> str | None:
+    """The tag of an entry of the index; None where it has none, or names nothing."""
+    notes = entry.get("annotations") if isinstance(entry, dict) and isinstance(entry.get("digest"), str) else None
+    tag = notes.get(_TAG) if isinstance(notes, dict) else None
+    return tag if isinstance(tag, str) else None

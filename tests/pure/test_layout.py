@@ -109,6 +109,42 @@ def test_a_blob_with_other_bytes_is_told_and_written_anew(tmp_path: Path) -> Non
     assert layout.blobs([digest]) == {digest: one.config}
 
 
+def test_a_config_with_a_flipped_byte_is_written_anew(tmp_path: Path) -> None:
+    """As long as the right one is not right: putting the same cache again mends it."""
+    layout, one = Layout(tmp_path), document("one")
+    layout.put(one, "cache")
+    digest = compose.config_digest(one.manifest)
+    path = tmp_path / "blobs/sha256" / digest.removeprefix("sha256:")
+    path.write_bytes(bytes([one.config[0] ^ 1]) + one.config[1:])
+    layout.put(one, "cache")
+    assert layout.blobs([digest]) == {digest: one.config}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, [], "x", {}, {"digest": 1}, {"digest": "sha256:0", "annotations": None},
+     {"annotations": {"org.opencontainers.image.ref.name": "cache"}},
+     {"digest": "sha256:0", "annotations": {"org.opencontainers.image.ref.name": []}}],
+    ids=json.dumps,
+)  # fmt: skip
+def test_an_entry_of_the_index_that_is_none(tmp_path: Path, entry: object) -> None:
+    """It stands for no tag, breaks nothing, and stays where another tag is written: it may be somebody's."""
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": [entry]}))
+    layout, one = Layout(tmp_path), document("one")
+    assert layout.manifest("cache") is None
+    layout.put(one, "cache")
+    assert layout.manifest("cache") == one.manifest
+    layout.sweep()
+    assert json.loads((tmp_path / "index.json").read_text())["manifests"][0] == entry
+
+
+@pytest.mark.parametrize("digest", ["sha256:\x00", "sha256:../../index.json", "sha256:\ud800"])
+def test_a_digest_that_is_no_name_of_a_file(tmp_path: Path, digest: str) -> None:
+    """A manifest may name anything; it is told, and no file outside of the blobs is read."""
+    for answers in (Layout(tmp_path).sizes([digest]), Layout(tmp_path).blobs([digest])):
+        assert isinstance(answers[digest], RegistryError)
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"manifests": 1}'])
 def test_an_index_that_is_none_is_told_with_the_remedy(tmp_path: Path, text: str) -> None:
     """index.json that was cut short: one line says which file, and which folder to remove."""
