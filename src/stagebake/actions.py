@@ -253,7 +253,7 @@ def _manifest(config: bytes) -> bytes:
     """
     try:
         layers = [_descriptor(layer["blob"], layer["annotations"]) for layer in json.loads(config).get("layers") or []]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return artifact(config, "application/octet-stream").manifest
     descriptor = {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)}
     document = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": descriptor, "layers": layers}

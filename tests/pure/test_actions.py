@@ -115,6 +115,18 @@ def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
         compose.config_digest(manifest)
 
 
+def test_a_size_that_no_blob_has_makes_no_cache() -> None:
+    """An infinite size is JSON: the entry is an artifact of which nothing is known."""
+    entries = Entries()
+    store = ActionsCache("o/n", entries, (MAIN,), MAIN)
+    odd = compose.Document(manifest=b"odd", config=cache("x").config.replace(b'"size": 7', b'"size": 1e999'))
+    store.put(odd, "cache-base")
+    manifest = store.manifest("cache-base")
+    assert manifest is not None
+    with pytest.raises(compose.InvalidCache):
+        compose.config_digest(manifest)
+
+
 def test_a_run_that_may_not_write_says_so() -> None:
     """A token without the right to write is refused before anything is asked."""
     with pytest.raises(RegistryError, match="may not write"):
