@@ -104,6 +104,14 @@ class Document:
     def too_large(self) -> bool:
         return max(len(self.manifest), len(self.config)) > MAX_BYTES
 
+    def respelled(self) -> Document:
+        """The same cache with another blob for its config: JSON may end in white space. An artifact stays as it is."""
+        manifest, config = json.loads(self.manifest), self.config + b"\n"
+        if manifest["config"]["mediaType"] != CONFIG_TYPE:
+            return self
+        descriptor = manifest["config"] | {"digest": digest_of(config), "size": len(config)}
+        return Document(manifest=_dump(manifest | {"config": descriptor}), config=config)
+
 
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -122,7 +130,7 @@ def layers_of(manifest: bytes) -> dict[str, int]:
     layers = _object(manifest).get("layers", [])
     try:
         return {str(layer["digest"]): int(layer["size"]) for layer in layers}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidCache("its layers are none") from None
 
 
@@ -155,7 +163,7 @@ def read(manifest: bytes, config: bytes) -> Cache:
         raise
     except CycleError:
         raise InvalidCache("a cache config that points in a circle") from None
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InvalidCache(f"a cache config that does not hold together ({error!r})") from None
     return _proven(Cache(layers=layers, records=records))
 
@@ -292,7 +300,7 @@ def _within(index: int, items: list[Any], lowest: int = 0) -> int:
 
 def _proven(cache: Cache) -> Cache:
     """A cache was saved after the last of its steps ran; all that it holds was right then."""
-    last = max((record.result.created for record in cache.records.values() if record.result), key=_time, default="")
+    last = max((record.result.created for record in cache.records.values() if record.result), key=_age, default="")
     records = {
         identity: replace(record, result=replace(record.result, proven=last)) if record.result else record
         for identity, record in cache.records.items()
@@ -301,10 +309,15 @@ def _proven(cache: Cache) -> Cache:
 
 
 def _newest(results: Iterable[Result]) -> Result | None:
-    def age(result: Result) -> tuple[datetime, datetime, tuple[str, ...], bool]:
-        return _time(result.created), _time(result.proven), result.layers, result.chained
+    def age(result: Result) -> tuple[object, ...]:
+        return _time(result.created), _time(result.proven), result.layers, result.chained, result.created, result.proven
 
     return max(results, key=age, default=None)
+
+
+def _age(created: str) -> tuple[datetime, str]:
+    """What sorts times; of two ways to write one time always the same is the later."""
+    return _time(created), created
 
 
 def _time(created: str) -> datetime:

@@ -29,7 +29,11 @@ _ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.list.v2+json",
     )
 )
+_REDIRECTS = (301, 302, 303, 307, 308)
+_SEE = "see docs/troubleshooting.md"
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+# docker/docker-credential-helpers: the user where the secret is an identity token
+_IDENTITY = "<token>"
 _LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 
 
@@ -65,12 +69,18 @@ class Registry:
 
     def manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag or digest, None where there is none."""
-        response = self._request("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
-        return None if response.status_code == 404 else response.content
+        response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
+        return response.content if response else None
 
     def put(self, document: Document, tag: str | None = None) -> str:
-        """Pushes a cache's config and manifest, under a tag or by its digest alone. Returns the manifest's digest."""
-        self._put_blob(digest_of(document.config), document.config)
+        """Pushes a cache's config and manifest, under a tag or by its digest alone. Returns the manifest's digest.
+
+        A registry takes no blob again that it has, though with other bytes: then the config is spelled otherwise.
+        """
+        if not self._put_blob(document.config):
+            document = document.respelled()
+            if not self._put_blob(document.config):
+                raise self._spoiled(digest_of(document.config))
         self._request(
             "PUT",
             f"manifests/{tag or document.digest}",
@@ -98,7 +108,7 @@ class Registry:
 
     def delete(self, version: Version) -> None:
         """Deletes a manifest and all its tags; one that is gone already is as good."""
-        self._request("DELETE", f"manifests/{version.key}")
+        self._ask("DELETE", f"manifests/{version.key}")
 
     def close(self) -> None:
         self._http.close()
@@ -107,64 +117,95 @@ class Registry:
         """All tags, page by page (distribution-spec, "Listing Tags")."""
         tags: list[str] = []
         page: str | None = "tags/list"
-        while page:
-            response = self._request("GET", page)
-            if response.status_code == 404:
-                break
-            tags += response.json().get("tags") or ()
+        while page and (response := self._ask("GET", page)):
+            tags += self._listed(response)
             following = response.links.get("next")
-            page = str(response.url.join(following["url"])) if following else None
+            page = self._joined(response.url, following["url"]) if following else None
         return tags
+
+    def _listed(self, response: httpx.Response) -> list[str]:
+        try:
+            return [str(tag) for tag in response.json()["tags"] or ()]
+        except (ValueError, KeyError, TypeError):
+            raise self._odd("a list of tags that is none") from None
 
     def head(self, tag: str) -> str | None:
         """The digest of what a tag names; None where there is none or the registry does not say it."""
-        response = self._request("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
-        return None if response.status_code == 404 else response.headers.get("Docker-Content-Digest")
+        response = self._ask("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
+        return response.headers.get("Docker-Content-Digest") if response else None
 
     def _blob(self, digest: str) -> bytes | None:
-        response = self._request("GET", f"blobs/{digest}")
-        if response.status_code == 404:
-            return None
-        if digest_of(response.content) != digest:
-            raise RegistryError(f"{self.image}: blob {digest} holds other bytes", "see docs/troubleshooting.md")
-        return response.content
+        response = self._ask("GET", f"blobs/{digest}")
+        if response and digest_of(response.content) != digest:
+            raise self._spoiled(digest)
+        return response.content if response else None
 
     def _size(self, digest: str) -> int | None:
         """A redirect to the storage behind says that the blob is there, not how large it is."""
-        response = self._request("HEAD", f"blobs/{digest}", follow_redirects=False)
-        if response.status_code == 404:
+        response = self._ask("HEAD", f"blobs/{digest}", there=_REDIRECTS, follow_redirects=False)
+        if response is None:
             return None
         return UNTOLD if response.is_redirect else int(response.headers.get("Content-Length", UNTOLD))
 
-    def _put_blob(self, digest: str, content: bytes) -> None:
-        if self._size(digest) == len(content):
-            return
-        where = self._request("POST", "blobs/uploads/").headers["Location"]
-        url = self._http.base_url.join(where)
-        self._request("PUT", str(url.copy_merge_params({"digest": digest})), content=content)
+    def _put_blob(self, content: bytes) -> bool:
+        """Pushes a small blob where there is none; False where there is one under its digest with other bytes."""
+        digest = digest_of(content)
+        if there := self._ask("GET", f"blobs/{digest}"):
+            return there.content == content
+        where = self._request("POST", "blobs/uploads/").headers.get("Location")
+        if where is None:
+            raise self._odd("no address to upload to")
+        url = httpx.URL(self._joined(self._http.base_url, where)).copy_merge_params({"digest": digest})
+        self._request("PUT", str(url), content=content)
+        return True
 
-    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    def _joined(self, base: httpx.URL, where: str) -> str:
+        try:
+            return str(base.join(where))
+        except httpx.InvalidURL as error:
+            raise self._odd(f"an address that is none ({error})") from None
+
+    def _spoiled(self, digest: str) -> RegistryError:
+        return RegistryError(f"{self.image}: blob {digest} holds other bytes", _SEE)
+
+    def _odd(self, what: str) -> RegistryError:
+        return RegistryError(f"{self.image}: the registry answered with {what}", _SEE)
+
+    def _ask(self, method: str, path: str, *, there: tuple[int, ...] = (), **arguments: Any) -> httpx.Response | None:
+        """The answer to a request for what need not be there: then None."""
+        response = self._request(method, path, there=(404, *there), **arguments)
+        return None if response.status_code == 404 else response
+
+    def _request(self, method: str, path: str, *, there: tuple[int, ...] = (), **arguments: Any) -> httpx.Response:
+        """One request, tried again where the failure may pass; the statuses in `there` are answers too."""
         try:
             for attempt in stamina.retry_context(
                 on=web.passing, attempts=4, timeout=20.0, wait_initial=0.1, wait_max=3.0
             ):
                 with attempt:
                     response = self._http.request(method, path, **arguments)
-                    if response.status_code != 404 or method not in ("GET", "HEAD", "DELETE"):
+                    if response.status_code not in there:
                         response.raise_for_status()
         except httpx.HTTPStatusError as error:
             raise RegistryError(f"{self.image}: {_words(error.response)}", _remedy(error.response)) from None
         except httpx.HTTPError as error:
             name = type(error).__name__
             raise Unreached(f"{self.image}: registry not reached ({error or name})", "is the network up?") from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise RegistryError(f"{self.image}: nothing can be asked for by this name ({error})", _SEE) from None
         return response
 
 
 class _TokenAuth(httpx.Auth):
-    """Bearer tokens as the registry asks for them (distribution, docs/spec/auth/token.md), else basic credentials."""
+    """Bearer tokens as the registry asks for them (distribution, docs/spec/auth/token.md), else basic credentials.
+
+    An identity token is exchanged for one (docs/spec/auth/oauth.md).
+    """
 
     def __init__(self, credentials: tuple[str, str] | None) -> None:
-        self._basic = httpx.BasicAuth(*credentials)._auth_header if credentials else None
+        user, secret = credentials or (None, "")
+        self._identity = secret if user == _IDENTITY else None
+        self._basic = httpx.BasicAuth(user, secret)._auth_header if user and user != _IDENTITY else None
         self._headers: dict[bool, str] = {}
         self._lock = threading.Lock()
 
@@ -173,7 +214,8 @@ class _TokenAuth(httpx.Auth):
         if header := self._headers.get(writes):
             request.headers["Authorization"] = header
         response = yield request
-        if response.status_code != 401:
+        # The storage behind, to which a registry redirects, must not say whom the login is shown to
+        if response.status_code != 401 or response.url.netloc != request.url.netloc:
             return
         scheme, challenge = _challenge(response.headers.get("WWW-Authenticate", ""))
         if scheme == "bearer" and "realm" in challenge:
@@ -192,6 +234,9 @@ class _TokenAuth(httpx.Auth):
 
     def _token_request(self, challenge: Mapping[str, str]) -> httpx.Request:
         parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+        if self._identity:
+            form = {"grant_type": "refresh_token", "client_id": "stagebake", "refresh_token": self._identity}
+            return httpx.Request("POST", challenge["realm"], data=parameters | form)
         headers = {"Authorization": self._basic} if self._basic else {}
         return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
 
@@ -224,7 +269,7 @@ def _remedy(response: httpx.Response) -> str:
         return f"log in: docker login {response.request.url.host}; in a workflow: `permissions: packages: write`"
     if response.status_code == 405:
         return "this registry deletes nothing; its own is configured with `storage: delete: enabled: true`"
-    return "try again later, or see docs/troubleshooting.md"
+    return f"try again later, or {_SEE}"
 
 
 def _split(image: str) -> tuple[str, str]:
@@ -236,18 +281,46 @@ def _split(image: str) -> tuple[str, str]:
 
 
 def credentials(host: str) -> tuple[str, str] | None:
-    """User and password for a host, from docker's config.json or the credential helper that it names."""
+    """User and password for a host, from docker's config.json or the credential helper that it names.
+
+    With the user `<token>` the password is an identity token, as credential helpers have it.
+    """
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict):
         return None
     key = "https://index.docker.io/v1/" if host == "registry-1.docker.io" else host
-    helper = config.get("credHelpers", {}).get(key) or config.get("credsStore")
-    if found := config.get("auths", {}).get(key, {}).get("auth"):
-        user, _, password = base64.b64decode(found).decode().partition(":")
-        return user, password
+    auths = _table(config, "auths")
+    # docker/cli, cli/config/credentials/file_store.go, Get
+    names = (key, *(name for name in auths if _host(name) == key))
+    if login := next(filter(None, (_login(_table(auths, name)) for name in names)), None):
+        return login
+    helper = _table(config, "credHelpers").get(key) or config.get("credsStore")
     return _ask_helper(helper, key) if helper else None
+
+
+def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object under a key; empty for anything else."""
+    found = document.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _host(name: str) -> str:
+    """The host in a key of config.json, which may be an address (docker/cli, ConvertToHostname)."""
+    return name.rpartition("://")[2].partition("/")[0]
+
+
+def _login(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    if identity := entry.get("identitytoken"):
+        return _IDENTITY, str(identity)
+    try:
+        user, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
+    except (ValueError, TypeError):
+        return None
+    return (user, password) if user else None
 
 
 def _ask_helper(helper: str, key: str) -> tuple[str, str] | None:
@@ -263,5 +336,5 @@ def _ask_helper(helper: str, key: str) -> tuple[str, str] | None:
         )
         found = json.loads(answer.stdout)
         return found["Username"], found["Secret"]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None
