@@ -125,8 +125,8 @@ class Registry:
 
     def _listed(self, response: httpx.Response) -> list[str]:
         try:
-            return [str(tag) for tag in response.json()["tags"] or ()]
-        except (ValueError, KeyError, TypeError):
+            return [str(tag) for tag in response.json().get("tags") or ()]
+        except (ValueError, AttributeError, TypeError):
             raise self._odd("a list of tags that is none") from None
 
     def head(self, tag: str) -> str | None:

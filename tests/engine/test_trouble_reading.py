@@ -142,3 +142,21 @@ def test_pull(two: Project, what: str) -> None:
     """A layer that BuildKit pulls while it builds. What it could not have is made anew, as another blob."""
     blob = blob_of(two, "base")
     check(two, lambda method, path: method == "GET" and path.endswith(blob), BUILDKIT, PULL[what])
+
+
+@pytest.mark.parametrize("methods", ["HEAD", "GET HEAD"])
+def test_blobs_in_a_storage_behind(two: Project, methods: str) -> None:
+    """A registry that redirects blobs to another origin is as good as any: caches are read, saved and read again."""
+    before = two.pushed()
+    rule = Rule(
+        lambda method, path: method in methods.split() and "/blobs/sha256:" in path, Fault(status=307, away=True)
+    )
+    with two.registry.proxy.faults(rule):
+        outcome = two.build("--push", f"--image={two.image}:latest")
+        assert outcome.report["warnings"] == []
+        assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"image", "source"}
+        two.engine.empty()
+        again = two.build("--push", f"--image={two.image}:latest")
+        assert (again.ran, again.report["warnings"]) == (set(), [])
+    assert rule.count > 0
+    assert_mended(two)

@@ -18,7 +18,7 @@ import pytest
 
 from stagebake.registry import Registry
 from tests.engine.test_trouble_reading import RESET, STALL, TOO_MANY, assert_mended, assert_said
-from tests.support.faults import BUILDKIT, STAGEBAKE, Rule, blob_of, put_blob, put_manifest
+from tests.support.faults import BUILDKIT, STAGEBAKE, Broken, Rule, blob_of, put_blob, put_manifest
 from tests.support.project import Outcome, Project
 from tests.support.proxy import Fault
 from tests.support.shapes import TWO, changed
@@ -199,6 +199,20 @@ def test_blobs_are_asked_for_at_once(two: Project) -> None:
         found = registry.sizes(digests)
     assert found == dict.fromkeys(digests)
     assert sorted(e.path.rpartition("/")[2] for e in seen if e.method == "HEAD") == sorted(digests)
+
+
+def test_a_composed_cache_whose_config_lies_wrong(two: Project) -> None:
+    """The registry keeps the wrong bytes, which are as many: what is read is another blob, and restores all."""
+    before, broken = two.pushed(), Broken()
+    config = two.registry.manifest(two.name, "cache")["config"]["digest"]
+    broken.make(two.registry.blob(config), "flipped")
+    try:
+        outcome = two.build("--push", f"--image={two.image}:latest")
+        assert outcome.report["warnings"] == []
+        assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"image", "source"}
+        assert_mended(two)
+    finally:
+        broken.mend()
 
 
 def rewrite(project: Project, tag: str, change: Callable[[list[Any]], list[Any]]) -> None:

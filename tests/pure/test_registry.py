@@ -216,7 +216,7 @@ def test_a_digest_that_no_address_can_hold(digest: str) -> None:
             assert not isinstance(answers[DIGEST], RegistryError)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"null", b'{"tags": 1}', b"{}"], ids=bytes.decode)
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"null", b'{"tags": 1}'], ids=bytes.decode)
 def test_a_list_of_tags_that_is_none(body: bytes) -> None:
     """A page in the place of the list is the registry's fault, in one line."""
     with registry(lambda *_: (200, {}, body)) as found, pytest.raises(RegistryError, match="a list of tags"):

@@ -26,10 +26,12 @@ class Fault:
     """What becomes of one exchange, seconds and bytes. `status`, `reset` and `stall` are instead of an answer.
 
     `body` is that of the answer with `status`; without it there is an error as registries word it. `stall` is silence.
+    With `away` the answer names the same path at the registry itself, which is another origin.
     """
 
     status: int | None = None
     body: bytes = b'{"errors":[{"code":"FAULT","message":"a rule of the tests"}]}'
+    away: bool = False
     delay: float = 0.0
     reset: bool = False
     stall: bool = False
@@ -239,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, fault: Fault) -> tuple[int, int]:
         status, body = fault.status or 500, fault.body
         self.send_response_only(status)
+        if fault.away:
+            self.send_header("Location", f"http://127.0.0.1:{self.server.upstream}{self.path}")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
