@@ -170,7 +170,8 @@ def without_blobs(shelf: Shelf, broken: frozenset[str], *, poisoned: frozenset[s
     touched = {held.tag for held in shelf.caches if held.cache.blobs().keys() & broken}
     if touched and shelf.published is not None:
         gone = ", ".join(sorted(broken & shelf.blobs().keys()))
-        return shelf.emptied(f"{', '.join(sorted(touched))} is left out: broken in the registry: {gone}")
+        emptied = shelf.emptied(f"{', '.join(sorted(touched))} is left out: broken in the registry: {gone}")
+        return replace(emptied, poisoned=shelf.poisoned | poisoned)
     caches = (
         replace(held, cache=compose.without_blobs(held.cache, broken), whole=False) if held.tag in touched else held
         for held in shelf.caches
