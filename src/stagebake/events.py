@@ -26,6 +26,8 @@ _BLOB = re.compile(r"^sha256:[0-9a-f]{64}$")
 _UPLOAD = re.compile(r"^(pushing|writing) ")
 # What a step waits for while it is restored, and what it then does by itself
 _UNPACKING = "extracting sha256:"
+# What else waits for a registry, and says nothing of bytes (the token of a push is an upload's)
+_ASKING = re.compile(r"^(\[internal\] load metadata for |resolve image config for |\[auth\] \S+:pull token for )")
 _LOG_LINES = 40
 
 # moby/buildkit, cache/remotecache/export.go, Finalize
@@ -154,8 +156,9 @@ class Trace:
     @property
     def downloading(self) -> bool:
         """Whether anything that runs waits for bytes from a registry."""
-        importing = any(vertex.running and _is_import(vertex) for vertex in self._vertexes.values())
-        return importing or any(_BLOB.match(status) for status in self._open())
+        running = (vertex for vertex in self._vertexes.values() if vertex.running)
+        asking = any(_is_import(vertex) or _ASKING.match(vertex.name) for vertex in running)
+        return asking or any(_BLOB.match(status) for status in self._open())
 
     @property
     def unfinished(self) -> frozenset[str]:

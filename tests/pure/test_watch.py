@@ -124,3 +124,19 @@ def test_an_engine_that_does_nothing(suspect: bool, seconds: float) -> None:
     call.watch.saw(call.trace)
     assert call.gives_up_after(seconds)
     assert call.watch.gave_up == "idle"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "[internal] load metadata for docker.io/library/debian:latest",
+        "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+        "[auth] library/debian:pull token for registry-1.docker.io",
+    ],
+)
+def test_a_question_that_stalls(name: str) -> None:
+    """Of it BuildKit tells no bytes: a registry that does not answer is given up as a download is."""
+    call = Call()
+    call.vertex(name)
+    assert call.gives_up_after(60)
+    assert call.watch.gave_up == "read"
