@@ -18,6 +18,12 @@ _OF_A_BLOB = re.compile(
 # What a blob is that will be no other when it is asked for again
 _FOR_GOOD = re.compile(r"unexpected commit digest|\b416\b|\b404\b|not found", re.IGNORECASE)
 _BUSY = re.compile(r"\b429\b|toomanyrequests|too many requests", re.IGNORECASE)
+# What takes no blob of a cache, whatever goes wrong with it
+_FROM_ELSEWHERE = re.compile(r"\[internal\] load |resolve image config |ADD |https?://")
+# What a registry says of an image that it does not have, or not for everyone
+_NO_IMAGE = re.compile(r"not found|does not exist|denied|unauthorized|authorization failed", re.IGNORECASE)
+# moby/buildkit, frontend/dockerfile/parser/errors.go
+_UNPARSED = re.compile(r"dockerfile parse error on line (?P<line>\d+): (?P<why>.+)", re.IGNORECASE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Above its last words buildx shows the lines that an error is of (moby/buildkit, solver/errdefs/source.go, Print)
 _SOURCE = re.compile(r"^\S.*:(?P<line>\d+)\n-{20}$", re.MULTILINE)
@@ -53,6 +59,8 @@ def blame(trace: Trace, gave_up: str | None, known: Set[str]) -> Blame | None:
     pushing = "failed to push" in message and "httpReadSeeker" not in message
     if pushing or not _OF_A_BLOB.search(message) or (named and not named & known):
         return None
+    if not named and (failed := trace.failure()) and _FROM_ELSEWHERE.match(failed.name):
+        return None
     return Blame(named & known, passing=not _FOR_GOOD.search(message))
 
 
@@ -78,11 +86,14 @@ def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
     """The failure as the user's: with file and line where a step failed."""
     failure, source = trace.failure(), _SOURCE.search(trace.text)
     where = f"{graph.path}:{source['line']}" if source else None
+    if unparsed := _UNPARSED.search(_message(trace)):
+        return InputError(f"{graph.path}:{unparsed['line']}: {unparsed['why']}", "correct that line")
     if failure is None:
         return BuildFailed(f"{where or 'bake failed'}: {said(trace)}", "correct what it names")
     for stage in graph.stages:
         for image in stage.images:
-            if f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
+            told = image.line != stage.line or _NO_IMAGE.search(failure.message)
+            if told and f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
                 return InputError(
                     f"{graph.path}:{image.line}: `{image.name}` is no stage, and cannot be had as an image: "
                     f"{failure.message}",

@@ -111,3 +111,37 @@ def test_where_it_failed(name: str | None, shown: tuple[str, ...], what: str) ->
     for line in shown:
         trace.feed(f"{line}\n")
     assert failure.explained(GRAPH, trace).what == what
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("[internal] load metadata for docker.io/library/debian:latest", "failed to do request: unexpected EOF"),
+        ("[app 1/2] ADD https://host/file /", "invalid response status 416"),
+    ],
+)
+def test_what_no_cache_holds_is_no_fault_of_it(name: str, message: str) -> None:
+    """A base image's metadata and a file of the web come from elsewhere: nothing is built again without the cache."""
+    assert failure.blame(failed(message, name), None, KNOWN) is None
+
+
+METADATA = "[internal] load metadata for docker.io/library/debian:latest"
+
+
+@pytest.mark.parametrize(
+    ("message", "exit_code"),
+    [("dial tcp: i/o timeout", 1), ("429 Too Many Requests", 1), ("not found", 2), ("pull access denied", 2)],
+)
+def test_a_registry_that_is_out_is_not_the_user_s_mistake(message: str, exit_code: int) -> None:
+    """Only where the registry says that there is no such image is the FROM line wrong."""
+    assert failure.explained(GRAPH, failed(message, METADATA)).exit_code == exit_code
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_only_buildkit_refuses_to_parse_is_input(named: bool) -> None:
+    """With or without a vertex: exit code 2, with file and line."""
+    said = "failed to solve: dockerfile parse error on line 4: COPY requires at least two arguments"
+    trace = failed(said, "[internal] load build definition from Dockerfile") if named else Trace()
+    trace.feed(f"ERROR: {said}\n")
+    error = failure.explained(GRAPH, trace)
+    assert (error.exit_code, error.what) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
