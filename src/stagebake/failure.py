@@ -86,7 +86,7 @@ def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
     """The failure as the user's: with file and line where a step failed."""
     failure, source = trace.failure(), _SOURCE.search(trace.text)
     where = f"{graph.path}:{source['line']}" if source else None
-    if unparsed := _UNPARSED.search(_message(trace)):
+    if not (failure and failure.is_step) and (unparsed := _UNPARSED.search(_message(trace))):
         return InputError(f"{graph.path}:{unparsed['line']}: {unparsed['why']}", "correct that line")
     if failure is None:
         return BuildFailed(f"{where or 'bake failed'}: {said(trace)}", "correct what it names")
