@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+
+import hcl2
 
 from stagebake import bakefile, images, reading
 from stagebake.compose import digest_of
@@ -18,8 +19,8 @@ from stagebake.fingerprint import Context, Fingerprint, Image, Inputs, Part
 
 _IMAGE = "docker-image://"
 
-# In a bake file of the user's: what may change what a stage is made from, in a way that only bake can tell
-_TELLING = re.compile(r"\b(?:args|contexts?|dockerfile(?:-inline)?|inherits|matrix|network|platforms|variable)\b|\$\{")
+# In a target of the user's bake file: what neither changes what a stage is made from nor which caches it is read from
+_HARMLESS = frozenset({"annotations", "attest", "description", "labels", "output", "tags", "__is_block__"})
 
 Prints = Mapping[str, Fingerprint]
 
@@ -76,17 +77,34 @@ class Scan:
         """What counts for every stage."""
         if self.override is not None:
             yield Part("setting", bakefile.OVERRIDE, digest_of(self.override.encode()))
-            if _TELLING.search(self.override):
+            if not _harmless(self.override):
                 yield Part("unknown", bakefile.OVERRIDE, "it may set what stages are made from")
+
+
+def _harmless(text: str) -> bool:
+    """Whether a bake file has nothing but what is known to leave the stages as they are."""
+    try:
+        document = hcl2.loads(text)
+        targets = [body for block in document.get("target", ()) for body in block.values()]
+        return document.keys() <= {"target", "group"} and all(body.keys() <= _HARMLESS for body in targets)
+    except Exception:  # the parser has errors of its own; bake reads more than it does
+        return False
 
 
 def _images(graph: StageGraph, settings: Settings) -> dict[str, Image]:
     """What registries tell of the images that stages take from, after the settings' `contexts`."""
     names: Iterable[str] = {image.name for stage in graph.needed() for image in stage.images}
-    stands = {name: settings.contexts.get(name, f"{_IMAGE}{name}") for name in {*names, graph.syntax} if name}
+    contexts = {familiar(name): value for name, value in settings.contexts.items()}
+    stands = {name: contexts.get(familiar(name), f"{_IMAGE}{name}") for name in {*names, graph.syntax} if name}
     references = {name: value.removeprefix(_IMAGE) for name, value in stands.items() if value.startswith(_IMAGE)}
     answers = images.ask(references.values(), graph.variables["TARGETPLATFORM"])
     return {name: answers[reference] for name, reference in references.items() if reference in answers}
+
+
+def familiar(name: str) -> str:
+    """The name by which a context and an image are the same (docker/buildx, build/opt.go; frontend/dockerui)."""
+    short = name.removeprefix("index.").removeprefix("docker.io/")
+    return (short.removeprefix("library/") if short.count("/") == 1 else short).removesuffix(":latest")
 
 
 def _elsewhere(context: str) -> bool:
