@@ -149,12 +149,22 @@ class _Draft:
         value = self._outer(written, start) if written else self.graph.variables["TARGETPLATFORM"]
         self.items.append(Part("platform", "platform", value, start.line))
         if self.graph.syntax:
-            image = self.inputs.images.get(self.graph.syntax)
-            self.items.append(Part("setting", "syntax", f"{self.graph.syntax} {image.digest if image else ''}", 1))
+            self._frontend(self.graph.syntax, start)
         for name, value in sorted(self.graph.args.items()):
             if _FRONTEND.match(name):
                 self.items.append(Part("arg", name, variables.covered(name, value)))
+            if name == "BUILDKIT_SYNTAX":
+                self._frontend(value, start)
         self.pending += [Part("setting", name, value) for name, value in sorted(self.inputs.settings.items())]
+
+    def _frontend(self, name: str, start: Instruction) -> None:
+        """The image that reads the Dockerfile: another one may make other steps of it."""
+        image = self.inputs.images.get(name)
+        digest = image.digest if image else name.rpartition("@")[2] if "@" in name else ""
+        if digest:
+            self.items.append(Part("setting", "syntax", f"{name} {digest}", 1))
+        else:
+            self._unknown(f"# syntax={name}", "its digest is not known", start)
 
     def _start_outside(self, name: str, start: Instruction) -> None:
         if name in self.contexts:
@@ -258,7 +268,8 @@ class _Draft:
         source = self._word(word, instruction)
         if instruction.keyword != "ADD" or not _REMOTE.search(source):
             return False
-        if not instruction.flag("checksum") and not _COMMIT.search(source):
+        checksum = self._word(instruction.flag("checksum") or "", instruction)
+        if (not checksum or "$" in checksum) and not _COMMIT.search(source):
             self._unknown(source, "it is downloaded, without a checksum", instruction)
         return True
 

@@ -163,3 +163,23 @@ def test_a_path_by_a_variable_of_the_image() -> None:
     assert of(known).same(of(known, there="2"))
     assert not of(known).same(of(known, here="2"))
     assert not of(None).same(of(None, there="2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "args"),
+    [
+        ("# syntax=docker/dockerfile:1\nFROM scratch AS app\nWORKDIR /a\n", {}),
+        ("FROM scratch AS app\nWORKDIR /a\n", {"BUILDKIT_SYNTAX": "docker/dockerfile:1"}),
+        ("FROM scratch AS app\nARG SUM=\nADD --checksum=$SUM https://example.test/a /a\n", {}),
+    ],
+)
+def test_what_nobody_asked_for_is_never_the_same(text: str, args: Mapping[str, str]) -> None:
+    """A frontend whose digest is not known, and a download whose checksum is an empty variable."""
+    found = prints(text, args=args)["app"]
+    assert not found.same(found)
+
+
+def test_a_frontend_by_digest_is_known() -> None:
+    """It is the same until its digest changes."""
+    found = prints(f"# syntax=docker/dockerfile@sha256:{'a' * 64}\nFROM scratch AS app\nWORKDIR /a\n")["app"]
+    assert found.same(found)
