@@ -64,12 +64,15 @@ class Shelf:
 
     `published` is the ref of a composed cache that is read as it lies in the registry. `poisoned` are blobs that the
     registry has with wrong bytes: it would not take them again, so what is rebuilt must not become the same blob.
+    `unseen` are blobs that could not be looked at; `unread` says why one of them, or a ref, could not be, else "".
     """
 
     caches: tuple[Held, ...] = ()
     published: str | None = None
     poisoned: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
+    unseen: frozenset[str] = frozenset()
+    unread: str = ""
 
     @property
     def healed(self) -> tuple[str, ...]:
@@ -145,7 +148,7 @@ def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Sh
         for tag, held in wanted.items()
         if tag in contents
     )
-    return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings)))
+    return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings), unread=_failure(manifests)))
 
 
 def read_composed(repository: Repository, access: Access) -> Shelf:
@@ -161,8 +164,8 @@ def read_composed(repository: Repository, access: Access) -> Shelf:
             shelf = _verified(repository, Shelf(caches=(held,), published=published))
             warnings += shelf.warnings
             if shelf.published is not None:
-                return replace(shelf, warnings=tuple(warnings))
-    return Shelf(warnings=tuple(warnings))
+                return replace(shelf, warnings=tuple(warnings), unread=shelf.unread or _failure(manifests))
+    return Shelf(warnings=tuple(warnings), unread=_failure(manifests))
 
 
 def without_blobs(shelf: Shelf, broken: frozenset[str], *, poisoned: frozenset[str]) -> Shelf:
@@ -236,6 +239,11 @@ def _all_failed(manifests: Answers) -> RegistryError | None:
     return errors[0] if errors and len(errors) == len(manifests) else None
 
 
+def _failure(answers: Mapping[str, object]) -> str:
+    """What the first of the answers that failed says."""
+    return next((str(answer) for answer in answers.values() if isinstance(answer, RegistryError)), "")
+
+
 def _config(answer: bytes | RegistryError | None) -> bytes | Exception:
     return compose.InvalidCache("its config is missing") if answer is None else answer
 
@@ -269,7 +277,8 @@ def _verified(repository: Repository, shelf: Shelf) -> Shelf:
     errors = [answer for answer in actual.values() if isinstance(answer, RegistryError)]
     if errors:
         warning = f"{len(errors)} of {len(actual)} blobs could not be looked at beforehand: {errors[0]}"
-        shelf = replace(shelf, warnings=(*shelf.warnings, warning))
+        unseen = frozenset(blob for blob, answer in actual.items() if isinstance(answer, RegistryError))
+        shelf = replace(shelf, warnings=(*shelf.warnings, warning), unseen=unseen, unread=str(errors[0]))
     wrong = {blob: actual[blob] for blob, size in expected.items() if actual[blob] not in (size, UNTOLD)}
     broken = frozenset(blob for blob, answer in wrong.items() if not isinstance(answer, RegistryError))
     return without_blobs(shelf, broken, poisoned=frozenset(blob for blob in broken if actual[blob] is not None))

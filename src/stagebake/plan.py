@@ -48,13 +48,15 @@ class Plan:
 class Caches:
     """What the next build finds: of all caches together, and which stages have one at all.
 
-    `broken` are the stages of which something was left out, `scope` is what the nearest scope is called.
+    `broken` are the stages of which something was left out, `scope` is what the nearest scope is called, and `unread`
+    says why something could not be looked at, "" where all was.
     """
 
     available: Evidence = frozenset()
     stages: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
     scope: str = "main"
+    unread: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +112,13 @@ def to_json(plan: Plan) -> str:
         {
             "name": stage.name,
             "expected": stage.verdict,
-            "reasons": [{"kind": reason.kind, "what": reason.what} for reason in stage.reasons],
+            "reasons": [{"kind": r.kind, "what": r.what, "chain": list(r.chain)} for r in stage.reasons],
             "seconds": _rounded(stage.seconds),
         }
         for stage in plan.stages
     ]
     document: dict[str, Any] = {"stages": stages, "seconds": _rounded(plan.seconds)}
+    document["warnings"] = list(plan.warnings)
     return json.dumps(document, indent=2) + "\n"
 
 
@@ -138,6 +141,8 @@ def _expect(stage: Stage, question: Question, expected: Mapping[str, Expected]) 
 def _missing(stage: Stage, question: Question) -> tuple[Verdict, tuple[Reason, ...]]:
     """Why there is no cache of a stage in which nothing changed."""
     caches, results = question.caches, question.results(stage.name)
+    if caches.unread:
+        return "unknown", (Reason("unknown", f"what the caches have: {caches.unread}"),)
     if stage.name in caches.broken:
         return "rebuild", (Reason("cache", "cache left out: blob missing"),)
     if stage.name not in caches.stages:

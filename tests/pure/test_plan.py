@@ -202,12 +202,22 @@ def test_a_stage_on_other_results_than_ever() -> None:
 def test_the_json() -> None:
     """The names of the interface, seconds rounded to milliseconds, null where a time is not known."""
     document = json.loads(plan.to_json(plan.make(asked(prints(deps="2")))))
-    assert set(document) == {"stages", "seconds"}
+    assert set(document) == {"stages", "seconds", "warnings"}
     assert all(set(stage) == {"name", "expected", "reasons", "seconds"} for stage in document["stages"])
     deps = next(stage for stage in document["stages"] if stage["name"] == "deps")
     assert deps == {
-        "name": "deps", "expected": "rebuild", "reasons": [{"kind": "file", "what": "`deps` changed"}], "seconds": 10.0
+        "name": "deps", "expected": "rebuild", "seconds": 10.0,
+        "reasons": [{"kind": "file", "what": "`deps` changed", "chain": ["deps"]}],
     }  # fmt: skip
     assert document["seconds"] == 33.0
     empty = plan.make(Question(graph=GRAPH, prints=prints()))
     assert json.loads(plan.to_json(empty))["seconds"] is None
+
+
+def test_what_could_not_be_looked_at_is_unknown() -> None:
+    """A registry that did not answer, for a ref or for a blob, neither has the cache nor lacks it."""
+    caches = Caches(available=held(*(ALL - {"side"})), stages=ALL - {"deps"}, unread="GET answered 429")
+    made = plan.make(replace(asked(prints()), caches=caches))
+    assert verdicts(made)["side"] == "unknown"
+    assert said(made, "side") == [("unknown", "what the caches have: GET answered 429")]
+    assert set(verdicts(plan.make(replace(asked(prints()), caches=Caches(unread="silent")))).values()) == {"unknown"}

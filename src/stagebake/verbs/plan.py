@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import replace
 
-from stagebake import cache, evidence, outlook, plan, report
+from stagebake import cache, compose, evidence, outlook, plan, report
 from stagebake.cache import Shelf
 from stagebake.errors import InputError
 from stagebake.history import Objects, Snapshot
@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """Plans, and shows the plan."""
     work = job.here(options)
     graph = work.graph
+    if options.since == "":
+        raise InputError("--since: no commit is named", "name one: --since origin/main")
     expected = outlook.expectations(options.expect, graph)
     caches = work.stores.caches
     shelf = cache.read(caches, graph, work.access) if caches and not options.since else Shelf()
@@ -38,10 +40,11 @@ def run(options: argparse.Namespace) -> int:
         prints=work.scan(work.text).of_folder(),
         ledgers=work.ledgers.read(work.access),
         caches=plan.Caches(
-            available=evidence.available(held.cache for held in shelf.caches),
+            available=evidence.available(compose.without_blobs(held.cache, shelf.unseen) for held in shelf.caches),
             stages=frozenset(name for name in graph.names if shelf.has(name)),
             broken=frozenset(shelf.healed),
             scope=work.scope,
+            unread=shelf.unread,
         ),
         forced=work.forced,
         since=_since(options.since, work) if options.since else None,
