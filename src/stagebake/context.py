@@ -28,6 +28,7 @@ _BLOCK = 1 << 20
 _FRESH = 2 * 10**9  # nanoseconds in which a file may change again without another time, as git counts
 _MEMORY = 1  # version of the format
 _NOTHING = (None,)
+_ROW = ("key", "digest", "mode", "size", "lines")
 
 
 def blob_id(content: bytes) -> str:
@@ -62,7 +63,7 @@ class Folder:
     @cached_property
     def rules(self) -> str:
         path = self._rules_file
-        return path.read_text(encoding="utf-8-sig") if path else ""
+        return path.read_text(encoding="utf-8-sig", errors="replace") if path else ""
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -95,6 +96,8 @@ class Folder:
             raise InputError(
                 f"{error.filename}: {error.strerror}", "let the build context be a readable folder"
             ) from None
+        except RecursionError:
+            raise InputError(f"{self._root}: folders too deep to read", "keep them out by .dockerignore") from None
         return found
 
     def _walk(
@@ -183,7 +186,8 @@ def _recall(memory: Path | None) -> dict[str, list[Any]]:
         return {}
     try:
         found = json.loads(memory.read_text(encoding="utf-8"))
-        return dict(found["files"]) if found["version"] == _MEMORY else {}
+        rows = dict(found["files"]) if found["version"] == _MEMORY else {}
+        return {path: row for path, row in rows.items() if isinstance(row, list) and len(row) == len(_ROW)}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

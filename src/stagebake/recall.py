@@ -73,5 +73,5 @@ class Ledgers:
             return Ledger()
 
     def _path(self, scope: Scope) -> Path:
-        name = hashlib.sha256(f"{self._image}{scope.suffix}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{self._image}{scope.suffix}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return self._home / "ledgers" / f"{name}.xz"

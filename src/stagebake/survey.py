@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from stagebake import dockerfile, forecast, history, reading, syntax
 from stagebake.config import Settings
@@ -118,7 +120,7 @@ def _state(settings: Settings, snapshot: Snapshot, seconds: Mapping[str, float])
 
 def _inputs(settings: Settings, graph: StageGraph, snapshot: Snapshot) -> Inputs:
     images = {image.name: _UNMOVED for stage in graph.stages for image in stage.images}
-    return Inputs(context=snapshot, images=images)
+    return Inputs(context=snapshot, images=images | ({graph.syntax: _UNMOVED} if graph.syntax else {}))
 
 
 def seconds(words: list[str], report: Path | None, graph: StageGraph) -> dict[str, float]:
@@ -128,17 +130,24 @@ def seconds(words: list[str], report: Path | None, graph: StageGraph) -> dict[st
         name, _, number = word.partition("=")
         stage = graph.find(name, "--seconds").name
         try:
-            times[stage] = float(number)
+            times[stage] = _time(number)
         except ValueError:
             raise InputError(f"--seconds: `{word}` is not STAGE=SECONDS", "write base=60,builder=150") from None
     return times
+
+
+def _time(number: Any) -> float:
+    """Seconds. Raises ValueError for what is no time."""
+    if not math.isfinite(seconds := float(number)) or seconds < 0:
+        raise ValueError(f"{number} is no time")
+    return seconds
 
 
 def _reported(path: Path) -> dict[str, float]:
     """What the stages took that the build of a --report ran."""
     try:
         stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
-        return {stage["name"]: float(stage["seconds"]) for stage in stages if stage["status"] == "rebuilt"}
+        return {stage["name"]: _time(stage["seconds"]) for stage in stages if stage["status"] == "rebuilt"}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a report of a build: {error}", "write one: build --report FILE.json") from None
 

@@ -236,3 +236,31 @@ def test_settings_know_the_folder(grown: Grow) -> None:
     assert [push["ran"]["stagebake"] for push in json.loads(answer.stdout)["pushes"]] == [
         sorted(STAGES), ["builder", "runtime"], []
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "-7"])
+def test_no_time_at_all_is_named(grown: Grow, time: str) -> None:
+    """--seconds takes what a stage can take."""
+    repository = grown(FIVE)
+    repository.checkout()
+    answer = repository.stagebake("forecast", TIMES, f"--seconds=base={time}")
+    assert answer.returncode == 2
+    assert f"`base={time}` is not STAGE=SECONDS" in answer.stderr
+
+
+def test_a_picture_that_cannot_be_written_is_named(grown: Grow) -> None:
+    """--svg with a folder is your input."""
+    repository = grown(FIVE)
+    repository.checkout()
+    answer = repository.stagebake("forecast", TIMES, "--svg=src")
+    assert answer.returncode == 2
+    assert "--svg: src" in answer.stderr
+
+
+def test_since_nothing_is_named(grown: Grow) -> None:
+    """An empty variable in a script does not become a plan of another kind."""
+    repository = grown(FIVE)
+    repository.checkout()
+    answer = repository.stagebake("plan", "--since=")
+    assert answer.returncode == 2
+    assert "--since: no commit is named" in answer.stderr

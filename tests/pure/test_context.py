@@ -121,7 +121,20 @@ def test_a_young_file_is_not_remembered(root: Path) -> None:
     assert "a.txt" not in json.loads(file.read_text(encoding="utf-8"))["files"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 0, "files": {}}', '{"version": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"version": 0, "files": {}}',
+        '{"version": 1}',
+        '{"version": 1, "files": {"a.txt": 5}}',
+        '{"version": 1, "files": {"a.txt": []}}',
+        '{"version": 1, "files": []}',
+    ],
+)
 def test_a_broken_memory_is_no_memory(root: Path, content: str) -> None:
     """It costs time and nothing else."""
     file = root.parent / "memory.json"

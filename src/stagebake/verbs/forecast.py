@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from stagebake import files, forecast, picture, report, survey
+from stagebake.errors import InputError
+from stagebake.forecast import Forecast
 from stagebake.verbs import flags, job
 
 
@@ -24,7 +26,14 @@ def run(options: argparse.Namespace) -> int:
     times = survey.need_all(graph, work.times())
     past = survey.past(settings, options.commits, times)
     if options.svg:
-        files.write(options.svg, picture.draw(past))
+        _draw(options.svg, past)
     text = (forecast.to_json if options.json else forecast.render)(past, settings.budgets)
     report.console().print(text, end="")
     return 0
+
+
+def _draw(path: Path, past: Forecast) -> None:
+    try:
+        files.write(path, picture.draw(past))
+    except OSError as error:
+        raise InputError(f"--svg: {path}: {error.strerror}", "name a file that can be written") from None

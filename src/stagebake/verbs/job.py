@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from stagebake import actions, bakefile, dockerfile, files, github, recall, scopes, survey
+from stagebake import actions, bakefile, context, dockerfile, files, github, recall, scopes, survey
 from stagebake.build import Stores
 from stagebake.cache import Repository
 from stagebake.config import Settings
@@ -115,7 +115,7 @@ class Job:
         platforms = self.settings.platforms
         each = [replace(self.settings, platforms=(platform,)) for platform in platforms] or [self.settings]
         graphs = [_parse(settings, text) for settings in each]
-        memory = recall.folder(os.environ) / "files"
+        memory = context.memory(self.settings.root / self.settings.context, os.environ)
         return Scan(graphs=graphs, settings=self.settings, override=self.override, memory=memory)
 
 
