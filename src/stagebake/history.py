@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from stagebake.syntax import Patterns
 
 _SECONDS = 120
 _FOLDER, _LINK = "40000", "120000"
+# What git answers, with a path, for a link that leads to no file of the commit (git-cat-file, --follow-symlinks)
+_ASTRAY = (b"symlink", b"dangling", b"loop", b"notdir")
 
 
 def top(folder: Path) -> Path:
@@ -66,7 +69,7 @@ class Objects:
         self._patterns: dict[str, Patterns] = {}
 
     def __enter__(self) -> Self:
-        command = ["git", "cat-file", "--batch"]
+        command = ["git", "cat-file", "--batch", "--follow-symlinks"]
         self._git = subprocess.Popen(
             command, cwd=self._repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -77,17 +80,23 @@ class Objects:
     ) -> None:
         self._git.communicate()
 
-    def read(self, name: str) -> tuple[str, bytes] | None:
-        """Id and content of an object by any name git knows (`COMMIT:path`); None where there is none."""
+    def read(self, name: str) -> tuple[str, bytes, str] | None:
+        """Id, content and type of an object by any name git knows (`COMMIT:path`); None where there is none."""
         requests, answers = cast(IO[bytes], self._git.stdin), cast(IO[bytes], self._git.stdout)
-        requests.write(name.encode("utf-8", "surrogateescape") + b"\n")
-        requests.flush()
-        heading = answers.readline().split()
-        if len(heading) != 3:
+        try:
+            requests.write(name.encode("utf-8", "surrogateescape") + b"\n")
+            requests.flush()
+        except BrokenPipeError:
+            raise _ended(self._repository, name) from None
+        heading = answers.readline()
+        if not heading:
+            raise _ended(self._repository, name)
+        if heading.endswith((b" missing\n", b" ambiguous\n")):
             return None
-        content = answers.read(int(heading[2]))
+        first, *kind, size = heading.split()
+        content = answers.read(int(size))
         answers.read(1)
-        return heading[0].decode(), content
+        return None if first in _ASTRAY else (first.decode(), content, kind[0].decode())
 
     def text(self, name: str) -> str | None:
         """The text of a file; None where there is none."""
@@ -121,6 +130,18 @@ class Objects:
         return self._patterns[rules]
 
 
+def _ended(repository: Path, name: str) -> InputError:
+    return InputError(f"{repository}: git cannot read {name}", "fetch what this clone lacks: git fetch --refetch")
+
+
+def place(root: Path, top: Path, name: str) -> str:
+    """Where a path of the settings is in the repository, "" for its top. Raises InputError for one outside."""
+    inside = os.path.relpath(root.resolve() / name, top.resolve())
+    if inside.startswith("..") or "://" in name:
+        raise InputError(f"{name} is outside of the repository {top}", "its past is in no commit: leave this out")
+    return "" if inside == "." else inside
+
+
 def _parse(content: bytes, width: int) -> Iterator[tuple[str, str, str]]:
     """Mode, name and id of each entry of a tree: `MODE NAME`, a zero byte, and the bytes of the id."""
     at = 0
@@ -149,8 +170,9 @@ class Snapshot:
     @cached_property
     def tree(self) -> str:
         """The id of the context's tree, "" where the commit has none."""
-        found = self.objects.read(f"{self.commit}:{self.folder}" if self.folder else f"{self.commit}^{{tree}}")
-        return found[0] if found else ""
+        tree = f"{self.commit}:{self.folder}" if self.folder else f"{self.commit}^{{tree}}"
+        found = self.objects.read(tree)
+        return found[0] if found and found[2] == "tree" else ""
 
     @cached_property
     def rules(self) -> str:

@@ -74,14 +74,13 @@ def _states(
     left_out: Counter[str],
 ) -> Iterator[State]:
     """The commits that can be counted; what is the same as in the one before is not read again."""
-    place = settings.root.resolve().relative_to(root.resolve())
     last: tuple[tuple[str | None, str, str], State | str] | None = None
     for commit in history.commits(root, count):
         snapshot = Snapshot(
             objects=objects,
             commit=commit,
-            folder=_inside(place / settings.context),
-            dockerfile=_inside(place / settings.dockerfile),
+            folder=history.place(settings.root, root, settings.context),
+            dockerfile=history.place(settings.root, root, settings.dockerfile),
         )
         key = (snapshot.text, snapshot.tree, snapshot.rules)
         found = last[1] if last and last[0] == key else _state(settings, snapshot, seconds)
@@ -90,11 +89,6 @@ def _states(
             left_out[found] += 1
         else:
             yield State(commit=commit, graph=found.graph, prints=found.prints)
-
-
-def _inside(path: Path) -> str:
-    normal = posixpath.normpath(path.as_posix())
-    return "" if normal == "." else normal
 
 
 def _state(settings: Settings, snapshot: Snapshot, seconds: Mapping[str, float]) -> State | str:

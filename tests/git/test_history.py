@@ -150,7 +150,7 @@ def test_a_tree_is_read_once(grown: Grow) -> None:
     read: list[str] = []
 
     class Counted(Objects):
-        def read(self, name: str) -> tuple[str, bytes] | None:
+        def read(self, name: str) -> tuple[str, bytes, str] | None:
             read.append(name)
             return super().read(name)
 
@@ -264,3 +264,35 @@ def test_since_nothing_is_named(grown: Grow) -> None:
     answer = repository.stagebake("plan", "--since=")
     assert answer.returncode == 2
     assert "--since: no commit is named" in answer.stderr
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--since=HEAD"), ("forecast", TIMES)])
+def test_a_context_outside_of_the_repository_is_named(grown: Grow, arguments: tuple[str, ...]) -> None:
+    """No commit has its files."""
+    repository = grown({**FIVE, "stagebake.toml": 'context = ".."\n'})
+    repository.checkout()
+    answer = repository.stagebake(*arguments)
+    assert answer.returncode == 2, answer.stderr
+    assert ".. is outside of the repository" in answer.stderr
+
+
+def test_links_of_a_commit_lead_where_a_checkout_s_do(tmp_path: Path) -> None:
+    """A Dockerfile, an ignore file and a context that are links; one that leads astray is none, as is a file."""
+    repository = Repository(tmp_path)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    (tmp_path / "my app").mkdir()
+    (tmp_path / "my app/real").write_text("FROM scratch\n")
+    (tmp_path / "my app/rules").write_text("rules\n")
+    (tmp_path / "my app/.dockerignore").symlink_to("rules")
+    (tmp_path / "Dockerfile").symlink_to("my app/real")
+    (tmp_path / "context").symlink_to("my app")
+    (tmp_path / "astray").symlink_to("/etc/passwd")
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "--message=one")
+    with Objects(tmp_path) as objects:
+        found = Snapshot(objects=objects, commit="HEAD", folder="context", dockerfile="Dockerfile")
+        assert (found.text, found.rules) == ("FROM scratch\n", "rules\n")
+        assert "real" in found.paths
+        assert objects.text("HEAD:astray") is None
+        assert objects.text("HEAD:my app/nothing here") is None
+        assert Snapshot(objects=objects, commit="HEAD", folder="my app/real", dockerfile="Dockerfile").paths == ()

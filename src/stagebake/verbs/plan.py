@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 
-from stagebake import cache, compose, evidence, outlook, plan, report
+from stagebake import cache, compose, evidence, history, outlook, plan, report
 from stagebake.cache import Shelf
 from stagebake.errors import InputError
 from stagebake.history import Objects, Snapshot
@@ -64,9 +63,9 @@ def _since(reference: str, work: Job) -> Prints:
     top, commit = work.checkout.top(), work.checkout.resolve(reference)
     if top is None or commit is None:
         raise InputError(f"--since: git knows no commit `{reference}` here", "fetch it, or name another")
-    path, folder = (os.path.relpath(settings.root / name, top) for name in (settings.dockerfile, settings.context))
+    path, folder = (history.place(settings.root, top, name) for name in (settings.dockerfile, settings.context))
     with Objects(top) as objects:
-        snapshot = Snapshot(objects=objects, commit=commit, folder="" if folder == "." else folder, dockerfile=path)
+        snapshot = Snapshot(objects=objects, commit=commit, folder=folder, dockerfile=path)
         if snapshot.text is None:
             raise InputError(f"--since: {reference} has no {path}", "name a commit that has the Dockerfile")
         return work.scan(snapshot.text).of_commit(snapshot)
