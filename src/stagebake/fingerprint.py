@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
-from stagebake.variables import looks_secret
+from stagebake.variables import is_digest
 
 Kind = Literal["instruction", "arg", "env", "file", "image", "stage", "platform", "setting", "ignore", "unknown"]
 
@@ -50,8 +50,8 @@ class Part:
 
     @property
     def covered(self) -> bool:
-        """Whether the value is a digest because the name tells of a secret."""
-        return self.kind in ("arg", "env") and looks_secret(self.name)
+        """Whether the value is a digest, so that no secret is told."""
+        return self.kind in ("arg", "env") and is_digest(self.value)
 
 
 @dataclass(frozen=True)

@@ -308,8 +308,7 @@ class _Draft:
         """Whether a word has a variable that only the image knows, or one that stands as a digest here."""
         if "$" not in written:
             return False
-        secret = (value for name, value in self.values.items() if value and variables.looks_secret(name))
-        return "$" in expanded or any(value in expanded for value in secret)
+        return "$" in expanded or any(value in expanded for value in self.values.values() if variables.is_digest(value))
 
     def _heredocs(self, instruction: Instruction) -> list[str]:
         pairs = zip(instruction.heredocs, instruction.expands, strict=True)
@@ -325,7 +324,7 @@ class _Draft:
         return variables.expand(word, self.graph.variables, instruction, self.graph.path)
 
     def _unknown(self, name: str, why: str, instruction: Instruction) -> None:
-        self.items.append(Part("unknown", name, why, instruction.line))
+        self.items.append(Part("unknown", variables.redacted(name), why, instruction.line))
 
 
 def _instruction_part(instruction: Instruction, value: object) -> Part:
@@ -338,7 +337,7 @@ def _short(instruction: Instruction) -> str:
     """What people call an instruction: its text, without the flags of a RUN."""
     _, *words = instruction.text.split()
     flags = len(instruction.flags) if instruction.keyword == "RUN" else 0
-    name = " ".join([instruction.keyword, *words[flags:]])
+    name = variables.redacted(" ".join([instruction.keyword, *words[flags:]]))
     return name if len(name) <= _SHORT else f"{name[: _SHORT - 1]}…"
 
 

@@ -23,9 +23,7 @@ def own(old: Fingerprint | None, new: Fingerprint) -> tuple[Reason, ...]:
 
 def unknown(new: Fingerprint) -> tuple[Reason, ...]:
     """What of the stage cannot be known before it is built."""
-    return tuple(
-        Reason("unknown", _plain(f"`{part.name}`: {part.value}"), (_plain(part.name),)) for part in new.unknown
-    )
+    return tuple(Reason("unknown", plain(f"`{part.name}`: {part.value}"), (plain(part.name),)) for part in new.unknown)
 
 
 def of_parents(parents: Sequence[str], reasons: Mapping[str, Sequence[Reason]]) -> tuple[Reason, ...]:
@@ -50,14 +48,14 @@ def sentence(stage: str, reason: Reason) -> str:
         case "forced":
             return f"forced by {reason.what}"
         case "step":
-            return f"changed: {_plain(reason.what)}"
+            return f"changed: {plain(reason.what)}"
         case "unknown":
             return f"cannot be known: {reason.what}"
     return reason.what
 
 
 def _reason(found: Change) -> Reason:
-    return Reason(found.kind, _plain(found.what), (_plain(found.part.name),))
+    return Reason(found.kind, plain(found.what), (plain(found.part.name),))
 
 
 def _chain(name: str, reasons: Mapping[str, Sequence[Reason]]) -> tuple[str, ...]:
@@ -65,9 +63,9 @@ def _chain(name: str, reasons: Mapping[str, Sequence[Reason]]) -> tuple[str, ...
     first = next(iter(reasons.get(name, ())), None)
     if first is None:
         return (name,)
-    return (name, *(first.chain or (_plain(first.what),)))
+    return (name, *(first.chain or (plain(first.what),)))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text on one line, of characters that can be printed: names of files and stages may hold any."""
     return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))

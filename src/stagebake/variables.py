@@ -21,6 +21,9 @@ from stagebake.syntax import Instruction
 _SECRET = re.compile(
     r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
 )
+# What BuildKit does not warn of, and yet is not written down
+_PRIVATE = re.compile(r"(?:^|_)(?:pass|passphrase|pat|pwd)(?:_|$)", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+:[^/@\s]+(?=@)|(?<=\bBearer )\S+")
 _PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
@@ -34,10 +37,20 @@ def looks_secret(name: str) -> bool:
 
 @cache
 def covered(name: str, value: str) -> str:
-    """The value; of a variable that looks secret a digest, slow to make so that guessing it does not pay."""
-    if not value or not looks_secret(name):
+    """The value; of a variable that holds a secret a digest, slow to make so that guessing it does not pay."""
+    if not value or not (looks_secret(name) or _PRIVATE.search(name) or _CREDENTIALS.search(value)):
         return value
     return f"secret-{hashlib.pbkdf2_hmac('sha256', value.encode(), name.encode(), _ROUNDS).hex()[:32]}"
+
+
+def is_digest(value: str) -> bool:
+    """Whether a value is what `covered` makes of a secret."""
+    return bool(re.fullmatch(r"secret-[0-9a-f]{32}", value))
+
+
+def redacted(text: str) -> str:
+    """Text of an instruction without the credentials in it."""
+    return _CREDENTIALS.sub("…", text)
 
 
 def predefined(platforms: tuple[str, ...], target: str | None) -> dict[str, str]:

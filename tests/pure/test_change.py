@@ -183,3 +183,14 @@ def test_a_frontend_by_digest_is_known() -> None:
     """It is the same until its digest changes."""
     found = prints(f"# syntax=docker/dockerfile@sha256:{'a' * 64}\nFROM scratch AS app\nWORKDIR /a\n")["app"]
     assert found.same(found)
+
+
+@pytest.mark.parametrize(
+    "line", ["ARG GH_PAT=sesame", "ENV DB_PASS=sesame", "ENV INDEX=https://me:sesame@example.test/"]
+)
+def test_no_credentials_are_in_a_fingerprint(line: str) -> None:
+    """By more names than BuildKit warns of, in an address, and in the text of a RUN."""
+    text = f"FROM scratch AS app\n{line}\nRUN curl -H 'Authorization: Bearer sesame' https://me:sesame@example.test/\n"
+    found = prints(text)["app"]
+    assert "sesame" not in repr(found)
+    assert changed({"app": found}, prints(text.replace("sesame", "open"))) == {"app"}

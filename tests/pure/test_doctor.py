@@ -408,3 +408,11 @@ def test_dockerfiles_of_all_shapes(path: Path) -> None:
     found = doctor.examine(graph, known)
     assert rules(found) <= {"base-moves", "copy-link"}
     assert found == doctor.examine(graph, known)
+
+
+def test_a_file_s_name_starts_no_line_of_a_log() -> None:
+    """What a name holds is no command to the runner that prints it."""
+    facts = Facts(files=frozenset({"a\n::error::x/.env"}))
+    text = doctor.render(doctor.examine(parse("FROM a@sha256:1\nCOPY . .\n"), facts))
+    assert "::error::x/.env" in text
+    assert not any(line.startswith("::") for line in text.splitlines())

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 
 from stagebake import advice
 from stagebake.dockerfile import StageGraph
+from stagebake.reasons import plain
 from stagebake.rules.finding import Facts, Finding, Take, command, takes
 
 # Folders and files that tools make for themselves, and how to keep them out at any depth
@@ -59,12 +60,13 @@ def secret_files(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
     """A file that holds secrets must not get into an image's layers or caches."""
     found = {path for path in facts.files if _PRIVATE.match(path.rpartition("/")[2])}
     for take, paths in _taken(graph, facts, found):
+        names = [plain(path) for path in paths]
         yield Finding(
             rule="secret-file",
             path=graph.path,
             line=take.instruction.line,
-            what=f"this takes in {', '.join(paths)}: what stands there stays in the layers of the image and its caches",
-            fix=(f"# {facts.ignore_file}", *paths),
+            what=f"this takes in {', '.join(names)}: what stands there stays in the layers of the image and its caches",
+            fix=(f"# {facts.ignore_file}", *names),
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stagebake.dockerfile import ImageUse, Stage, StageGraph
+from stagebake.reasons import plain
 from stagebake.rules.finding import Facts, Finding, Take, line_up, takes
 from stagebake.rules.installs import Install, installs
 from stagebake.syntax import Instruction
@@ -89,7 +90,7 @@ def _guilt(guilty: list[frozenset[str]], rebuilds: tuple[frozenset[str], ...], t
     if not guilty:
         return ""
     counts = Counter(path for changed in guilty for path in changed & take.files - needed)
-    worst = ", ".join(path for path, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3])
+    worst = ", ".join(plain(path) for path, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3])
     return f"; it was the reason for {len(guilty)} of the last {len(rebuilds)} rebuilds (most often {worst})"
 
 
@@ -140,7 +141,7 @@ def _copies(take: Take, needed: set[str]) -> Iterator[str]:
     for folder in folders:
         names = sorted(path for path in needed if posixpath.dirname(path) == folder)
         inner = posixpath.relpath(folder or ".", below or ".")
-        yield f"COPY {' '.join(names)} {posixpath.normpath(posixpath.join(target, inner))}/"
+        yield f"COPY {' '.join(map(plain, names))} {posixpath.normpath(posixpath.join(target, inner))}/"
 
 
 @dataclass(frozen=True)
