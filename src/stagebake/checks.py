@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from typing import Any
@@ -34,9 +33,7 @@ def ask(graph: StageGraph, settings: Settings) -> tuple[Finding, ...]:
         images = {image.name for stage in graph.stages for image in stage.images}
         command += [f"--build-context={name}={empty}" for name in sorted(images)]
         try:
-            answer = subprocess.run(
-                [*command, empty], capture_output=True, text=True, check=False, timeout=_SECONDS, env=os.environ
-            )
+            answer = subprocess.run([*command, empty], capture_output=True, text=True, check=False, timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _silent(str(error)) from None
     return read(answer.stdout, answer.stderr, graph.path)

@@ -46,6 +46,8 @@ def _total(plan: Plan, budgets: Mapping[str, float]) -> str:
         return "how long it will take is not known: no ledger has the time of every stage"
     met = [f"{name} ({minutes:g} min)" for name, minutes in budgets.items() if plan.seconds <= minutes * 60]
     kept = f"within the budget for: {', '.join(met)}" if met else "over every budget"
+    if met and (untimed := [s.name for s in plan.stages if s.verdict == "restore" and s.seconds is None]):
+        return f"expected at least {report.clock(plan.seconds)}: it is not known how long {', '.join(untimed)} takes"
     return f"expected {report.clock(plan.seconds)}, which is {kept}"
 
 

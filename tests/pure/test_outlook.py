@@ -72,3 +72,10 @@ def test_what_cannot_be_expected(word: str) -> None:
         outlook.expectations([word], GRAPH)
     with pytest.raises(InputError):
         outlook.expectations(["restore:base", "rebuild:base"], GRAPH)
+
+
+def test_a_restore_of_unknown_time_is_within_no_budget() -> None:
+    """It does not count as nothing: the time is said to be more."""
+    text = shown(Plan(stages=(Expected(name="base", verdict="restore"),), seconds=0.0))
+    assert "expected at least 0.0 s: it is not known how long base takes" in text
+    assert "within" not in text
