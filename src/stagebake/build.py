@@ -214,7 +214,10 @@ class _Run:
         """
         scope = self.wish.access.writes
         stages = self._unsaved(shelf, ran, digest)
-        if scope is None or self.repository is None or not (stages or shelf.healed) or not self._can_export():
+        if scope is None or self.repository is None:
+            return {}
+        due = stages or shelf.damaged(scope) or self._outdated(self.repository, shelf, scope)
+        if not due or not self._can_export():
             return {}
         self.progress("saving the caches", Trace())
         saved: dict[str, SavedCache] = {}
@@ -223,8 +226,7 @@ class _Run:
             base = self._put(self.repository, shelf.composed(leaving_out=ran))
             known = shelf.blobs()
             for stage in stages:
-                saved[stage] = self._save_stage(self.repository, stage, base, shelf, known)
-                cache.rotate(self.repository, shelf, scope, stage)
+                saved[stage] = self._save_stage(self.repository, stage, scope, base, shelf, known)
             found = self._compose_anew(self.repository, scope, shelf.poisoned).caches
         except RegistryError as error:
             left = [stage for stage in stages if stage not in saved]
@@ -232,11 +234,26 @@ class _Run:
                 f"the cache of {', '.join(left)} is" if left else "the caches are saved, but what they make together is"
             )
             self.warnings.append(f"{what} not saved: {error}")
+            refs = {stage: f"{self.repository.image}:{scope.stage_tag(stage)}" for stage in left}
+            saved |= {stage: SavedCache(ref=ref, saved=False, bytes=0) for stage, ref in refs.items()}
         contents = {held.digest: held.cache for held in found}
         return {
             stage: replace(entry, evidence=evidence.of(contents[entry.digest])) if entry.digest in contents else entry
             for stage, entry in saved.items()
         }
+
+    def _outdated(self, repository: Repository, shelf: Shelf, scope: Scope) -> bool:
+        """Whether the composed cache under its tag, which others read, is not what the caches make together now."""
+        document = shelf.composed()
+        if document is None or shelf.unread:
+            return False
+        try:
+            published = repository.manifest(scope.composed_tag)
+            return published is None or compose.config_digest(published) != compose.digest_of(document.config)
+        except RegistryError:
+            return False
+        except compose.InvalidCache:
+            return True
 
     def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> Shelf:
         """Composes what is in the registry now, and writes what is broken there without it. Raises RegistryError."""
@@ -268,9 +285,9 @@ class _Run:
         return [name for name in needed if name in changed or not shelf.has(name)]
 
     def _save_stage(
-        self, repository: Repository, stage: str, base: str | None, shelf: Shelf, known: dict[str, int]
+        self, repository: Repository, stage: str, scope: Scope, base: str | None, shelf: Shelf, known: dict[str, int]
     ) -> SavedCache:
-        scope = self.wish.access.writes or DEFAULT
+        """Saves a stage's cache; its layers are `known` from then on. Raises RegistryError."""
         choices = Choices(stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(shelf.poisoned))
         watch = Watch(self.settings.patience)
         baked, trace = self._bake(f"saving {stage}", choices, watch)
@@ -278,19 +295,13 @@ class _Run:
             raise RegistryError(failure.said(trace, watch.gave_up), "the next build saves it")
         if again := outcome.remade(self.graph, trace):
             self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
-        ref = f"{repository.image}:{scope.stage_tag(stage)}"
-        fresh = self._new_bytes(scope.stage_tag(stage), known)
-        return SavedCache(ref=ref, saved=True, bytes=fresh, digest=trace.exported)
-
-    def _new_bytes(self, tag: str, known: dict[str, int]) -> int:
-        """Bytes of the layers under a tag that were not known before; now they are."""
-        try:
-            layers = compose.layers_of((self.repository.manifest(tag) if self.repository else None) or b"{}")
-        except (RegistryError, compose.InvalidCache):
-            return 0
+        tag = scope.stage_tag(stage)
+        layers = _layers(repository, tag)
         fresh = layers.items() - known.items()
         known.update(fresh)
-        return sum(size for _, size in fresh)
+        cache.rotate(repository, shelf, scope, stage, layers.keys())
+        new = sum(size for _, size in fresh)
+        return SavedCache(ref=f"{repository.image}:{tag}", saved=True, bytes=new, digest=trace.exported)
 
     def _cache_ref(self, shelf: Shelf) -> str | None:
         """The ref of the one cache that the build reads."""
@@ -357,3 +368,11 @@ class _Run:
                     f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",
                     "force all stages: --no-cache without names; and please report this",
                 )
+
+
+def _layers(repository: Repository, tag: str) -> dict[str, int]:
+    """Digest and size in bytes of the layers under a tag; empty where they cannot be read."""
+    try:
+        return compose.layers_of(repository.manifest(tag) or b"{}")
+    except (RegistryError, compose.InvalidCache):
+        return {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from stagebake import compose
 from stagebake.compose import Cache, Document
 from stagebake.dockerfile import StageGraph
-from stagebake.errors import RegistryError
+from stagebake.errors import RegistryError, Spoiled
 from stagebake.scopes import GENERATIONS, Access, Scope
 
 # Size of a blob that the registry has without saying how large it is
@@ -17,6 +17,9 @@ UNTOLD = -1
 
 # How many tags a warning names
 _NAMED = 4
+
+# What a ref will hold when it is asked again: a cache, something else, or a config with wrong bytes
+_LASTING = (Cache, compose.InvalidCache, Spoiled)
 
 Made = TypeVar("Made")
 Answers = Mapping[str, bytes | RegistryError | None]
@@ -46,7 +49,8 @@ class Repository(Protocol):
 class Held:
     """What one ref holds. `stage` is None for a composed cache; `whole` is False where broken results were left out.
 
-    `digest` is that of the manifest as it lies in the registry.
+    `foreign` tells that the ref holds something else than a cache, which is to be replaced. `digest` is that of the
+    manifest as it lies in the registry.
     """
 
     tag: str
@@ -55,6 +59,7 @@ class Held:
     stage: str | None = None
     generation: int = 0
     whole: bool = True
+    foreign: bool = False
     digest: str = ""
 
 
@@ -77,11 +82,17 @@ class Shelf:
     @property
     def healed(self) -> tuple[str, ...]:
         """The stages of which something broken was left out."""
-        return tuple(dict.fromkeys(held.stage for held in self.caches if held.stage and not held.whole))
+        left_out = (held.stage for held in self.caches if not held.whole and not held.foreign)
+        return tuple(dict.fromkeys(stage for stage in left_out if stage))
 
     def has(self, stage: str) -> bool:
-        """Whether there is anything to restore the stage from."""
-        return any(held.stage in (stage, None) for held in self.caches)
+        """Whether there is a cache of the stage, even if nothing is left of it: it is saved when the stage runs."""
+        return any(held.stage in (stage, None) and not held.foreign for held in self.caches)
+
+    def damaged(self, scope: Scope) -> bool:
+        """Whether anything broken was left out, or a ref of this scope holds something else than a cache."""
+        foreign = any(held.foreign and held.scope == scope for held in self.caches)
+        return foreign or bool(self.healed)
 
     def blobs(self) -> dict[str, int]:
         """Digest and size in bytes of every blob."""
@@ -144,9 +155,9 @@ def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Sh
     manifests = repository.manifests(wanted)
     contents = _contents(repository, manifests, warnings)
     caches = tuple(
-        replace(held, cache=contents[tag], digest=_digest(manifests[tag]))
+        _filled(replace(held, digest=_digest(manifests[tag])), contents[tag])
         for tag, held in wanted.items()
-        if tag in contents
+        if isinstance(contents.get(tag), _LASTING)
     )
     return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings), unread=_failure(manifests)))
 
@@ -158,8 +169,9 @@ def read_composed(repository: Repository, access: Access) -> Shelf:
     contents = _contents(repository, manifests, warnings)
     for scope in access.reads:
         manifest = manifests[scope.composed_tag]
-        if scope.composed_tag in contents and isinstance(manifest, bytes):
-            held = Held(tag=scope.composed_tag, scope=scope, cache=contents[scope.composed_tag])
+        content = contents.get(scope.composed_tag)
+        if isinstance(content, Cache) and isinstance(manifest, bytes):
+            held = Held(tag=scope.composed_tag, scope=scope, cache=content)
             published = repository.source(compose.digest_of(manifest), scope.composed_tag)
             shelf = _verified(repository, Shelf(caches=(held,), published=published))
             warnings += shelf.warnings
@@ -182,24 +194,31 @@ def without_blobs(shelf: Shelf, broken: frozenset[str], *, poisoned: frozenset[s
     return replace(shelf, caches=tuple(caches), poisoned=shelf.poisoned | poisoned)
 
 
-def rotate(repository: Repository, shelf: Shelf, scope: Scope, stage: str) -> None:
+def rotate(repository: Repository, shelf: Shelf, scope: Scope, stage: str, layers: Set[str]) -> None:
     """After a stage was saved: what it held before becomes the generation before, and so on.
 
-    `shelf` is what was read before the save. Raises RegistryError.
+    Not so where it holds the same `layers` as before, as when a stage is saved for its new keys alone: that would push
+    an older result out. `shelf` is what was read before the save. Raises RegistryError.
     """
     own = {held.generation: held for held in shelf.caches if held.scope == scope and held.stage == stage}
+    if 0 in own and own[0].cache.blobs().keys() == layers:
+        return
     for generation in range(GENERATIONS - 1):
         if generation in own and own[generation].cache.records:
             repository.put(compose.write(own[generation].cache), scope.stage_tag(stage, generation + 1))
 
 
 def mend(repository: Repository, shelf: Shelf, scope: Scope) -> None:
-    """Writes the refs of this scope that hold something broken anew, without it. Raises RegistryError."""
-    whole = {held.stage: held for held in reversed(shelf.caches) if held.scope == scope and held.cache.records}
-    for held in shelf.caches:
-        if held.scope == scope and not held.whole and held.stage in whole:
-            good = held if held.cache.records else whole[held.stage]
-            repository.put(compose.write(good.cache), held.tag)
+    """Writes the refs of this scope that hold something broken anew, without it. Raises RegistryError.
+
+    Where nothing is left they take the stage's newest result, or hold none until the stage runs.
+    """
+    own = [held for held in shelf.caches if held.scope == scope]
+    newest = {held.stage: held.cache for held in reversed(own) if held.cache.records}
+    for held in own:
+        if not held.whole:
+            left = held.cache if held.cache.records else newest.get(held.stage, Cache())
+            repository.put(compose.write(left), held.tag)
 
 
 def image_blobs(repository: Repository, digest: str) -> dict[str, int]:
@@ -214,20 +233,25 @@ def image_blobs(repository: Repository, digest: str) -> dict[str, int]:
         return {}
 
 
-def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -> dict[str, Cache]:
-    """Tag to content, for the tags that hold a cache; the others are named in `warnings`."""
+def _filled(held: Held, content: Cache | Exception | None) -> Held:
+    """What a ref holds, once that is known."""
+    return replace(held, cache=content) if isinstance(content, Cache) else replace(held, whole=False, foreign=True)
+
+
+def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -> dict[str, Cache | Exception]:
+    """Tag to content, or to what is wrong with it, which `warnings` name; of the tags that are there."""
     if (failed := _all_failed(manifests)) is not None:
         warnings.append(f"no cache is read: {failed}")
         return {}
     there = {tag: answer for tag, answer in manifests.items() if answer is not None}
     named = {tag: _attempt(compose.config_digest, answer) for tag, answer in there.items()}
     configs = repository.blobs(digest for digest in named.values() if isinstance(digest, str))
-    contents = {
+    contents: dict[str, Cache | Exception] = {
         tag: _attempt(compose.read, there[tag], _config(configs[digest])) if isinstance(digest, str) else digest
         for tag, digest in named.items()
     }
     warnings += _left_out({tag: content for tag, content in contents.items() if not isinstance(content, Cache)})
-    return {tag: content for tag, content in contents.items() if isinstance(content, Cache)}
+    return contents
 
 
 def _digest(manifest: bytes | RegistryError | None) -> str:

@@ -49,5 +49,9 @@ class RegistryError(StagebakeError):
     exit_code = 1
 
 
+class Spoiled(RegistryError):
+    """A blob holds other bytes than its digest says."""
+
+
 class Unreached(RegistryError):
     """No answer came at all."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from stagebake import files, web
 from stagebake.compose import MANIFEST_TYPE, Document, InvalidCache, config_digest, digest_of, layers_of
-from stagebake.errors import RegistryError
+from stagebake.errors import RegistryError, Spoiled
 
 _TAG = "org.opencontainers.image.ref.name"
 _LOCK_SECONDS = 10.0
@@ -140,7 +140,7 @@ class Layout:
         except OSError as error:
             raise self._failed(error) from None
         if digest_of(content) != digest:
-            raise RegistryError(f"{self._path(digest)} holds other bytes", "see docs/troubleshooting.md")
+            raise Spoiled(f"{self._path(digest)} holds other bytes", "see docs/troubleshooting.md")
         return content
 
     def _size(self, digest: str) -> int | None:

@@ -76,6 +76,11 @@ class BuildResult:
     def image(self) -> str:
         return self.refs[0]
 
+    @property
+    def saves(self) -> bool:
+        """Whether the cache of any stage was saved."""
+        return any(stage.cache and stage.cache.saved for stage in self.stages)
+
 
 def read(
     graph: StageGraph, trace: Trace, *, forced: frozenset[str], cached: Callable[[str], bool]

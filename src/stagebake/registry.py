@@ -18,7 +18,7 @@ import stamina
 from stagebake import web
 from stagebake.cache import UNTOLD
 from stagebake.compose import MANIFEST_TYPE, Document, digest_of
-from stagebake.errors import RegistryError, Unreached
+from stagebake.errors import RegistryError, Spoiled, Unreached
 from stagebake.purge import Version
 
 _ACCEPT = ", ".join(
@@ -165,8 +165,8 @@ class Registry:
         except httpx.InvalidURL as error:
             raise self._odd(f"an address that is none ({error})") from None
 
-    def _spoiled(self, digest: str) -> RegistryError:
-        return RegistryError(f"{self.image}: blob {digest} holds other bytes", _SEE)
+    def _spoiled(self, digest: str) -> Spoiled:
+        return Spoiled(f"{self.image}: blob {digest} holds other bytes", _SEE)
 
     def _odd(self, what: str) -> RegistryError:
         return RegistryError(f"{self.image}: the registry answered with {what}", _SEE)

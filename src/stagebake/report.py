@@ -129,7 +129,7 @@ def carried(mount: CarriedMount) -> str:
 def _total(result: BuildResult) -> str:
     parts = [f"{result.image} in {result.ship_seconds:.1f} s"]
     parts += [f"{size(result.pulled)} pulled"] if result.pulled else []
-    parts += [f"caches saved in {result.save_seconds:.1f} s"] if any(s.cache for s in result.stages) else []
+    parts += [f"caches saved in {result.save_seconds:.1f} s"] if result.saves else []
     return ", ".join(parts)
 
 

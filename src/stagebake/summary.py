@@ -151,7 +151,7 @@ def _without_caches(result: BuildResult, graph: StageGraph, usual: Mapping[str, 
 def _moved(result: BuildResult) -> str:
     """What was downloaded, and what became of caches and cache mounts; empty where there is nothing to say."""
     parts = [f"{report.size(result.pulled)} pulled"] if result.pulled else []
-    if any(stage.cache for stage in result.stages):
+    if result.saves:
         parts.append(f"caches saved in {report.clock(result.save_seconds)}, {report.size(result.pushed)} of them new")
     return "; ".join([*parts, *map(report.carried, result.mounts)])
 

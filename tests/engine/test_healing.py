@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.faults import Broken, blob_of, unsound
+from tests.support.faults import Broken, blob_of, put_manifest, unsound
 from tests.support.project import Project
 from tests.support.shapes import FIVE, STAGES, changed
 
@@ -67,6 +67,18 @@ def test_a_broken_blob_of_each_stage(shipped: Project, broken: Broken, stage: st
     assert changed(before, shipped.pushed()) == outcome.ran == RUN_AGAIN[stage]
     assert stage in outcome.report["healed"]
     assert f"healed: the cache of {stage} was broken" in outcome.stdout
+    assert_healed(shipped)
+
+
+def test_a_composed_cache_that_is_old_is_made_anew(shipped: Project) -> None:
+    """A push that has nothing to save still sees to it that others read what the caches make together now."""
+    whole = shipped.registry.digest(shipped.name, "cache")
+    old = shipped.registry.manifest(shipped.name, "cache-base")
+    put_manifest(shipped, "cache", old, old["mediaType"])
+    outcome = shipped.build("--push")
+    assert outcome.ran == set()
+    assert outcome.report["warnings"] == []
+    assert shipped.registry.digest(shipped.name, "cache") == whole
     assert_healed(shipped)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from stagebake import web
+import pytest
+
+from stagebake import cache, compose, web
 from stagebake.cache import Held, Shelf, without_blobs
 from stagebake.compose import Cache
+from stagebake.dockerfile import parse
 from stagebake.errors import RegistryError, Unreached
-from stagebake.scopes import DEFAULT, Scope
+from stagebake.layout import Layout
+from stagebake.scopes import DEFAULT, Access, Scope
 from tests.pure.test_compose import cache_of, digest, layer, record
 
 BRANCH = Scope("feature")
@@ -86,3 +91,80 @@ def test_a_server_that_does_not_answer_is_not_asked_for_the_rest() -> None:
     asked.clear()
     assert set(web.each(ask, names).values()) == {refused}
     assert len(asked) == len(names)
+
+
+GRAPH = parse("FROM debian AS app\n")
+OWN = Access(reads=(DEFAULT,), writes=DEFAULT)
+
+
+def saved(layout: Layout, blob: str, generation: int = 0, *, there: bool = True) -> None:
+    """A cache of the stage `app` with one layer, which is in the folder or not."""
+    if there:
+        file = Path(layout.image, "blobs/sha256", digest(blob).removeprefix("sha256:"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(layer_size(blob)))
+    made = cache_of(layer(blob), records=[record(blob, layer=0)])
+    layout.put(compose.write(made), DEFAULT.stage_tag("app", generation))
+
+
+def layer_size(blob: str) -> int:
+    return cache_of(layer(blob), records=[record(blob, layer=0)]).blobs()[digest(blob)]
+
+
+def shelf_of(layout: Layout) -> Shelf:
+    return cache.read(layout, GRAPH, OWN)
+
+
+def test_healing_ends_although_nothing_is_left_of_a_stage(tmp_path: Path) -> None:
+    """The ref is written anew without what is gone: the next build has nothing to heal and nothing to say."""
+    layout = Layout(tmp_path)
+    saved(layout, "gone", there=False)
+    broken = shelf_of(layout)
+    assert (broken.healed, broken.damaged(DEFAULT), broken.has("app")) == (("app",), True, True)
+    cache.mend(layout, broken, DEFAULT)
+    mended = shelf_of(layout)
+    assert (mended.healed, mended.damaged(DEFAULT), mended.warnings) == ((), False, ())
+    assert mended.has("app"), "saving a stage that did not run would run it"
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_ref_that_holds_something_else_is_replaced(tmp_path: Path, older: bool) -> None:
+    """It is named once; the stage is saved anew, or where an older result is whole the ref takes that."""
+    layout = Layout(tmp_path)
+    layout.put(compose.artifact(b"{}", "text/plain"), DEFAULT.stage_tag("app"))
+    if older:
+        saved(layout, "older", generation=1)
+    shelf = shelf_of(layout)
+    assert len(shelf.warnings) == 1
+    assert (shelf.healed, shelf.damaged(DEFAULT), shelf.has("app")) == ((), True, older)
+    assert not shelf.damaged(BRANCH), "what another scope holds is not ours to write"
+    cache.mend(layout, shelf, DEFAULT)
+    mended = shelf_of(layout)
+    assert (mended.warnings, mended.damaged(DEFAULT)) == ((), False)
+    assert mended.caches[0].cache.blobs().keys() == ({digest("older")} if older else set())
+
+
+def test_a_config_with_wrong_bytes_is_replaced(tmp_path: Path) -> None:
+    """The folder has the blob, but not what its digest says."""
+    layout = Layout(tmp_path)
+    saved(layout, "new")
+    config = compose.config_digest(layout.manifest("cache-app") or b"")
+    Path(layout.image, "blobs/sha256", config.removeprefix("sha256:")).write_bytes(b"{}")
+    shelf = shelf_of(layout)
+    assert shelf.damaged(DEFAULT)
+    cache.mend(layout, shelf, DEFAULT)
+    assert shelf_of(layout).warnings == ()
+
+
+def test_saving_the_same_layers_again_pushes_no_older_result_out(tmp_path: Path) -> None:
+    """A stage that is saved for its new keys alone keeps the generations that it has; another result moves them on."""
+    layout = Layout(tmp_path)
+    for generation, blob in enumerate(("new", "old", "oldest")):
+        saved(layout, blob, generation)
+    shelf = shelf_of(layout)
+    before = {held.tag: held.digest for held in shelf.caches}
+    cache.rotate(layout, shelf, DEFAULT, "app", {digest("new")})
+    assert {held.tag: held.digest for held in shelf_of(layout).caches} == before
+    cache.rotate(layout, shelf, DEFAULT, "app", {digest("newest")})
+    after = {held.tag: held.digest for held in shelf_of(layout).caches}
+    assert (after["cache1-app"], after["cache2-app"]) == (before["cache-app"], before["cache1-app"])
