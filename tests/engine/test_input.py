@@ -43,6 +43,9 @@ def assert_refused(outcome: Outcome, where: str, *words: str, exit_code: int = 2
         ("ARG X=a\nFROM busybox:1 AS a\nFROM a\nCOPY --from=$X /x /x\n", "Dockerfile:4", "variable"),
         ("FROM ${NOWHERE}\n", "Dockerfile:1", "NOWHERE"),
         ("FROM busybox:1 AS 1st\n", "Dockerfile:1", "`1st`"),
+        ("FROM busybox:1\nCOPY x\n", "Dockerfile:2", "at least two arguments"),
+        ("FROM busybox:1\nWORKDIR\n", "Dockerfile:2", "exactly one argument"),
+        ("FROM --foo=bar busybox:1\n", "Dockerfile:1", "unknown flag"),
     ],
 )
 def test_a_bad_dockerfile(repository: Project, dockerfile: str | None, where: str, word: str) -> None:
@@ -61,6 +64,7 @@ def test_a_bad_dockerfile(repository: Project, dockerfile: str | None, where: st
         ('image = "ghcr.io/o/n"\nplatforms = "linux/amd64"\n', "stagebake.toml:2", "a list of strings"),
         ('image = "ghcr.io/o/n\n', "stagebake.toml:1", ""),
         ('dockerfile = "docker/Dockerfile"\n', "", "docker/Dockerfile"),
+        ('\ncontext = "nowhere"\n', "stagebake.toml:2", "no folder `nowhere`"),
         ('\ntarget = "runtme"\n', "stagebake.toml:2", "did you mean `runtime`"),
     ],
 )
