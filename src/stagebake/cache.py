@@ -211,13 +211,14 @@ def rotate(repository: Repository, shelf: Shelf, scope: Scope, stage: str, layer
 def mend(repository: Repository, shelf: Shelf, scope: Scope) -> None:
     """Writes the refs of this scope that hold something broken anew, without it. Raises RegistryError.
 
-    Where nothing is left they take the stage's newest result, or hold none until the stage runs.
+    Where nothing is left they take the stage's newest result, or hold none until the stage runs. What is no cache may
+    be one when it is asked for again (a proxy's error page), so it gives way to a good result only.
     """
     own = [held for held in shelf.caches if held.scope == scope]
     newest = {held.stage: held.cache for held in reversed(own) if held.cache.records}
     for held in own:
-        if not held.whole:
-            left = held.cache if held.cache.records else newest.get(held.stage, Cache())
+        left = held.cache if held.cache.records else newest.get(held.stage, Cache())
+        if not held.whole and (left.records or not held.foreign):
             repository.put(compose.write(left), held.tag)
 
 

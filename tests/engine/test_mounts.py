@@ -217,7 +217,9 @@ def test_garbage_in_the_place_of_a_mount_is_a_warning(mounted: Project, garbage:
     add_a_package(mounted)
 
     def answer(method: str, path: str) -> Fault | None:
-        return Fault(status=200, body=garbage.encode()) if "/manifests/cache.mount" in path and method == "GET" else None
+        return (
+            Fault(status=200, body=garbage.encode()) if "/manifests/cache.mount" in path and method == "GET" else None
+        )
 
     with mounted.registry.proxy.faults(answer):
         outcome = mounted.stagebake("build", "--push")
