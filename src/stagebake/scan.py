@@ -61,7 +61,7 @@ class Scan:
 
     def _take(self, context: Context) -> Prints:
         """Of several platforms a stage's parts are those of each, one after the other."""
-        here = None if _elsewhere(self.settings.context) else context
+        here = None if self.settings.remote_context else context
         run = {"network": self.settings.network} if self.settings.network else {}
         prints = [
             reading.take(graph, Inputs(context=here, images=_images(graph, self.settings), settings=run))
@@ -105,8 +105,3 @@ def familiar(name: str) -> str:
     """The name by which a context and an image are the same (docker/buildx, build/opt.go; frontend/dockerui)."""
     short = name.removeprefix("index.").removeprefix("docker.io/")
     return (short.removeprefix("library/") if short.count("/") == 1 else short).removesuffix(":latest")
-
-
-def _elsewhere(context: str) -> bool:
-    """Whether the context is an address, of git or of an archive."""
-    return "://" in context or context.startswith("git@")
