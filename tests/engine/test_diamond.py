@@ -102,11 +102,11 @@ def test_the_same_with_the_docker_container_driver(repository: Project, containe
     repository.settings()
     use = (f"--builder={container_builder.name}", f"--context=busybox:1=docker-image://{base}")
     repository.build("--push", *use)
-    for stage in ("left", "tools"):
+    for stage, dependents in DEPENDENTS.items():
         before = whole(repository)
-        assert repository.build("--push", "--no-cache", stage, *use).ran == DEPENDENTS[stage]
+        assert repository.build("--push", "--no-cache", stage, *use).ran == dependents
         after = whole(repository)
-        assert changed(before, after) == DEPENDENTS[stage]
+        assert changed(before, after) == dependents
         container_builder.empty()
         assert repository.build("--push", *use).ran == set()
         assert repository.pushed() == after
