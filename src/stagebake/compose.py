@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -70,11 +71,19 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A step. Each input has alternatives; `result` is None where only the key is known."""
+    """A step. Each input has alternatives; `results` are of each time it ran, the newest last.
+
+    There is none where only the key is known.
+    """
 
     digest: str
     inputs: tuple[tuple[Link, ...], ...]
-    result: Result | None
+    results: tuple[Result, ...] = ()
+
+    @property
+    def result(self) -> Result | None:
+        """The newest, the only one that counts."""
+        return self.results[-1] if self.results else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +180,8 @@ def read(manifest: bytes, config: bytes) -> Cache:
 def join(caches: Iterable[Cache]) -> Cache:
     """All that the caches know. Of two results of the same step the newer one stays.
 
-    A link from a step that ran after the result behind the link was last proven is cut: taking that result would ship
-    what a forced run has replaced (its own cache was saved, that of its dependents was not).
+    A link from a step whose result changed after the result behind the link was last proven is cut: taking that would
+    ship what a forced run has replaced (its own cache was saved, that of its dependents was not).
     """
     layers: dict[str, Layer] = {}
     records: dict[str, Record] = {}
@@ -193,7 +202,7 @@ def without_blobs(cache: Cache, blobs: frozenset[str]) -> Cache:
     if not touched:
         return cache
     records = {
-        identity: replace(record, result=None) if record.result and touched & set(record.result.layers) else record
+        identity: replace(record, results=()) if record.result and touched & set(record.result.layers) else record
         for identity, record in cache.records.items()
     }
     return _pruned(cache.layers, records)
@@ -274,7 +283,7 @@ def _read_records(raw: list[dict[str, Any]], layer_ids: list[str]) -> dict[str, 
         links = tuple(tuple(sorted({Link(ids[link], selector) for link, selector in a})) for a in inputs[index])
         ids[index] = _identity(digest, links)
         if digest != _LEAF:
-            record = Record(digest, links, _newest(_read_results(raw[index], layer_ids)))
+            record = Record(digest, links, _by_age(_read_results(raw[index], layer_ids)))
             records[ids[index]] = _union(records.get(ids[index]), record)
     return records
 
@@ -302,17 +311,19 @@ def _proven(cache: Cache) -> Cache:
     """A cache was saved after the last of its steps ran; all that it holds was right then."""
     last = max((record.result.created for record in cache.records.values() if record.result), key=_age, default="")
     records = {
-        identity: replace(record, result=replace(record.result, proven=last)) if record.result else record
+        identity: replace(record, results=tuple(replace(result, proven=last) for result in record.results))
         for identity, record in cache.records.items()
     }
     return Cache(layers=cache.layers, records=records)
 
 
-def _newest(results: Iterable[Result]) -> Result | None:
-    def age(result: Result) -> tuple[object, ...]:
+def _by_age(results: Iterable[Result]) -> tuple[Result, ...]:
+    """The results, the newest last; of the same ones always the same is last."""
+
+    def age(result: Result) -> tuple[Any, ...]:
         return _time(result.created), _time(result.proven), result.layers, result.chained, result.created, result.proven
 
-    return max(results, key=age, default=None)
+    return tuple(sorted(results, key=age))
 
 
 def _age(created: str) -> tuple[datetime, str]:
@@ -329,11 +340,11 @@ def _time(created: str) -> datetime:
 
 
 def _union(known: Record | None, record: Record) -> Record:
-    """Two records of one step as one: the alternatives of both, and the newer result."""
+    """Two records of one step as one: the alternatives and the results of both."""
     if known is None:
         return record
     inputs = tuple(tuple(sorted({*a, *b})) for a, b in zip(known.inputs, record.inputs, strict=True))
-    return replace(known, inputs=inputs, result=_newest(r for r in (known.result, record.result) if r is not None))
+    return replace(known, inputs=inputs, results=_by_age({*known.results, *record.results}))
 
 
 def _links(record: Record) -> list[str]:
@@ -416,28 +427,32 @@ def _leads_to(start: str, target: str, records: Mapping[str, Record]) -> bool:
 
 def _without_outdated(records: Mapping[str, Record]) -> dict[str, Record]:
     kept: dict[str, Record] = {}
-    ran: dict[str, datetime] = {}
+    changed: dict[str, datetime] = {}
     for identity in _parents_first(records):
         record = records[identity]
         proven = _time(record.result.proven) if record.result else None
         inputs = tuple(
-            tuple(link for link in a if link.record in kept and (proven is None or ran[link.record] <= proven))
+            tuple(link for link in a if link.record in kept and (proven is None or changed[link.record] <= proven))
             for a in record.inputs
         )
         if all(inputs):
-            kept[identity] = record = replace(record, inputs=inputs)
-            ran[identity] = _ran(record, ran)
+            changed[identity] = _changed(replace(record, inputs=inputs), changed)
+            kept[identity] = replace(record, inputs=inputs, results=record.results[-1:])
     return kept
 
 
-def _ran(record: Record, ran: Mapping[str, datetime]) -> datetime:
-    """When a step ran; where its result is not known, when the last of its inputs did.
+def _changed(record: Record, changed: Mapping[str, datetime]) -> datetime:
+    """When a step first gave the result that it has; where that is not known, when the last of its inputs changed.
 
+    A step that is forced, or that stands behind a forced one, may well come out the same: then nothing is replaced.
     A record without inputs is a source (an image, local files), which does not run.
     """
     if not record.inputs:
         return _NEVER
-    return _time(record.result.created) if record.result else max(ran[link] for link in _links(record))
+    if not record.results:
+        return max(changed[link] for link in _links(record))
+    same = takewhile(lambda result: result.layers == record.results[-1].layers, reversed(record.results))
+    return min(_time(result.created) for result in same)
 
 
 def _renamed(cache: Cache) -> Cache:
@@ -474,7 +489,7 @@ def _with_one_leaf(records: Mapping[str, Record]) -> dict[str, Record]:
     leaves = sorted(set(records) - {link for record in records.values() for link in _links(record)})
     if len(leaves) < 2:
         return dict(records)
-    leaf = Record(_LEAF, (tuple(Link(identity, "") for identity in leaves),), None)
+    leaf = Record(_LEAF, (tuple(Link(identity, "") for identity in leaves),))
     return {**records, _identity(leaf.digest, leaf.inputs): leaf}
 
 

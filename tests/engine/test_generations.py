@@ -63,6 +63,15 @@ def test_what_was_forced_does_not_lose_to_an_older_result(shipped: Project) -> N
     assert push(shipped, FIVE["src/page.ts"]) == (forced, set())
 
 
+def test_what_stands_beside_a_forced_stage_is_not_lost(shipped: Project) -> None:
+    """`runtime` is made anew behind a forced `builder`, its COPY of `python-deps` too, which comes out the same: so the
+    result for the sources before is still true, and a revert restores it."""
+    before = shipped.pushed()
+    push(shipped, "second")
+    shipped.build("--push", "--no-cache", "builder")
+    assert push(shipped, FIVE["src/page.ts"]) == (before, set())
+
+
 def test_the_composed_cache_does_not_grow(shipped: Project) -> None:
     """Over seven changes of sources the composed config and the number of refs stay what they are after the third."""
     sizes, refs = [], []

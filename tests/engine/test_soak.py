@@ -78,13 +78,13 @@ def dependents(stage: str) -> set[str]:
 def test_no_step_runs_that_need_not_and_none_is_skipped_that_must(shipped: Project) -> None:
     """Nothing, a changed file, a revert, a forced stage, in any order: each image holds what its sources lead to."""
     seed = random.randrange(10**6)
-    chance = random.Random(seed)
+    chance, delays = random.Random(seed), random.Random()
     model = Model()
     history: list[Sources] = [{file: FIVE[file] for file in FILES.values()}]
     model.check(history[0], set(), shipped.pushed())
 
     def slow(_method: str, _path: str) -> Fault | None:
-        return Fault(delay=chance.uniform(0.02, 0.5)) if chance.random() < 0.1 else None
+        return Fault(delay=delays.uniform(0.02, 0.5)) if delays.random() < 0.1 else None
 
     start, rounds = time.monotonic(), 0
     while rounds < ROUNDS or (not ROUNDS and time.monotonic() - start < SECONDS):
