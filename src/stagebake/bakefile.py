@@ -45,8 +45,8 @@ class Choices:
 
     `output` is BuildKit's output, `cache` the ref of the cache to read (None for none), `forced` the stages that take
     nothing from any cache, `save` whether the stage's own cache is written, `names` the image's refs and labels.
-    `recompress` makes other blobs of the same
-    layers: a registry that holds a blob with wrong bytes does not take the right ones under the same digest.
+    `recompress` makes other blobs of the same layers: a registry that holds a blob with wrong bytes does not take the
+    right ones under the same digest.
     """
 
     stage: str
@@ -61,13 +61,14 @@ class Choices:
 def render(graph: StageGraph, settings: Settings) -> str:
     """The text of docker-bake.hcl. The same input gives the same bytes."""
     targets = target_names(graph)
+    nameless = "" if settings.image else "; empty for none: no tags, no caches"
     blocks = [
         _HEADER.format(dockerfile=settings.dockerfile, override=OVERRIDE),
-        _variable("IMAGE", settings.image or "", "The repository of the image and its caches."),
-        _variable("TAGS", settings.tag or "latest", "The tags of the image, with commas between."),
-        _variable("SCOPE", "", "Whose caches: empty for the default branch."),
+        _variable("IMAGE", _quoted(settings.image or ""), f"The repository of the image and its caches{nameless}."),
+        _variable("TAGS", _quoted(settings.tag or "latest"), "The tags of the image, with commas between."),
+        _variable("SCOPE", _quoted(""), "Whose caches: empty for the default branch."),
         *_cache_variables(settings),
-        _variable("SAVE", "", "Not empty: write the cache of each stage that is built."),
+        _variable("SAVE", _quoted(""), "Not empty: write the cache of each stage that is built."),
         _block("group", "default", {"targets": _strings([targets[graph.final.name]])}),
         _block("group", "stages", {"targets": _strings(targets.values())}),
         _block("target", COMMON, _common(settings)),
@@ -78,14 +79,14 @@ def render(graph: StageGraph, settings: Settings) -> str:
 
 def _cache_variables(settings: Settings) -> list[str]:
     backend = BACKENDS[settings.cache]
-    found = [_variable("CACHE", backend.composed, "The composed cache that every build reads; empty for none.")]
+    composed = _unless_empty(settings, f'"{backend.composed}"', nothing='""')
+    found = [_variable("CACHE", composed, "The composed cache that every build reads; empty for none.")]
     if backend.in_folder:
-        folder = _quoted(settings.folder).strip('"')
+        folder = _literal(settings.folder)
         home, below = ("${HOME}", folder[1:]) if folder.startswith("~/") else ("", folder)
-        found.append(_variable("HOME", "", "Yours, from the environment."))
-        found.append(
-            _variable("FOLDER", home + below, "Where the caches lie; bake wants it allowed: --allow=fs=FOLDER")
-        )
+        comment = "Where the caches lie; bake wants it allowed: --allow=fs=FOLDER"
+        found.append(_variable("HOME", _quoted(""), "Yours, from the environment."))
+        found.append(_variable("FOLDER", f'"{home}{below}"', comment))
     return found
 
 
@@ -170,9 +171,9 @@ def _target(stage: Stage, graph: StageGraph, settings: Settings) -> dict[str, An
     body: dict[str, Any] = {
         "inherits": _strings([COMMON]),
         **({"target": _quoted(stage.target)} if stage.target else {}),
-        "cache-to": f'SAVE == "" ? [] : ["{_goal(stage, settings)}"]',
+        "cache-to": _unless_empty(settings, f'["{_goal(stage, settings)}"]', "SAVE"),
     }
-    tags = '[for tag in split(",", TAGS) : "${IMAGE}:${tag}"]'
+    tags = _unless_empty(settings, '[for tag in split(",", TAGS) : "${IMAGE}:${tag}"]')
     return body | ({"tags": tags} if final else {"output": '["type=cacheonly"]'})
 
 
@@ -187,8 +188,14 @@ def _seen_from_context(settings: Settings) -> str:
     return posixpath.relpath(settings.dockerfile, settings.context)
 
 
+def _unless_empty(settings: Settings, value: str, *names: str, nothing: str = "[]") -> str:
+    """A value, or nothing where one of these variables is empty; IMAGE may be too where no image name is known."""
+    empty = " || ".join(f'{name} == ""' for name in (names if settings.image else (*names, "IMAGE")))
+    return f"{empty} ? {nothing} : {value}" if empty else value
+
+
 def _variable(name: str, default: str, comment: str) -> str:
-    return f"# {comment}\n" + _block("variable", name, {"default": f'"{default}"'})
+    return f"# {comment}\n" + _block("variable", name, {"default": default})
 
 
 def _block(kind: str, label: str, body: Mapping[str, Any]) -> str:
@@ -207,10 +214,14 @@ def _table(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    """An HCL string of exactly this text: templates are taken literally, and python-hcl2 keeps \\u0022 whole."""
+    """An HCL string of exactly this text."""
+    return f'"{_literal(text)}"'
+
+
+def _literal(text: str) -> str:
+    """What stands in an HCL string for this text: templates are taken literally, python-hcl2 keeps \\u0022 whole."""
     escaped = "".join(_ESCAPES.get(c, c if c.isprintable() else _escape(c)) for c in text)
-    literal = re.sub(r"([$%])(?=\{)", r"\1\1", escaped)
-    return f'"{literal}"'
+    return re.sub(r"([$%])(?=\{)", r"\1\1", escaped)
 
 
 def _escape(c: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,37 @@ def test_bake_accepts_every_generated_file(repository: Project, shape: str) -> N
     repository.write(SHAPES[shape])
     outcome = repository.stagebake("generate", **repository.environment())
     assert outcome.exit_code == 0, outcome.stderr
-    printed = json.loads(repository.bake("--print", "stages")[0])
-    assert len(printed["target"]) == TARGETS[shape]
+    assert len(printed(repository)) == TARGETS[shape]
+
+
+def printed(repository: Project, **environment: str) -> dict[str, Any]:
+    """The targets of all stages as bake understands them, where each is to save its cache."""
+    document: dict[str, Any] = json.loads(repository.bake("--print", "stages", SAVE="1", **environment)[0])
+    return dict(document["target"])
+
+
+@pytest.mark.parametrize("cache", ["registry", "local", "gha"])
+def test_without_an_image_name_bake_has_neither_tags_nor_caches(repository: Project, cache: str) -> None:
+    """A file whose image nobody named builds as it is, and with IMAGE it has all that a name is needed for."""
+    repository.write(FIVE)
+    assert repository.stagebake("generate", STAGEBAKE_CACHE=cache).exit_code == 0
+    needing_a_name = {"tags", "cache-from", "cache-to"}
+    assert not any(needing_a_name & target.keys() for target in printed(repository).values())
+    named = printed(repository, IMAGE="ghcr.io/o/n")
+    assert needing_a_name <= named["runtime"].keys()
+    assert all({"cache-from", "cache-to"} <= target.keys() for target in named.values())
+
+
+def test_bake_tags_the_image_as_the_settings_do(repository: Project) -> None:
+    """The tag of the image's name in the settings is the default of TAGS, without one it is `latest`."""
+    repository.write(FIVE)
+    for image, given, tags in (
+        ("ghcr.io/o/n", {}, ["ghcr.io/o/n:latest"]),
+        ("ghcr.io/o/n:1.2", {}, ["ghcr.io/o/n:1.2"]),
+        ("ghcr.io/o/n:1.2", {"TAGS": "a,b"}, ["ghcr.io/o/n:a", "ghcr.io/o/n:b"]),
+    ):
+        assert repository.stagebake("generate", f"--image={image}").exit_code == 0
+        assert printed(repository, **given)["runtime"]["tags"] == tags
 
 
 def test_bake_builds_the_same_image_from_the_composed_cache(shipped: Project) -> None:
