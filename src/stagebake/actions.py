@@ -29,6 +29,7 @@ _V1_TYPE = "application/json;api-version=6.0-preview.1"
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _WRITE = 2
 _TRIES = 5
+_WHO = "gha: the cache service"
 
 UNREACHED = (
     "no cache is read or saved: what leads to GitHub's cache service is missing or wrong, ACTIONS_RUNTIME_TOKEN or "
@@ -109,7 +110,7 @@ class ActionsCache:
         """GitHub removes by itself what was not read for a week, and the oldest where there is too much."""
 
     def _save_next(self, prefix: str, newest: Entry | None, content: bytes) -> None:
-        number = int(newest.key.removeprefix(prefix)) if newest else 0
+        number = _number(prefix, newest.key) if newest else 0
         for later in range(1, _TRIES + 1):
             if self._service.save(f"{prefix}{number + later}", content):
                 return
@@ -150,10 +151,14 @@ class _Http:
                         response.raise_for_status()
         except httpx.HTTPStatusError as error:
             said = f"{error.response.status_code} {error.response.reason_phrase}"
-            raise RegistryError(f"gha: the cache service answered {said}", "try again later") from None
+            raise RegistryError(f"{_WHO} answered {said}", "try again later") from None
         except httpx.HTTPError as error:
             name = type(error).__name__
-            raise RegistryError(f"gha: the cache service is not reached ({name})", "is the network up?") from None
+            raise RegistryError(f"{_WHO} is not reached ({name})", "is the network up?") from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise RegistryError(
+                f"{_WHO} is not reached: its address is none ({error})", "see docs/backends.md"
+            ) from None
         return response
 
 
@@ -167,19 +172,29 @@ class ServiceV1(_Http):
 
     def find(self, prefix: str) -> Entry | None:
         answer = self._call("GET", "cache", params={"keys": prefix, "version": _VERSION})
-        found = answer.json() if answer.status_code == 200 and answer.content else {}
-        return Entry(key=found["cacheKey"], url=found["archiveLocation"]) if found.get("cacheKey") else None
+        if answer.status_code != 200 or not answer.content:
+            return None
+        return web.understood(answer, _WHO, self._entry)
 
     def save(self, key: str, content: bytes) -> bool:
         body = {"key": key, "version": _VERSION, "cacheSize": len(content)}
         answer = self._call("POST", "caches", json=body, there=(400, 409))
         if answer.is_error:
             return False
-        number = {name.lower(): value for name, value in answer.json().items()}["cacheid"]
+        number = web.understood(answer, _WHO, self._id)
         part = {"Content-Type": "application/octet-stream", "Content-Range": f"bytes 0-{len(content) - 1}/*"}
         self._call("PATCH", f"caches/{number}", content=content, headers=part)
         self._call("POST", f"caches/{number}", json={"size": len(content)})
         return True
+
+    @staticmethod
+    def _entry(found: Any) -> Entry | None:
+        there = bool(found.get("cacheKey"))
+        return Entry(key=web.text(found["cacheKey"]), url=web.text(found["archiveLocation"])) if there else None
+
+    @staticmethod
+    def _id(reserved: Any) -> int:
+        return int({name.lower(): value for name, value in reserved.items()}["cacheid"])
 
     def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         headers = self._headers | arguments.pop("headers", {})
@@ -195,17 +210,27 @@ class ServiceV2(_Http):
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def find(self, prefix: str) -> Entry | None:
-        found = self._call("GetCacheEntryDownloadURL", {"key": prefix, "restore_keys": [prefix]}).json()
-        return Entry(key=found["matched_key"], url=found["signed_download_url"]) if found.get("ok") else None
+        answer = self._call("GetCacheEntryDownloadURL", {"key": prefix, "restore_keys": [prefix]})
+        return web.understood(answer, _WHO, self._entry)
 
     def save(self, key: str, content: bytes) -> bool:
         answer = self._call("CreateCacheEntry", {"key": key}, there=(409,))
-        if answer.is_error or not answer.json().get("ok"):
+        url = None if answer.is_error else web.understood(answer, _WHO, self._place)
+        if url is None:
             return False
         blob = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream"}
-        self._request("PUT", answer.json()["signed_upload_url"], content=content, headers=blob)
+        self._request("PUT", url, content=content, headers=blob)
         self._call("FinalizeCacheEntryUpload", {"key": key, "size_bytes": str(len(content))})
         return True
+
+    @staticmethod
+    def _entry(found: Any) -> Entry | None:
+        there = bool(found.get("ok"))
+        return Entry(key=web.text(found["matched_key"]), url=web.text(found["signed_download_url"])) if there else None
+
+    @staticmethod
+    def _place(reserved: Any) -> str | None:
+        return web.text(reserved["signed_upload_url"]) if reserved.get("ok") else None
 
     def _call(self, method: str, body: Mapping[str, Any], there: tuple[int, ...] = ()) -> httpx.Response:
         full = {**body, "version": _VERSION}
@@ -240,6 +265,14 @@ def _refs(token: str) -> tuple[tuple[str, ...], str | None]:
     writes = next((scope for scope, permission in reversed(scopes) if permission & _WRITE), None)
     own = () if writes is None else (writes,)
     return tuple(dict.fromkeys((*own, *(scope for scope, _ in scopes)))), writes
+
+
+def _number(prefix: str, key: str) -> int:
+    """The number at the end of an index's key. Raises RegistryError."""
+    number = key.removeprefix(prefix)
+    if not number.isdecimal():
+        raise RegistryError(f"{_WHO} was asked for {prefix}N and found {key}", "run this again")
+    return int(number)
 
 
 def _tag(digest: str) -> str:

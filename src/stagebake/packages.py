@@ -16,6 +16,7 @@ from stagebake.purge import Version
 HOST = "ghcr.io"
 _API = "https://api.github.com"
 _PAGE = 100
+_WHO = "GitHub's packages API"
 _RIGHTS = (
     "the token must be allowed to delete: `permissions: packages: write` in a workflow, and the repository the role "
     "Admin under the package's settings, Manage Actions access; elsewhere a classic token with `delete:packages`"
@@ -32,8 +33,8 @@ class Packages:
         if token is None:
             raise InputError(f"{image}: no token to delete with", "set GITHUB_TOKEN, or log in: docker login ghcr.io")
         self._name = quote(name, safe="")
+        self._api = (environment.get("GITHUB_API_URL") or _API).rstrip("/")
         self._http = httpx.Client(
-            base_url=environment.get("GITHUB_API_URL") or _API,
             headers={
                 "Accept": "application/vnd.github+json",
                 "Authorization": f"Bearer {token}",
@@ -47,14 +48,7 @@ class Packages:
         for owner in ("orgs", "users"):
             first = self._request("GET", self._path(owner), params={"per_page": _PAGE, "state": "active"})
             if first.status_code != 404:
-                return [
-                    Version(
-                        key=f"{self._path(owner)}/{entry['id']}",
-                        tags=frozenset(entry.get("metadata", {}).get("container", {}).get("tags", ())),
-                    )
-                    for page in self._pages(first)
-                    for entry in page.json()
-                ]
+                return [version for page in self._pages(first) for version in self._listed(page, owner)]
         return []
 
     def delete(self, version: Version) -> str | None:
@@ -65,8 +59,12 @@ class Packages:
     def close(self) -> None:
         self._http.close()
 
+    def _listed(self, page: httpx.Response, owner: str) -> list[Version]:
+        entries = web.understood(page, _WHO, lambda found: {entry["id"]: _tags(entry) for entry in found})
+        return [Version(key=f"{self._path(owner)}/{key}", tags=tags) for key, tags in entries.items()]
+
     def _path(self, owner: str) -> str:
-        return f"/{owner}/{self._owner}/packages/container/{self._name}/versions"
+        return f"{self._api}/{owner}/{self._owner}/packages/container/{self._name}/versions"
 
     def _pages(self, page: httpx.Response) -> Iterator[httpx.Response]:
         yield page
@@ -75,21 +73,31 @@ class Packages:
             yield page
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Asks until there is an answer; 400 and 404 are answers. Raises RegistryError."""
+        """Asks until there is an answer; 404 is one, and 400 to DELETE. Raises RegistryError."""
+        answers = (400, 404) if method == "DELETE" else (404,)
         try:
             for attempt in stamina.retry_context(on=_passing, attempts=4, timeout=30.0, wait_initial=0.2, wait_max=5.0):
                 with attempt:
                     response = self._http.request(method, path, **arguments)
-                    if response.is_error and response.status_code not in (400, 404):
+                    if response.is_error and response.status_code not in answers:
                         response.raise_for_status()
         except httpx.HTTPStatusError as error:
             said = f"{method} answered {error.response.status_code} ({_words(error.response)})"
             remedy = _RIGHTS if error.response.status_code in (401, 403) else "try again later: githubstatus.com"
-            raise RegistryError(f"GitHub's packages API: {said}", remedy) from None
+            raise RegistryError(f"{_WHO}: {said}", remedy) from None
         except httpx.HTTPError as error:
             said = str(error) or type(error).__name__
-            raise RegistryError(f"GitHub's packages API was not reached ({said})", "is the network up?") from None
+            raise RegistryError(f"{_WHO} was not reached ({said})", "is the network up?") from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise RegistryError(
+                f"{_WHO} was not reached: its address is none ({error})", "is GITHUB_API_URL right?"
+            ) from None
         return response
+
+
+def _tags(entry: Any) -> frozenset[str]:
+    container = (entry.get("metadata") or {}).get("container") or {}
+    return frozenset(web.text(tag) for tag in container.get("tags") or ())
 
 
 def _passing(error: Exception) -> bool:

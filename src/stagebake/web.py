@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from stamina.instrumentation import set_on_retry_hooks
@@ -57,6 +57,25 @@ def _known(answer: Answer | Exception) -> Answer | RegistryError:
     if isinstance(answer, Exception) and not isinstance(answer, RegistryError):
         raise answer
     return answer
+
+
+def understood(response: httpx.Response, who: str, take: Callable[[Any], Answer]) -> Answer:
+    """What is taken from an answer's JSON. Raises RegistryError for what is none, or of another shape."""
+    try:
+        return take(response.json())
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        kind = response.headers.get("Content-Type", "of no type")
+        raise RegistryError(
+            f"{who} gave an answer that is none of its own ({response.status_code}, {kind})",
+            "try again later; does a proxy answer in its place?",
+        ) from None
+
+
+def text(value: Any) -> str:
+    """A value that must be a string. Raises TypeError for any other."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def passing(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from stagebake import actions, compose
 from stagebake.actions import ActionsCache, Entry, ServiceV1, ServiceV2
 from stagebake.errors import RegistryError
+from tests.support.page import HTML, answering
 from tests.support.service import token
 
 MAIN, BRANCH = "refs/heads/main", "refs/heads/feature"
@@ -131,3 +133,48 @@ def test_a_run_that_may_not_write_says_so() -> None:
     """A token without the right to write is refused before anything is asked."""
     with pytest.raises(RegistryError, match="may not write"):
         ActionsCache("o/n", Entries(), (MAIN,), None).put(cache("one"), "cache")
+
+
+ODD = {
+    "page": HTML,
+    "list": b"[]",
+    "word": b'"ok"',
+    "half": b'{"ok": true, "cacheKey": "x"}',
+    "numbers": b'{"ok": true, "matched_key": 1, "signed_download_url": 2, "cacheKey": 1, "archiveLocation": 2}',
+    "no-address": (
+        b'{"ok": true, "matched_key": "x", "signed_download_url": "http://host:port", "signed_upload_url": "http://host:port",'
+        b' "cacheKey": "x", "archiveLocation": "http://host:port", "cacheId": "x"}'
+    ),
+}
+
+
+@pytest.mark.parametrize("version", [ServiceV1, ServiceV2])
+@pytest.mark.parametrize("body", ODD.values(), ids=ODD.keys())
+def test_an_answer_that_is_none_is_an_outage(version: type[ServiceV1 | ServiceV2], body: bytes) -> None:
+    """A proxy's page, or JSON of another shape: reading and saving end in the error that an outage ends in."""
+    with answering(body) as url, closing(version(url, "token")) as service:
+        store = ActionsCache("o/n", service, (MAIN,), MAIN)
+        (read,) = store.manifests(["cache-base"]).values()
+        assert isinstance(read, RegistryError)
+        for save in (lambda: store.put(cache("one"), "cache-base"), lambda: service.save("key", b"content")):
+            with pytest.raises(RegistryError, match="gha: ") as caught:
+                save()
+            assert caught.value.remedy
+
+
+def test_an_address_that_is_none_is_an_outage() -> None:
+    """What the environment names is asked, or said to be no address."""
+    found = actions.connect("o/n", {"ACTIONS_CACHE_URL": "http://host:port", "ACTIONS_RUNTIME_TOKEN": token(MAIN)})
+    assert found is not None
+    with pytest.raises(RegistryError, match="gha: "):
+        found.manifest("cache-base")
+
+
+def test_an_entry_that_was_not_asked_for_is_not_counted_on() -> None:
+    """Where the service finds another key than one that begins so and ends in a number, there is no next number."""
+    entries = Entries()
+    store = ActionsCache("o/n", entries, (MAIN,), MAIN)
+    store.put(cache("one"), "cache-base")
+    entries.entries = {f"{key}a": content for key, content in entries.entries.items()}
+    with pytest.raises(RegistryError, match="gha: "):
+        store.put(cache("two"), "cache-base")

@@ -12,6 +12,7 @@ from stagebake.purge import Purged, purge, scope_of
 from stagebake.scopes import DEFAULT, Scope
 from tests.support.packages import POWERLESS, TOKEN
 from tests.support.packages import Packages as GitHub
+from tests.support.page import HTML, answering
 
 SEVEN = Scope("pr-7", pull_request=True)
 BESIDE = (SEVEN.ledger_tag, SEVEN.mount_tag("root_npm.0123456789"))
@@ -107,6 +108,43 @@ def test_a_busy_github_is_asked_again() -> None:
     """An answer that says nothing about the packages is not taken for one."""
     with GitHub("orgs", "owner", {"app": {**MAIN, **of_seven()}}, busy=2) as github:
         assert len(purged(github).tags) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, HTML),
+        (400, HTML),
+        (200, b'{"message": "hello"}'),
+        (200, b"3"),
+        (200, b"[3]"),
+        (200, b'[{"name": "sha256:0"}]'),
+        (200, b'[{"id": 1, "metadata": {"container": 3}}]'),
+        (200, b'[{"id": 1, "metadata": {"container": {"tags": [{}]}}}]'),
+    ],
+    ids=["page", "bad-request", "object", "number", "numbers", "no-id", "no-container", "no-tags"],
+)
+def test_an_answer_that_is_none(status: int, body: bytes) -> None:
+    """A proxy's page, or JSON of another shape, ends in an error of two lines, and nothing is deleted."""
+    with answering(body, status) as url, closing(Packages("ghcr.io/o/n", TOKEN, {"GITHUB_API_URL": url})) as packages:
+        with pytest.raises(RegistryError, match="GitHub's packages API") as caught:
+            purge(packages, SEVEN)
+        assert caught.value.remedy
+
+
+def test_an_address_that_is_none() -> None:
+    """A misspelt GITHUB_API_URL is said to be no address."""
+    with closing(Packages("ghcr.io/o/n", TOKEN, {"GITHUB_API_URL": "http://host:port"})) as packages:
+        with pytest.raises(RegistryError, match="GitHub's packages API") as caught:
+            purge(packages, SEVEN)
+        assert "GITHUB_API_URL" in caught.value.remedy
+
+
+def test_a_version_without_tags_has_none() -> None:
+    """GitHub may leave out what it knows no tags of."""
+    body = b'[{"id": 1}, {"id": 2, "metadata": null}, {"id": 3, "metadata": {"container": {"tags": null}}}]'
+    with answering(body) as url, closing(Packages("ghcr.io/o/n", TOKEN, {"GITHUB_API_URL": url})) as packages:
+        assert purge(packages, SEVEN) == Purged(tags=())
 
 
 def test_without_a_token() -> None:
