@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stagebake import variables
+from stagebake import syntax, variables
 from stagebake.dockerfile import StageGraph
+from stagebake.errors import InputError
 from stagebake.syntax import Instruction
 
 
@@ -19,12 +20,15 @@ def secrets_in_view(graph: StageGraph) -> tuple[str, ...]:
 
 
 def leaks(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
-    """Each ARG or ENV whose name says that it holds a secret, and that name."""
-    for stage in graph.stages:
-        for instruction in stage.instructions:
-            for name in _names(instruction):
-                if variables.looks_secret(name):
-                    yield instruction, name
+    """Each ARG or ENV whose name says that it holds a secret, and that name.
+
+    An ARG before the first FROM is in no history (measured): what hands it on to a stage is that stage's own ARG.
+    """
+    written = (instruction for stage in graph.stages for instruction in stage.instructions)
+    for instruction in (found for one in written for found in _carried(one, graph.path)):
+        for name in _names(instruction):
+            if variables.looks_secret(name):
+                yield instruction, name
 
 
 def modes_differ(mode: int) -> bool:
@@ -33,6 +37,16 @@ def modes_differ(mode: int) -> bool:
     Modes are part of BuildKit's cache keys (moby/buildkit, cache/contenthash): such files never match.
     """
     return bool(mode & 0o022)
+
+
+def _carried(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
+    """The instruction; of an ONBUILD what it carries, which the image's config has, nothing where that is none."""
+    if instruction.keyword != "ONBUILD":
+        return (instruction,)
+    try:
+        return syntax.trigger(instruction, path)
+    except InputError:
+        return ()
 
 
 def _names(instruction: Instruction) -> Iterator[str]:

@@ -315,6 +315,29 @@ def test_secrets_by_name() -> None:
     assert only("secret-file", found).fix == ("# .dockerignore", "app/.env")
 
 
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("ONBUILD ENV API_KEY=abc", [2]),
+        ("ONBUILD ARG \\\n  API_KEY", [2]),
+        ("ONBUILD ENV MODE=x", []),
+        ("ONBUILD ENV API_KEY", []),
+        ("ONBUILD RUNN API_KEY", []),
+        ("ONBUILD", []),
+    ],
+)
+def test_secrets_of_the_images_that_start_from_it(line: str, lines: list[int]) -> None:
+    """What an ONBUILD carries is read as any other, once; one that BuildKit will refuse tells nothing."""
+    text = f"FROM a AS base\n{line}\nFROM b AS app\n"
+    assert [found.line for found in examined(text) if found.rule == "secret"] == lines
+
+
+def test_an_arg_before_the_first_from_is_told_where_a_stage_takes_it() -> None:
+    """Only what a stage declares is in its history."""
+    assert "secret" not in rules(examined("ARG API_KEY=abc\nFROM a\n"))
+    assert only("secret", examined("ARG API_KEY=abc\nFROM a\nARG API_KEY\n")).line == 3
+
+
 def test_an_empty_secret_tells_nothing() -> None:
     """An ENV that is empty holds no secret."""
     assert "secret" not in rules(examined('FROM a\nENV API_KEY="" OTHER_TOKEN=\n'))
