@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from stagebake import syntax, variables
 from stagebake.dockerfile import StageGraph
@@ -29,6 +29,25 @@ def leaks(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
         for name in _names(instruction):
             if variables.looks_secret(name):
                 yield instruction, name
+
+
+def forcing(graph: StageGraph, names: Collection[str]) -> tuple[str, ...]:
+    """A warning where these stages cannot be forced because nothing needs them, or only with others."""
+    needed = {stage.name for stage in graph.needed()}
+    idle = [f"`{name}`" for name in names if name not in needed]
+    beside = [f"`{name}`" for name in graph.names if name in needed & graph.forcing(names) - graph.dependents(names)]
+    warnings = []
+    if idle:
+        warnings.append(
+            f"--no-cache: {graph.final.name} takes nothing from {', '.join(idle)}, so nothing of it is built"
+        )
+    if beside:
+        line = graph.nameless(names)[0].line
+        warnings.append(
+            f"--no-cache: BuildKit forces stages by their names, and that in {graph.path}:{line} has none, so "
+            f"{', '.join(beside)} too is rebuilt; write FROM … AS NAME"
+        )
+    return tuple(warnings)
 
 
 def modes_differ(mode: int) -> bool:

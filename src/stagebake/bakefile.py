@@ -121,10 +121,7 @@ def variables(settings: Settings, choices: Choices, scope: scopes.Scope) -> dict
 
 
 def override(graph: StageGraph, settings: Settings, choices: Choices) -> str:
-    """The JSON bake file of one call. It is a file because bake ignores a filter that `--set` gives it.
-
-    An unnamed stage cannot stand in a filter; forcing one forces all, which is never less than what was asked.
-    """
+    """The JSON bake file of one call. It is a file because bake ignores a filter that `--set` gives it."""
     body: dict[str, Any] = {"output": [choices.output]}
     if choices.recompress and choices.save:
         body["cache-to"] = [f"{_goal(graph[choices.stage], settings)},{_OTHER_BLOBS}"]
@@ -132,11 +129,11 @@ def override(graph: StageGraph, settings: Settings, choices: Choices) -> str:
         body["output"] = [f"{choices.output},{_OTHER_BLOBS}"]
     if choices.names:
         body |= {"tags": list(choices.names.refs), "labels": choices.names.labels}
-    forced = [graph[name] for name in graph.names if name in choices.forced]
-    if len(forced) == len(graph.stages) or not all(stage.named for stage in forced):
+    forced = graph.forcing(choices.forced)
+    if len(forced) == len(graph.stages):
         body["no-cache"] = True
     elif forced:
-        body["no-cache-filter"] = [stage.target for stage in forced]
+        body["no-cache-filter"] = [stage.target for stage in graph.stages if stage.name in forced]
     return json.dumps({"target": {target_names(graph)[choices.stage]: body}}, indent=2)
 
 

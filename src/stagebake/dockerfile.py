@@ -105,12 +105,27 @@ class StageGraph:
         """The stages that can be built by themselves: BuildKit finds a stage by its name, or the last one."""
         return tuple(stage for stage in self.stages if stage.named or stage is self.stages[-1])
 
-    def find(self, wanted: str, origin: str | None = None) -> Stage:
+    def find(self, wanted: str, origin: str) -> Stage:
         """The stage of that name, in any case. Raises InputError that names the origin and lists the stages."""
-        for stage in self.targets:
-            if wanted.lower() == stage.name:
-                return stage
-        raise _unknown_stage(origin or self.path, wanted, tuple(stage.name for stage in self.targets))
+        return _found(wanted, origin, self.stages)
+
+    def find_target(self, wanted: str, origin: str | None = None) -> Stage:
+        """The same of the stages that can be built by themselves."""
+        return _found(wanted, origin or self.path, self.targets)
+
+    def forcing(self, names: Iterable[str]) -> frozenset[str]:
+        """What has to be forced for these stages to come out new: they, or all stages.
+
+        BuildKit forces stages by their written names; where one is without, of these and of what depends on them,
+        it is all or none.
+        """
+        wanted = frozenset(names)
+        return wanted if not self.nameless(wanted) else frozenset(self.names)
+
+    def nameless(self, names: Iterable[str]) -> tuple[Stage, ...]:
+        """The stages without a name among these and what depends on them."""
+        affected = self.dependents(names)
+        return tuple(stage for stage in self.stages if stage.name in affected and not stage.named)
 
     def _below(self, stage: Stage) -> tuple[Stage, ...]:
         seen = {stage.name: stage}
@@ -154,7 +169,7 @@ def parse(
         syntax=syntax.frontend(text),
     )
     _refuse_circles(graph)
-    graph = replace(graph, final=graph.find(target, target_origin)) if target is not None else graph
+    graph = replace(graph, final=graph.find_target(target, target_origin)) if target is not None else graph
     reader.refuse_later_sources(graph)
     return graph
 
@@ -336,6 +351,13 @@ def _written_references(instruction: Instruction) -> Iterator[str]:
         yield source
     if instruction.keyword == "RUN":
         yield from (mount["from"] for mount in instruction.mounts if mount.get("from"))
+
+
+def _found(wanted: str, origin: str, stages: tuple[Stage, ...]) -> Stage:
+    for stage in stages:
+        if wanted.lower() == stage.name:
+            return stage
+    raise _unknown_stage(origin, wanted, tuple(stage.name for stage in stages))
 
 
 def _unknown_stage(where: str, wanted: str, names: tuple[str, ...]) -> InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.project import Project
-from tests.support.shapes import STAGES, changed
+from tests.support.shapes import SHAPES, STAGES, changed
 
 
 def assert_it_stays(project: Project) -> None:
@@ -108,3 +108,25 @@ def test_an_unknown_stage_is_refused_with_the_list(five: Project) -> None:
     assert "did you mean `python-deps`" in outcome.stderr
     assert all(stage in outcome.stderr for stage in STAGES)
     assert not outcome.report
+
+
+def test_an_unnamed_stage_is_forced_with_all(project: Project) -> None:
+    """By the name that the table shows: all is new in what ships, the others are named, and it stays."""
+    project.write(SHAPES["numbers-and-no-names"])
+    project.settings()
+    project.commit()
+    project.build("--push")
+    before = project.pushed()
+    outcome = project.stagebake("build", "--push", "--no-cache", "stage-0")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert changed(before, project.pushed()) == before.keys()
+    assert outcome.ran == {"stage-0", "stage-2", "stage-3"}
+    assert ["`stage-2` too is rebuilt" in warning for warning in outcome.report["warnings"]] == [True]
+    assert_it_stays(project)
+
+
+def test_a_stage_that_is_not_built_is_named(two: Project) -> None:
+    """--no-cache with a stage that the target does not need: nothing is forced, and a warning says so."""
+    outcome = two.stagebake("build", "--target=base", "--no-cache", "image")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert ["base takes nothing from `image`" in warning for warning in outcome.report["warnings"]] == [True]

@@ -132,6 +132,35 @@ def test_an_unnamed_stage_before_the_last_is_no_target(target: str) -> None:
     assert target in error.what
 
 
+def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
+    """Unnamed ones by their number, in any case; for another name all are listed."""
+    graph = parse("FROM a\nFROM b AS Last\n")
+    assert [graph.find(name, "--no-cache").name for name in ("stage-0", "Stage-0", "LAST")] == [
+        "stage-0",
+        "stage-0",
+        "last",
+    ]
+    with pytest.raises(InputError, match="--no-cache: no stage `stage-1`") as caught:
+        graph.find("stage-1", "--no-cache")
+    assert "stage-0, last" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "forced"),
+    [
+        ("FROM a AS x\nFROM x AS y\n", {"x"}, {"x"}),
+        ("FROM a\nFROM b AS y\nFROM c AS z\n", {"stage-0"}, {"stage-0", "y", "z"}),
+        ("FROM a AS x\nFROM b AS y\nFROM x\n", {"x"}, {"x", "y", "stage-2"}),
+        ("FROM a AS x\nFROM b\nFROM x AS z\n", {"x"}, {"x"}),
+        ("FROM a\nFROM b AS y\n", set(), set()),
+    ],
+    ids=["named", "unnamed", "unnamed-dependent", "unnamed-beside", "none"],
+)
+def test_what_is_without_a_name_is_forced_with_all(text: str, named: set[str], forced: set[str]) -> None:
+    """BuildKit's filter takes written names: of stages without one, or with such a dependent, all are forced."""
+    assert parse(text).forcing(named) == forced
+
+
 def test_instructions_carry_their_lines_flags_and_heredocs() -> None:
     """An instruction starts at its first line; flags and heredocs are told apart from its arguments."""
     text = "FROM a AS x\n\nRUN --network=none \\\n  --mount=type=cache,target=/c \\\n  echo 1\nCOPY <<EOF /f\nhi\nEOF\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from stagebake import actions, bakefile, context, dockerfile, files, github, recall, scopes, survey
+from stagebake import actions, advice, bakefile, context, dockerfile, files, github, recall, scopes, survey
 from stagebake.build import Stores
 from stagebake.cache import Repository
 from stagebake.config import Settings
@@ -55,12 +55,18 @@ class Job:
 
     @property
     def forced(self) -> frozenset[str]:
-        """The stages that --no-cache names, all for its bare form."""
-        names = self.options.no_cache
-        if names is None:
-            return frozenset()
-        found = (self.graph.find(name, "--no-cache").name for name in names)
-        return frozenset(found if names else self.graph.names)
+        """The stages that --no-cache forces: those it names, all for its bare form."""
+        bare = self.options.no_cache == []
+        return frozenset(self.graph.names) if bare else self.graph.forcing(self._named)
+
+    @property
+    def odd_forcing(self) -> tuple[str, ...]:
+        """Warnings of a --no-cache that does less or more than it says."""
+        return advice.forcing(self.graph, self._named)
+
+    @cached_property
+    def _named(self) -> tuple[str, ...]:
+        return tuple(self.graph.find(name, "--no-cache").name for name in self.options.no_cache or ())
 
     @property
     def occasion(self) -> Occasion:
