@@ -6,7 +6,7 @@ import difflib
 import re
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -193,10 +193,11 @@ def _from_file(root: Path) -> tuple[dict[str, Any], dict[str, str]]:
         if not path.is_file():
             continue
         text = _text(path, name)
-        document = _parse(text, name)
-        if name == "pyproject.toml":
-            document = _table(_table(document, "tool", name, text), "stagebake", name, text)
-        origins = {key.replace("_", "-"): f"{name}:{_line_of(key, text)}" for key in document}
+        document, lines = _parse(text, name), _lines(text)
+        table = ("tool", "stagebake") if name == "pyproject.toml" else ()
+        for depth, key in enumerate(table, 1):
+            document = _table(document, key, f"{name}:{lines.get(table[:depth])}")
+        origins = {key.replace("_", "-"): f"{name}:{lines[*table, key]}" for key in document}
         values = {key.replace("_", "-"): value for key, value in document.items()}
         return {key: _checked(key, value, origins[key]) for key, value in values.items()}, origins
     return {}, {}
@@ -218,11 +219,41 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         raise InputError(f"{name}:{line}: {message}", "correct the TOML") from None
 
 
-def _table(document: Mapping[str, Any], key: str, name: str, text: str) -> dict[str, Any]:
+def _table(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
     table = document.get(key, {})
     if not isinstance(table, dict):
-        raise InputError(f"{name}:{_line_of(key, text)}: `{key}` is a table, not `{table!r}`", "write [tool.stagebake]")
+        raise InputError(f"{where}: `{key}` is a table, not `{table!r}`", "write [tool.stagebake]")
     return table
+
+
+def _lines(text: str) -> dict[tuple[str, ...], int]:
+    """The line that begins each key and table of a TOML document, by its path.
+
+    A statement is as many lines as parse by themselves, and a table's name goes before all keys up to the next one.
+    """
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    draft, start = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        draft += f"{line}\n"
+        try:
+            paths = list(_paths(tomllib.loads(draft)))
+        except tomllib.TOMLDecodeError:
+            continue
+        opens = draft.lstrip().startswith("[")
+        for path in paths:
+            found.setdefault(path if opens else (*table, *path), start)
+        table = paths[-1] if opens else table
+        draft, start = "", number + 1
+    return found
+
+
+def _paths(table: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The path of everything in nested tables, of each one before what is in it."""
+    for key, value in table.items():
+        yield (key,)
+        if isinstance(value, dict):
+            yield from ((key, *below) for below in _paths(value))
 
 
 def _checked(key: str, value: Any, where: str) -> Any:
@@ -252,15 +283,6 @@ def _scalar(value: Any, where: str) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise InputError(f"{where} is a string, a number or a boolean, not `{value!r}`", "write one value for each name")
-
-
-def _line_of(key: str, text: str) -> int:
-    """The line that sets a key, else where the settings begin."""
-    start = max(text.find("[tool.stagebake"), 0)
-    name = rf"[\"']?{re.escape(key)}[\"']?"
-    setting = re.compile(rf"^[ \t]*{name}[ \t]*[=.]|^[ \t]*\[(?:tool\.stagebake\.)?{name}\]", re.MULTILINE)
-    found = setting.search(text, start)
-    return text.count("\n", 0, found.start() if found else start) + 1
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
