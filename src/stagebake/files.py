@@ -26,8 +26,8 @@ def refuse_unwritable(path: Path, flag: str) -> None:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Writes a file atomically: a reader sees the old one or the new one."""
-    data = content.encode() if isinstance(content, str) else content
+    """Writes a file atomically: a reader sees the old one or the new one. Text keeps the line ends of the old one."""
+    data = content if isinstance(content, bytes) else _ended_as(path, content).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -51,6 +51,14 @@ def difference(path: Path, text: str) -> str:
         f"{path.name} (as it should be)",
     )
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _ended_as(path: Path, text: str) -> str:
+    """The text with the line ends that the file has (git's core.autocrlf may have made them CRLF)."""
+    if not path.is_file():
+        return text
+    with path.open("rb") as file:
+        return text.replace("\n", "\r\n") if file.readline().endswith(b"\r\n") else text
 
 
 def _umask() -> int:

@@ -137,12 +137,23 @@ def _settings_file(settings: Settings) -> tuple[str, str]:
     project, own = settings.root / "pyproject.toml", settings.root / "stagebake.toml"
     if own.is_file():
         return own.name, files.read(own)
+    alone = own.name, lines or "# The settings of stagebake; the README lists them.\n"
     if not project.is_file():
-        return own.name, lines or "# The settings of stagebake; the README lists them.\n"
+        return alone
     text = files.read(project)
     if "stagebake" in tomllib.loads(text).get("tool", {}):
-        return "pyproject.toml", text
-    return "pyproject.toml", f"{text.rstrip()}\n\n[tool.stagebake]\n{lines}"
+        return project.name, text
+    joined = f"{text.rstrip()}\n\n[tool.stagebake]\n{lines}"
+    return (project.name, joined) if _is_toml(joined) else alone
+
+
+def _is_toml(text: str) -> bool:
+    """Whether it parses: behind `tool = {}` no table of it may follow."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def _tagged(settings: Settings) -> str | None:

@@ -51,6 +51,23 @@ def test_the_settings_join_a_pyproject(tmp_path: Path) -> None:
     assert not (tmp_path / "stagebake.toml").exists()
 
 
+def test_a_pyproject_keeps_its_line_ends(tmp_path: Path) -> None:
+    """Where a line ends in CR and LF all do, and a second time changes nothing."""
+    (tmp_path / "pyproject.toml").write_bytes(b'[project]\r\nname = "x"\r\n')
+    run(tmp_path, image="ghcr.io/o/n")
+    joined = b'[project]\r\nname = "x"\r\n\r\n[tool.stagebake]\r\nimage = "ghcr.io/o/n"\r\n'
+    assert (tmp_path / "pyproject.toml").read_bytes() == joined
+    assert run(tmp_path, image="ghcr.io/o/n").count("is as it should be") == 4
+
+
+def test_a_pyproject_that_takes_no_table_is_left_alone(tmp_path: Path) -> None:
+    """Behind `tool = {}` a [tool.stagebake] would not be TOML: the settings get a file of their own."""
+    (tmp_path / "pyproject.toml").write_text("tool = { ruff = {} }\n")
+    run(tmp_path, image="ghcr.io/o/n")
+    assert (tmp_path / "pyproject.toml").read_text() == "tool = { ruff = {} }\n"
+    assert config.load(tmp_path, {}, {}).image == "ghcr.io/o/n"
+
+
 def test_settings_that_are_there_stay(tmp_path: Path) -> None:
     """A pyproject.toml that has the table is left as it is."""
     old = '[tool.stagebake]\nimage = "ghcr.io/o/other"  # ours\n'
