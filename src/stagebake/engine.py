@@ -22,7 +22,7 @@ from python_on_whales import DockerClient
 from python_on_whales.client_config import ClientNotFoundError
 from python_on_whales.exceptions import DockerException
 
-from stagebake.errors import EngineError
+from stagebake.errors import EngineError, InputError
 
 LOWEST_ENGINE = (28, 0)
 LOWEST_BUILDX = (0, 20)
@@ -56,7 +56,10 @@ class Engine:
         self._docker = DockerClient()
 
     def check(self) -> None:
-        """Raises EngineError, with the command that mends it, where the engine or buildx cannot serve."""
+        """Raises EngineError, with the command that mends it, where the engine or buildx cannot serve.
+
+        Raises InputError where somebody names a builder that is none.
+        """
         try:
             version = self._docker.version()
         except (ClientNotFoundError, DockerException) as error:
@@ -70,6 +73,19 @@ class Engine:
         except DockerException:
             raise EngineError("docker has no buildx plugin", "install it: https://docs.docker.com/go/buildx/") from None
         _refuse_older("buildx", buildx, LOWEST_BUILDX, "https://docs.docker.com/go/buildx/")
+        self._refuse_missing_builder()
+
+    def _refuse_missing_builder(self) -> None:
+        name = self._builder or os.environ.get("BUILDX_BUILDER")
+        try:
+            if name:
+                self._docker.buildx.inspect(name)
+        except DockerException:
+            origin = "--builder" if self._builder else "BUILDX_BUILDER"
+            raise InputError(
+                f"{origin}: buildx has no builder `{name}`",
+                f"`docker buildx ls` lists them; make one: docker buildx create --name {name}",
+            ) from None
 
     @cached_property
     def exports_caches(self) -> bool:

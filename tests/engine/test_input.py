@@ -130,6 +130,19 @@ def test_no_docker_on_path(repository: Project) -> None:
     assert_refused(repository.stagebake("build", PATH=str(programs)), "", "install", exit_code=4)
 
 
+@pytest.mark.parametrize(
+    ("flags", "environment", "origin"),
+    [(("--builder=nowhere",), {}, "--builder"), ((), {"BUILDX_BUILDER": "nowhere"}, "BUILDX_BUILDER")],
+)
+def test_no_such_builder(repository: Project, flags: tuple[str, ...], environment: dict[str, str], origin: str) -> None:
+    """Exit code 2 before anything is read, and how to list and make builders."""
+    repository.write(FIVE)
+    repository.settings()
+    outcome = repository.stagebake("build", *flags, **environment)
+    assert_refused(outcome, f"{origin}: buildx has no builder `nowhere`", "docker buildx ls")
+    assert "reading the caches" not in outcome.stderr
+
+
 def test_no_buildx(repository: Project) -> None:
     """Exit code 4, and where to get it."""
     repository.write(FIVE)
