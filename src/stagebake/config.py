@@ -6,10 +6,10 @@ import difflib
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from stagebake.backends import BACKENDS
 from stagebake.errors import InputError
@@ -24,6 +24,9 @@ BUDGETS = {"restore": 2.0, "code": 5.0, "dependencies": 15.0, "full": 30.0}
 
 # After how many seconds without a byte from a registry, or of uploads that do not end, it counts as stalled
 PATIENCE = {"read": 60.0, "write": 1800.0}
+
+# containerd/platforms, platforms.go, Parse, without its short forms, in which the rest is this machine's
+_PLATFORM = re.compile(r"[\w-]+(?:/[\w.-]+){1,2}", re.ASCII)
 
 # distribution/reference, regexp.go: an optional domain, then path components, lower case
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -95,6 +98,11 @@ _LISTS = ("platforms", "secrets")
 _TABLES = ("args", "contexts", "budgets", "patience")
 _SWITCHES = ("cache-mounts",)
 _NUMBERS = ("cache-mounts-limit",)
+_REPEATED = ("contexts", "secrets")
+_PREFIX = "STAGEBAKE_"
+
+Given: TypeAlias = tuple[str, str, Any]
+"""What one place says: where it stands (file:line, variable or flag), the setting, its value."""
 
 
 def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -104,29 +112,36 @@ def load(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
     quoted as in a shell. Tables are laid over the file's, and secrets are added to them. A flag that is None was not
     given. Raises InputError with file and line.
     """
-    values, origins = _from_file(root)
-    named = {f"--{key}": (key, value) for key, value in flags.items() if value is not None}
-    for origin, (key, value) in (_from_environment(environment) | named).items():
-        values[key] = _laid_over(key, values.get(key), value)
+    values: dict[str, Any] = {"budgets": BUDGETS, "patience": PATIENCE}
+    origins: dict[str, str] = {}
+    for origin, key, value in (*_from_file(root), *_from_environment(environment), *_from_flags(flags)):
+        values[key] = _laid_over(key, values.get(key), _understood(key, value, origin))
         origins[key] = origin
-    for secret in values.get("secrets", ()):
-        _refuse_bad_secret(secret, origins["secrets"])
-    if "cache" in values:
-        _refuse_unknown_backend(values["cache"], origins["cache"])
-    if values.get("network", "default") not in NETWORKS:
-        raise InputError(
-            f"{origins['network']}: BuildKit has no network `{values['network']}`",
-            f"write one of: {', '.join(NETWORKS)}",
-        )
     if "folder" in values:
         _refuse_bad_folder(root, values, origins["folder"])
-    if "budgets" in values:
-        values["budgets"] = _numbers(values["budgets"], BUDGETS, "minutes", f"{origins['budgets']}: budget")
-    if "patience" in values:
-        values["patience"] = _numbers(values["patience"], PATIENCE, "seconds", f"{origins['patience']}: patience")
     image, tag = split_image(values.pop("image", None), origins.get("image", ""))
     named_values = {key.replace("-", "_"): value for key, value in values.items()}
     return Settings(root=root, image=image, tag=tag, origins=origins, **named_values)
+
+
+def _understood(key: str, value: Any, origin: str) -> Any:
+    """The value that a setting has by what one place says. Raises InputError for what nothing could take."""
+    match key:
+        case "secrets":
+            _refuse_bad_secrets(value, origin)
+        case "platforms":
+            _refuse_bad_platforms(value, origin)
+        case "contexts":
+            _refuse_empty_contexts(value, origin)
+        case "cache":
+            _refuse_unknown_backend(value, origin)
+        case "network":
+            _refuse_unknown_network(value, origin)
+        case "budgets":
+            return _numbers(value, BUDGETS, "minutes", f"{origin}: budget")
+        case "patience":
+            return _numbers(value, PATIENCE, "seconds", f"{origin}: patience")
+    return value
 
 
 def _laid_over(key: str, below: Any, value: Any) -> Any:
@@ -151,7 +166,7 @@ def _numbers(given: Mapping[str, str], known: Mapping[str, float], unit: str, or
     for name, text in given.items():
         if name not in known or not re.fullmatch(r"\d+(\.\d+)?", text):
             raise InputError(f"{origin} `{name} = {text}`", f"give {unit} for any of: {', '.join(known)}")
-    return {**known, **{name: float(text) for name, text in given.items()}}
+    return {name: float(text) for name, text in given.items()}
 
 
 def _refuse_unknown_backend(name: str, origin: str) -> None:
@@ -159,6 +174,26 @@ def _refuse_unknown_backend(name: str, origin: str) -> None:
         close = difflib.get_close_matches(name, BACKENDS, n=1)
         guess = f"did you mean `{close[0]}`? " if close else ""
         raise InputError(f"{origin}: caches cannot lie in `{name}`", f"{guess}the places are: {', '.join(BACKENDS)}")
+
+
+def _refuse_unknown_network(name: str, origin: str) -> None:
+    if name not in NETWORKS:
+        raise InputError(f"{origin}: BuildKit has no network `{name}`", f"write one of: {', '.join(NETWORKS)}")
+
+
+def _refuse_bad_platforms(names: Iterable[str], origin: str) -> None:
+    for name in names:
+        if not _PLATFORM.fullmatch(name):
+            raise InputError(f"{origin}: `{name}` is no platform", "write OS/ARCHITECTURE, such as linux/arm64")
+
+
+def _refuse_empty_contexts(contexts: Mapping[str, str], origin: str) -> None:
+    for name, value in contexts.items():
+        if not name or not value:
+            raise InputError(
+                f"{origin}: `{name}={value}` puts nothing in the place of an image",
+                "write a name and what stands for it, such as docker-image://debian:trixie",
+            )
 
 
 def _refuse_bad_folder(root: Path, values: Mapping[str, Any], origin: str) -> None:
@@ -177,17 +212,18 @@ def _refuse_bad_folder(root: Path, values: Mapping[str, Any], origin: str) -> No
         raise InputError(f"{origin}: bake takes no folder with a comma or a quote", "name another folder")
 
 
-def _refuse_bad_secret(text: str, origin: str) -> None:
-    parts = dict(part.partition("=")[::2] for part in text.split(","))
-    if not parts.get("id") or parts.keys() - {"id", "type", "env", "src", "source"}:
-        named = text.partition(",")[0] if text.startswith("id=") else "(not shown)"
-        raise InputError(
-            f"{origin}: secret {named} is none of BuildKit's", "write id=NAME,env=VARIABLE or id=NAME,src=FILE"
-        )
+def _refuse_bad_secrets(texts: Iterable[str], origin: str) -> None:
+    for text in texts:
+        parts = dict(part.partition("=")[::2] for part in text.split(","))
+        if not parts.get("id") or parts.keys() - {"id", "type", "env", "src", "source"}:
+            named = text.partition(",")[0] if text.startswith("id=") else "(not shown)"
+            raise InputError(
+                f"{origin}: secret {named} is none of BuildKit's", "write id=NAME,env=VARIABLE or id=NAME,src=FILE"
+            )
 
 
-def _from_file(root: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings of the repository's file, and `file:line` of each."""
+def _from_file(root: Path) -> list[Given]:
+    """The settings of the repository's file, each with its `file:line`."""
     for name in FILES:
         path = root / name
         if not path.is_file():
@@ -197,10 +233,10 @@ def _from_file(root: Path) -> tuple[dict[str, Any], dict[str, str]]:
         table = ("tool", "stagebake") if name == "pyproject.toml" else ()
         for depth, key in enumerate(table, 1):
             document = _table(document, key, f"{name}:{lines.get(table[:depth])}")
-        origins = {key.replace("_", "-"): f"{name}:{lines[*table, key]}" for key in document}
-        values = {key.replace("_", "-"): value for key, value in document.items()}
-        return {key: _checked(key, value, origins[key]) for key, value in values.items()}, origins
-    return {}, {}
+        origins = {key: f"{name}:{lines[*table, key]}" for key in document}
+        named = [(origins[key], key.replace("_", "-"), value) for key, value in document.items()]
+        return [(origin, key, _checked(key, value, origin)) for origin, key, value in named]
+    return []
 
 
 def _text(path: Path, name: str) -> str:
@@ -285,12 +321,37 @@ def _scalar(value: Any, where: str) -> str:
     raise InputError(f"{where} is a string, a number or a boolean, not `{value!r}`", "write one value for each name")
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    """Variable to the setting that it stands for, and its value."""
-    found = {f"STAGEBAKE_{key.upper().replace('-', '_')}": key for key in _KEYS}
-    return {
-        name: (key, _from_words(key, environment[name], name)) for name, key in found.items() if environment.get(name)
-    }
+def _from_environment(environment: Mapping[str, str]) -> list[Given]:
+    return [
+        (name, key, _from_words(key, text, name))
+        for key, name in ((key, _variable(key)) for key in _KEYS)
+        if (text := environment.get(name))
+    ]
+
+
+def _from_flags(flags: Mapping[str, Any]) -> list[Given]:
+    """A flag that may be given several times is called as one of its values."""
+    return [
+        (f"--{key.removesuffix('s') if key in _REPEATED else key}", key, value)
+        for key, value in flags.items()
+        if value is not None
+    ]
+
+
+def misspelt(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning for each variable that is none of the settings', and nearly one."""
+    known = {_variable(key).removeprefix(_PREFIX): key for key in _KEYS}
+    others = (name for name in sorted(environment) if name.startswith(_PREFIX) and environment[name])
+    close = ((name, difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1, cutoff=0.75)) for name in others)
+    return tuple(
+        f"{name} sets nothing: did you mean {_PREFIX}{found[0]}?"
+        for name, found in close
+        if found and f"{_PREFIX}{found[0]}" != name
+    )
+
+
+def _variable(key: str) -> str:
+    return _PREFIX + key.upper().replace("-", "_")
 
 
 def _from_words(key: str, text: str, name: str) -> Any:

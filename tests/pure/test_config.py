@@ -362,6 +362,12 @@ def test_a_patience_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
         ('dockerfile = "a\\u0000b"', "`dockerfile` is "),
         ('context = "a\\u0000b"', "`context` is "),
         ('network = "hosst"', "`hosst`"),
+        ('platforms = [""]', "`` is no platform"),
+        ('platforms = ["linux/amd64", "linux/"]', "`linux/` is no platform"),
+        ('platforms = ["arm64"]', "`arm64` is no platform"),
+        ('platforms = ["linux/amd64,linux/arm64"]', "is no platform"),
+        ('contexts = { x = "" }', "`x=` puts nothing"),
+        ('contexts = { "" = "x" }', "`=x` puts nothing"),
     ],
 )
 def test_values_that_nothing_could_take(tmp_path: Path, text: str, words: str) -> None:
@@ -369,3 +375,52 @@ def test_values_that_nothing_could_take(tmp_path: Path, text: str, words: str) -
     error = refused(tmp_path, own=f"\n{text}\n")
     assert error.what.startswith("stagebake.toml:2: ")
     assert words in error.what
+
+
+@pytest.mark.parametrize(
+    ("flags", "origin"),
+    [({"secrets": ("token",)}, "--secret: "), ({"contexts": {"x": ""}}, "--context: "), ({"cache": "x"}, "--cache: ")],
+)
+def test_a_flag_is_called_as_it_was_given(tmp_path: Path, flags: dict[str, Any], origin: str) -> None:
+    """A setting may be called otherwise than its flag, of which each has one value."""
+    assert refused(tmp_path, **flags).what.startswith(origin)
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "where"),
+    [
+        ('secrets = ["token"]', {"STAGEBAKE_SECRETS": "id=a,env=A"}, "stagebake.toml:1: "),
+        ('secrets = ["id=a,env=A"]', {"STAGEBAKE_SECRETS": "token"}, "STAGEBAKE_SECRETS: "),
+        ("budgets = { code = -1 }", {"STAGEBAKE_BUDGETS": "full=9"}, "stagebake.toml:1: "),
+    ],
+)
+def test_of_several_places_the_wrong_one_is_named(
+    tmp_path: Path, text: str, environment: dict[str, str], where: str
+) -> None:
+    """What is laid over a wrong setting takes no blame for it."""
+    assert refused(tmp_path, own=text, environment=environment).what.startswith(where)
+
+
+def test_numbers_of_several_places_are_laid_over_each_other(tmp_path: Path) -> None:
+    """What the environment does not say stays as the file has it, and the rest is the default."""
+    settings = load(tmp_path, own="budgets = { code = 7, full = 8 }\n", environment={"STAGEBAKE_BUDGETS": "full=9"})
+    assert settings.budgets == {**config.BUDGETS, "code": 7, "full": 9}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("STAGEBAKE_IMAGES", "STAGEBAKE_IMAGE"),
+        ("STAGEBAKE_PLATFORM", "STAGEBAKE_PLATFORMS"),
+        ("STAGEBAKE_CACHE_MOUNT", "STAGEBAKE_CACHE_MOUNTS"),
+        ("STAGEBAKE_CACHE-MOUNTS", "STAGEBAKE_CACHE_MOUNTS"),
+        ("STAGEBAKE_IMAGE", None),
+        ("STAGEBAKE_OTHER", None),
+        ("STAGEBAK_IMAGE", None),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting(name: str, meant: str | None) -> None:
+    """A misspelt one is named with what was meant; of others nothing is said, for they may be somebody else's."""
+    warnings = config.misspelt({name: "x", "PATH": "/bin"})
+    assert warnings == ((f"{name} sets nothing: did you mean {meant}?",) if meant else ())
+    assert config.misspelt({name: ""}) == ()

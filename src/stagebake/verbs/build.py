@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         result = build(graph, settings, wish, engine, work.stores, progress)
         progress("saving the ledger", Trace())
         result, known = record(result, graph, scan, prints, work.ledgers, work.access, work.scope)
-    result = replace(result, warnings=(*_warnings(settings, graph), *work.odd_forcing, *result.warnings))
+    result = replace(result, warnings=(*_warnings(settings, graph), *work.warnings, *result.warnings))
     _tell(result, work, summary.usual(known, graph))
     outlook.hold_build(result, expected)
     return 0

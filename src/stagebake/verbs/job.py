@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from stagebake import actions, advice, bakefile, context, dockerfile, files, github, recall, scopes, survey
+from stagebake import actions, advice, bakefile, config, context, dockerfile, files, github, recall, scopes, survey
 from stagebake.build import Stores
 from stagebake.cache import Repository
 from stagebake.config import Settings
@@ -60,9 +60,9 @@ class Job:
         return frozenset(self.graph.names) if bare else self.graph.forcing(self._named)
 
     @property
-    def odd_forcing(self) -> tuple[str, ...]:
-        """Warnings of a --no-cache that does less or more than it says."""
-        return advice.forcing(self.graph, self._named)
+    def warnings(self) -> tuple[str, ...]:
+        """What does less or more than it says: variables that set nothing, and --no-cache."""
+        return (*config.misspelt(os.environ), *advice.forcing(self.graph, self._named))
 
     @cached_property
     def _named(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         forced=work.forced,
         since=_since(options.since, work) if options.since else None,
     )
-    made = replace(plan.make(question), warnings=(*work.odd_forcing, *shelf.warnings))
+    made = replace(plan.make(question), warnings=(*work.warnings, *shelf.warnings))
     if options.json:
         print(plan.to_json(made), end="")
     else:
