@@ -42,13 +42,13 @@ class Selector:
         excluding = syntax.patterns(excludes)
         including = syntax.patterns([f"/{_clean(pattern)}"]) if parents else None
         found = list(self._bases(_clean(base)))
-        if len(found) == 1 and not found[0][1] and not (including or excluding.patterns or _WILDCARD.search(base)):
+        plain = not (including or excluding.patterns or _WILDCARD.search(base))
+        if plain and len(found) == 1 and not found[0][1]:
             return self._below(found[0][0])
         chosen: set[str] = set()
         for start, via in found:
             chosen.update(via)
             chosen.update(self._filtered(start, including, excluding))
-        plain = not (including or excluding.patterns or _WILDCARD.search(base))
         return chosen if plain else chosen | self._led_to(chosen)
 
     def _filtered(self, start: str, including: syntax.Patterns | None, excluding: syntax.Patterns) -> Iterator[str]:
