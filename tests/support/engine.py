@@ -74,8 +74,8 @@ class Engine:
         self._start()
 
     def log(self) -> str:
-        """What the daemon has printed."""
-        return self._daemons[-1].text()
+        """What the daemon has printed; nothing of one that was stopped."""
+        return self._daemons[-1].text() if self._daemons else ""
 
     def stop(self) -> None:
         """Ends the daemons and removes all that they wrote."""
