@@ -104,9 +104,11 @@ def _ignored(rules: Part, file: Part) -> bool:
 
 
 def _rules_changed(verb: str, group: list[Pair], old: Part, new: Part) -> Change:
+    """Another text, or another file: that of the Dockerfile itself counts alone where there is one."""
     names = [part.name for pair in group for part in pair if part]
     count = f"`{names[0]}`" if len(names) == 1 else f"{len(names)} files"
-    return Change(what=f"`{new.name}` now {verb} {count}", part=new, old=old, new=new)
+    files = " → ".join(f"`{name}`" for name in dict.fromkeys((old.name, new.name)) if name)
+    return Change(what=f"{files} now {verb} {count}", part=new if new.name else old, old=old, new=new)
 
 
 def _changes(pairs: Iterable[Pair]) -> Iterator[Change]:

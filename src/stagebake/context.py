@@ -60,6 +60,10 @@ class Folder:
         self._memory = memory
         self._hashed: dict[str, Entry] = {}
 
+    @property
+    def rules_name(self) -> str:
+        return self._rules_file.name if self._rules_file else ""
+
     @cached_property
     def rules(self) -> str:
         path = self._rules_file

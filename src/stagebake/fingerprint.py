@@ -33,7 +33,8 @@ class Part:
     A file has its permission bits in `mode` (None for a link), `size` in bytes and `lines` (None where nobody
     counted); its value is `sha1:…` (git's blob id), `link TARGET` or `folder`. The value of an unknown part says why
     it is unknown. `line` is the Dockerfile's. `size`, `lines` and `line` explain and are no part of the identity.
-    A part of the kind `ignore` holds the text of the `.dockerignore` in force, only to explain changes of files.
+    A part of the kind `ignore` has the name and the text of the ignore file in force, both "" where there is none, only
+    to explain changes of files. `base` says of an image that a stage starts from it; nothing is compared by it.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class Part:
     mode: int | None = None
     size: int = 0
     lines: int | None = None
+    base: bool = field(default=False, compare=False)
 
     @property
     def identity(self) -> tuple[str, str, str, int | None]:
@@ -89,6 +91,10 @@ class Entry:
 
 class Context(Protocol):
     """A build context after its ignore rules. Paths are relative, with `/`, without a leading one."""
+
+    @property
+    def rules_name(self) -> str:
+        """What the ignore file in force is called, without its folder; "" where there is none."""
 
     @property
     def rules(self) -> str:

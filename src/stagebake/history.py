@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -120,13 +121,13 @@ class Objects:
             else:
                 yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777)
 
-    def patterns(self, rules: str) -> Patterns:
-        """Ignore rules, read once. Raises InputError for a pattern that BuildKit refuses."""
+    def patterns(self, name: str, rules: str) -> Patterns:
+        """The rules of an ignore file, read once. Raises InputError for a pattern that BuildKit refuses."""
         if rules not in self._patterns:
             try:
                 self._patterns[rules] = syntax.patterns(rules.splitlines())
             except ValueError as error:
-                raise InputError(f".dockerignore: {error}", "correct or remove the pattern") from None
+                raise InputError(f"{name}: {error}", "correct or remove the pattern") from None
         return self._patterns[rules]
 
 
@@ -174,11 +175,13 @@ class Snapshot:
         found = self.objects.read(tree)
         return found[0] if found and found[2] == "tree" else ""
 
-    @cached_property
+    @property
+    def rules_name(self) -> str:
+        return self._rules[0]
+
+    @property
     def rules(self) -> str:
-        inside = f"{self.folder}/.dockerignore" if self.folder else ".dockerignore"
-        texts = (self.objects.text(f"{self.commit}:{path}") for path in (f"{self.dockerfile}.dockerignore", inside))
-        return next((text for text in texts if text is not None), "")
+        return self._rules[1]
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -193,6 +196,16 @@ class Snapshot:
         return {path: found[path] for path in paths}
 
     @cached_property
+    def _rules(self) -> tuple[str, str]:
+        inside = f"{self.folder}/.dockerignore" if self.folder else ".dockerignore"
+        texts = {
+            path: self.objects.text(f"{self.commit}:{path}") for path in (f"{self.dockerfile}.dockerignore", inside)
+        }
+        found = ((posixpath.basename(path), text) for path, text in texts.items() if text is not None)
+        return next(found, ("", ""))
+
+    @cached_property
     def _found(self) -> Mapping[str, Entry]:
         everything = self.objects.entries(self.tree) if self.tree else {}
-        return {path: everything[path] for path in kept(sorted(everything), self.objects.patterns(self.rules))}
+        patterns = self.objects.patterns(*self._rules)
+        return {path: everything[path] for path in kept(sorted(everything), patterns)}

@@ -286,7 +286,7 @@ class _Draft:
             self._unknown("the build context", "it is not on this machine", instruction)
             return
         if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.items) and not origin:
-            self.items.append(Part("ignore", ".dockerignore", source.context.rules))
+            self.items.append(Part("ignore", source.context.rules_name, source.context.rules))
         chosen = [self._chosen(source.selector, word, instruction) for word in sources]
         paths = chosen[0] if len(chosen) == 1 else {path for paths in chosen for path in paths}
         self.items.append(_Files(origin, sorted(paths), instruction.line))

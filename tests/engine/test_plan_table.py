@@ -66,7 +66,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "file-emptied": ("files", "`src/other.ts` -1 line"),
     "two-files": ("sorted", "`lists/names` -1 line"),
     "ignored-file-kept-out": ("files", "`.dockerignore` now keeps out `src/other.ts`"),
-    "ignore-file-of-the-dockerfile": ("files", "`src/other.ts`"),
+    "ignore-file-of-the-dockerfile": (
+        "files",
+        "`.dockerignore` → `Dockerfile.dockerignore` now keeps out `src/other.ts`",
+    ),
     "env-removed": ("options", "ENV COLOUR removed"),
     "step-added": ("files", "`RUN true` added"),
 }

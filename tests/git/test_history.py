@@ -134,6 +134,7 @@ def test_a_commit_is_what_its_checkout_is(tmp_path: Path, form: str) -> None:
             inside = Snapshot(objects=objects, commit=commit, folder="app", dockerfile="app/Dockerfile")
             assert inside.paths == on_disk.paths
             assert inside.links == on_disk.links
+            assert (inside.rules_name, inside.rules) == (on_disk.rules_name, on_disk.rules)
             assert inside.text == (app / "Dockerfile").read_text()
             if form == "sha1":
                 graph = parse(inside.text)

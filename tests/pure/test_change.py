@@ -76,6 +76,24 @@ def test_ignore_rules_are_told_by_what_they_do() -> None:
     assert [change.what for change in difference(one, two)] == ["`.dockerignore` now lets in `notes.md`"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("Dockerfile.dockerignore", "Dockerfile.dockerignore", "`Dockerfile.dockerignore` now lets in `notes.md`"),
+        (".dockerignore", "own.dockerignore", "`.dockerignore` → `own.dockerignore` now lets in `notes.md`"),
+        ("own.dockerignore", ".dockerignore", "`own.dockerignore` → `.dockerignore` now lets in `notes.md`"),
+        ("own.dockerignore", "", "`own.dockerignore` now lets in `notes.md`"),
+    ],
+)
+def test_the_ignore_file_that_counts_is_named(before: str, after: str, words: str) -> None:
+    """By its name; both where another one counts now, and the old one where there is none any more."""
+    contexts = (Held(FILES, "*.md\n", rules_name=before), Held(FILES, "" if not after else "*.txt\n", rules_name=after))
+    one, two = (prints(TEXT, inputs=Inputs(context=held, images={"busybox:1": BUSYBOX})) for held in contexts)
+    (change,) = difference(one["app"], two["app"])
+    assert change.what == words
+    assert change.part.name == (after or before)
+
+
 def test_a_moved_image_and_what_it_moves() -> None:
     """The digest before and after; the stage that starts from it names its parent."""
     moved = Image(digest=f"sha256:{'c' * 64}", env={}, triggers=())

@@ -48,7 +48,7 @@ def test_the_dockerfile_s_own_rules_come_first(root: Path) -> None:
     own.write_text("*\n!a.txt\n", encoding="utf-8")
     folder = Folder(root, root.parent / "Dockerfile.dev")
     assert folder.paths == ("a.txt",)
-    assert folder.rules == "*\n!a.txt\n"
+    assert (folder.rules_name, folder.rules) == ("Dockerfile.dev.dockerignore", "*\n!a.txt\n")
 
 
 def test_a_bad_rule_is_named(root: Path) -> None:

@@ -18,10 +18,17 @@ BUSYBOX = Image(digest=f"sha256:{'b' * 64}", env={"PATH": "/bin"}, triggers=())
 class Held:
     """Files by path, their folders with them; a text that starts with `link ` is a link to what follows."""
 
-    def __init__(self, files: Mapping[str, str], rules: str = "", modes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        rules: str = "",
+        modes: Mapping[str, int] | None = None,
+        rules_name: str = ".dockerignore",
+    ) -> None:
         self._files = dict(files)
         self._modes = modes or {}
         self.rules = rules
+        self.rules_name = rules_name
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
