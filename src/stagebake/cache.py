@@ -159,7 +159,7 @@ def read_stages(repository: Repository, graph: StageGraph, access: Access) -> Sh
         for tag, held in wanted.items()
         if isinstance(contents.get(tag), _LASTING)
     )
-    return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings), unread=_failure(manifests)))
+    return _verified(repository, Shelf(caches=caches, warnings=tuple(warnings), unread=_failure(manifests, contents)))
 
 
 def read_composed(repository: Repository, access: Access) -> Shelf:
@@ -176,8 +176,8 @@ def read_composed(repository: Repository, access: Access) -> Shelf:
             shelf = _verified(repository, Shelf(caches=(held,), published=published))
             warnings += shelf.warnings
             if shelf.published is not None:
-                return replace(shelf, warnings=tuple(warnings), unread=shelf.unread or _failure(manifests))
-    return Shelf(warnings=tuple(warnings), unread=_failure(manifests))
+                return replace(shelf, warnings=tuple(warnings), unread=shelf.unread or _failure(manifests, contents))
+    return Shelf(warnings=tuple(warnings), unread=_failure(manifests, contents))
 
 
 def without_blobs(shelf: Shelf, broken: frozenset[str], *, poisoned: frozenset[str]) -> Shelf:
@@ -264,9 +264,10 @@ def _all_failed(manifests: Answers) -> RegistryError | None:
     return errors[0] if errors and len(errors) == len(manifests) else None
 
 
-def _failure(answers: Mapping[str, object]) -> str:
-    """What the first of the answers that failed says."""
-    return next((str(answer) for answer in answers.values() if isinstance(answer, RegistryError)), "")
+def _failure(*answers: Mapping[str, object]) -> str:
+    """What the first of the answers says that failed, and may be another when it is asked for again."""
+    failed = (answer for each in answers for answer in each.values() if isinstance(answer, RegistryError))
+    return next((str(answer) for answer in failed if not isinstance(answer, _LASTING)), "")
 
 
 def _config(answer: bytes | RegistryError | None) -> bytes | Exception:

@@ -159,6 +159,21 @@ def test_a_config_with_wrong_bytes_is_replaced(tmp_path: Path) -> None:
     assert shelf_of(layout).warnings == ()
 
 
+@pytest.mark.parametrize("access", [OWN, Access(reads=(BRANCH, DEFAULT), writes=None)])
+def test_a_config_that_cannot_be_read_is_not_an_absent_cache(tmp_path: Path, access: Access) -> None:
+    """Nobody knows what it holds: a plan that took the cache for gone would say `rebuild`. What is spoiled is known."""
+    layout = Layout(tmp_path)
+    saved(layout, "new")
+    layout.put(compose.write(shelf_of(layout).caches[0].cache), DEFAULT.composed_tag)
+    config = compose.config_digest(layout.manifest("cache-app") or b"")
+    file = Path(layout.image, "blobs/sha256", config.removeprefix("sha256:"))
+    file.write_bytes(b"{}")
+    assert cache.read(layout, GRAPH, access).unread == ""
+    file.unlink()
+    file.mkdir()
+    assert "Is a directory" in cache.read(layout, GRAPH, access).unread
+
+
 def test_saving_the_same_layers_again_pushes_no_older_result_out(tmp_path: Path) -> None:
     """A stage that is saved for its new keys alone keeps the generations that it has; another result moves them on."""
     layout = Layout(tmp_path)
