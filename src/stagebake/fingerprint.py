@@ -131,12 +131,11 @@ class Inputs:
 
     `context` is None where it is not on this machine (a git or http address). `images` has what is known of each image
     by the name in the StageGraph (and of the one that `# syntax=` names), after the settings' `contexts`: an absent one
-    is unknown, except one that is named by digest. `contexts` are the named contexts that are folders; `settings` are
-    other settings that enter the cache keys of RUN (`network`). buildx turns the variable SOURCE_DATE_EPOCH into a
-    build argument, so it belongs to the StageGraph's `args`.
+    is unknown, except one that is named by digest. `settings` are other settings that enter the cache keys of RUN
+    (`network`). buildx turns the variable SOURCE_DATE_EPOCH into a build argument, so it belongs to the StageGraph's
+    `args`.
     """
 
     context: Context | None
     images: Mapping[str, Image] = field(default_factory=dict)
-    contexts: Mapping[str, Context] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)

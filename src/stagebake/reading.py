@@ -18,7 +18,6 @@ from stagebake.fingerprint import Context, Entry, Fingerprint, Image, Inputs, Ki
 from stagebake.selection import Selector
 from stagebake.syntax import Instruction
 
-_MAIN = ""  # the build context among the named ones
 _SHORT = 72
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image sets none
 
@@ -34,14 +33,13 @@ def take(graph: StageGraph, inputs: Inputs) -> dict[str, Fingerprint]:
 
     Of one platform, that of the StageGraph: a build for several has a graph and fingerprints for each.
     """
-    contexts = {name: _Source(context) for name, context in inputs.contexts.items()}
-    if inputs.context is not None:
-        contexts[_MAIN] = _Source(inputs.context)
+    source = _Source(inputs.context) if inputs.context is not None else None
     drafts: dict[str, _Draft] = {}
     for name in TopologicalSorter({stage.name: stage.parents for stage in graph.stages}).static_order():
-        drafts[name] = _Draft(stage=graph[name], graph=graph, inputs=inputs, contexts=contexts)
+        drafts[name] = _Draft(stage=graph[name], graph=graph, inputs=inputs, source=source)
         drafts[name].read(drafts)
-    _hash(contexts, drafts.values())
+    if source is not None:
+        source.read(drafts.values())
     prints: dict[str, Fingerprint] = {}
     for name, draft in drafts.items():
         prints[name] = Fingerprint(name, tuple(draft.parts(prints)))
@@ -50,7 +48,7 @@ def take(graph: StageGraph, inputs: Inputs) -> dict[str, Fingerprint]:
 
 @dataclass
 class _Source:
-    """A build context, what is chosen from it, and what is there."""
+    """The build context, what is chosen from it, and what is there."""
 
     context: Context
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -58,12 +56,17 @@ class _Source:
     def __post_init__(self) -> None:
         self.selector = Selector(self.context.paths, self.context.links)
 
+    def read(self, drafts: Iterable[_Draft]) -> None:
+        """Asks the context once for all that any stage takes from it."""
+        items = (item for draft in drafts for item in draft.items if isinstance(item, _Files))
+        self.entries = self.context.entries(set().union(*(item.paths for item in items)))
+
 
 @dataclass(frozen=True)
 class _Files:
-    """Files that a step takes from a context, not hashed yet."""
+    """Files that a step takes from the context, not hashed yet."""
 
-    context: str
+    source: _Source
     paths: Sequence[str]
     line: int
 
@@ -74,17 +77,6 @@ class _Parent:
 
     name: str
     line: int
-
-
-def _hash(contexts: Mapping[str, _Source], drafts: Iterable[_Draft]) -> None:
-    """Asks each context once for all that any stage takes from it."""
-    wanted: dict[str, set[str]] = {name: set() for name in contexts}
-    for draft in drafts:
-        for item in draft.items:
-            if isinstance(item, _Files):
-                wanted[item.context].update(item.paths)
-    for name, source in contexts.items():
-        source.entries = source.context.entries(wanted[name])
 
 
 @dataclass(kw_only=True)
@@ -98,7 +90,7 @@ class _Draft:
     stage: Stage
     graph: StageGraph
     inputs: Inputs
-    contexts: Mapping[str, _Source]
+    source: _Source | None
     items: list[Part | _Files | _Parent] = field(default_factory=list)
     pending: list[Part] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
@@ -131,10 +123,8 @@ class _Draft:
                 case _Parent():
                     yield _stage_part(prints[item.name], item.line)
                 case _Files():
-                    entries = self.contexts[item.context].entries
-                    prefix = f"{item.context}: " if item.context else ""
                     for path in item.paths:
-                        yield _file_part(prefix + path, entries[path], item.line)
+                        yield _file_part(path, item.source.entries[path], item.line)
 
     def _start_inside(self, parent: _Draft, start: Step) -> None:
         self.items.append(_Parent(parent.stage.name, start.instruction.line))
@@ -167,9 +157,6 @@ class _Draft:
             self._unknown(f"# syntax={name}", "its digest is not known", start)
 
     def _start_outside(self, name: str, start: Instruction) -> None:
-        if name in self.contexts:
-            self._files(name, ("/",), start)
-            return
         image = self._image(name, start)
         if image is None:
             self.complete = False
@@ -247,9 +234,8 @@ class _Draft:
         self.items.append(_instruction_part(instruction, [flags, instruction.args, instruction.heredocs]))
         self._sources(step)
         for mount in instruction.mounts:
-            origin = mount.get("from", _MAIN)
-            if mount.get("type", "bind") == "bind" and (not origin or origin in self.contexts):
-                self._files(origin, (mount.get("source", mount.get("src", "/")),), instruction)
+            if mount.get("type", "bind") == "bind" and not mount.get("from"):
+                self._files((mount.get("source", mount.get("src", "/")),), instruction)
 
     def _copy(self, step: Step) -> None:
         instruction = step.instruction
@@ -257,11 +243,10 @@ class _Draft:
         flags = [self._word(flag, instruction) for flag in instruction.flags if not flag.startswith("--from=")]
         self.items.append(_instruction_part(instruction, [flags, words, self._heredocs(instruction)]))
         self._sources(step)
-        origin = instruction.flag("from") or _MAIN
         sources = [word for word in instruction.args[:-1] if not (instruction.heredocs and "<<" in word)]
         local = [word for word in sources if not self._remote(word, instruction)]
-        if local and (not origin or origin in self.contexts):
-            self._files(origin, local, instruction)
+        if local and not instruction.flag("from"):
+            self._files(local, instruction)
 
     def _remote(self, word: str, instruction: Instruction) -> bool:
         """Whether ADD downloads it; what may be another thing tomorrow is unknown."""
@@ -277,19 +262,19 @@ class _Draft:
         for source in step.sources:
             if isinstance(source, str):
                 self.items.append(_Parent(source, step.instruction.line))
-            elif source.name not in self.contexts:
+            else:
                 self._image(source.name, step.instruction)
 
-    def _files(self, origin: str, sources: Iterable[str], instruction: Instruction) -> None:
-        source = self.contexts.get(origin)
+    def _files(self, sources: Iterable[str], instruction: Instruction) -> None:
+        source = self.source
         if source is None:
             self._unknown("the build context", "it is not on this machine", instruction)
             return
-        if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.items) and not origin:
+        if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.items):
             self.items.append(Part("ignore", source.context.rules_name, source.context.rules))
         chosen = [self._chosen(source.selector, word, instruction) for word in sources]
         paths = chosen[0] if len(chosen) == 1 else {path for paths in chosen for path in paths}
-        self.items.append(_Files(origin, sorted(paths), instruction.line))
+        self.items.append(_Files(source, sorted(paths), instruction.line))
 
     def _chosen(self, selector: Selector, word: str, instruction: Instruction) -> Collection[str]:
         """What a source stands for; all there is where that cannot be told."""

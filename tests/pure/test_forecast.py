@@ -29,6 +29,7 @@ class Texts:
 
     files: Mapping[str, str]
     rules: str = ""
+    rules_name: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
 
     @property
