@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from stagebake import syntax
 from stagebake.fingerprint import Fingerprint, Kind, Part
 
-_DIGEST = 19  # `sha256:` and twelve digits, as people abbreviate it
+_DIGITS = 12  # of a digest, as people abbreviate it
 
 Pair = tuple[Part | None, Part | None]
 
@@ -139,12 +139,17 @@ def _altered(old: Part, new: Part) -> str:
         case "image" | "instruction" if old.name != new.name:
             return f"`{old.name}` → `{new.name}`{_at(new)}"
         case "image":
-            return f"image {new.name} moved: {old.value[:_DIGEST]} → {new.value[:_DIGEST]}"
+            return f"{'base ' * new.base}image {new.name} moved: {_digests(old, new)}"
         case "platform" | "setting":
             return f"{new.name} {old.value} → {new.value}"
         case "file":
             return _altered_file(old, new)
     return f"parent `{new.name}` rebuilt" if new.kind == "stage" else f"`{new.name}` changed{_at(new)}"
+
+
+def _digests(old: Part, new: Part) -> str:
+    before, after = (part.value.removeprefix("sha256:")[:_DIGITS] for part in (old, new))
+    return f"sha256:{before}… → {after}…"
 
 
 def _values(old: Part, new: Part) -> str:

@@ -157,7 +157,7 @@ class _Draft:
             self._unknown(f"# syntax={name}", "its digest is not known", start)
 
     def _start_outside(self, name: str, start: Instruction) -> None:
-        image = self._image(name, start)
+        image = self._image(name, start, base=True)
         if image is None:
             self.complete = False
             return
@@ -177,14 +177,14 @@ class _Draft:
         else:
             self._step(Step(instruction=instruction))
 
-    def _image(self, name: str, instruction: Instruction) -> Image | None:
+    def _image(self, name: str, instruction: Instruction, *, base: bool = False) -> Image | None:
         image = self.inputs.images.get(name)
         if image is None and "@" in name and name not in self.graph.contexts:
             image = Image(digest=name.rpartition("@")[2])
         if image is None:
             self._unknown(name, "its digest is not known", instruction)
         else:
-            self.items.append(Part("image", name, image.digest, instruction.line))
+            self.items.append(Part("image", name, image.digest, instruction.line, base=base))
         return image
 
     def _step(self, step: Step) -> None:

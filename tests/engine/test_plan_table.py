@@ -62,7 +62,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "stage-that-came-out-the-same": ("sorted", "`lists/names` changed"),
     "stage-that-came-out-different": ("sorted", "`lists/names` changed"),
     "copied-image-with-new-content": ("hammer", "image example.test/tools:1 moved: sha256:"),
-    "base-image-with-new-content": ("base", "image busybox:1 moved: sha256:"),
+    "base-image-with-new-content": ("base", "base image busybox:1 moved: sha256:"),
     "file-emptied": ("files", "`src/other.ts` -1 line"),
     "two-files": ("sorted", "`lists/names` -1 line"),
     "ignored-file-kept-out": ("files", "`.dockerignore` now keeps out `src/other.ts`"),

@@ -95,11 +95,15 @@ def test_the_ignore_file_that_counts_is_named(before: str, after: str, words: st
 
 
 def test_a_moved_image_and_what_it_moves() -> None:
-    """The digest before and after; the stage that starts from it names its parent."""
+    """The digest before and after; `base` is what a stage starts from, and one that starts from it names its parent."""
     moved = Image(digest=f"sha256:{'c' * 64}", env={}, triggers=())
     inputs = Inputs(context=Held(FILES), images={"busybox:1": moved})
-    assert said(inputs=inputs) == ["image busybox:1 moved: sha256:bbbbbbbbbbbb → sha256:cccccccccccc"]
+    assert said(inputs=inputs) == ["base image busybox:1 moved: sha256:bbbbbbbbbbbb… → cccccccccccc…"]
     assert said(stage="app", inputs=inputs) == ["parent `base` rebuilt"]
+    for step in ("COPY --from=tools /a /", "RUN --mount=from=tools,target=/a true"):
+        text, images = f"{TEXT}{step}\n", {"busybox:1": BUSYBOX, "tools": moved}
+        now = Inputs(context=Held(FILES), images=images)
+        assert said(text, text, "app", inputs=now) == ["image tools moved: sha256:bbbbbbbbbbbb… → cccccccccccc…"]
 
 
 def test_the_same_parts_in_another_order() -> None:
