@@ -23,6 +23,9 @@ _FOLDER, _LINK = "40000", "120000"
 # What git answers, with a path, for a link that leads to no file of the commit (git-cat-file, --follow-symlinks)
 _ASTRAY = (b"symlink", b"dangling", b"loop", b"notdir")
 
+_Item = tuple[str, Entry, str]
+"""What a tree lists: name, content, and of a folder the id of its tree, else ""."""
+
 
 def top(folder: Path) -> Path:
     """The top of the work tree that the folder is in. Raises InputError where there is none."""
@@ -66,8 +69,9 @@ class Objects:
 
     def __init__(self, repository: Path) -> None:
         self._repository = repository
-        self._trees: dict[str, Mapping[str, Entry]] = {}
+        self._trees: dict[str, tuple[_Item, ...]] = {}
         self._patterns: dict[str, Patterns] = {}
+        self._kept: tuple[Patterns | None, list[str], list[str]] = (None, [], [])
 
     def __enter__(self) -> Self:
         command = ["git", "cat-file", "--batch", "--follow-symlinks"]
@@ -106,20 +110,37 @@ class Objects:
 
     def entries(self, tree: str) -> Mapping[str, Entry]:
         """Everything below a tree, given by its id, as a checkout under umask 022 would have it."""
+        found: dict[str, Entry] = {}
+        left = [("", tree)]  # no recursion: git stores folders of any depth
+        while left:
+            prefix, folder = left.pop()
+            for name, entry, below in self._items(folder):
+                path = prefix + name
+                found[path] = entry
+                if below:
+                    left.append((f"{path}/", below))
+        return found
+
+    def _items(self, tree: str) -> tuple[_Item, ...]:
         if tree not in self._trees:
             found = self.read(tree)
-            self._trees[tree] = dict(self._below(tree, found[1])) if found else {}
+            self._trees[tree] = tuple(self._listed(tree, found[1])) if found else ()
         return self._trees[tree]
 
-    def _below(self, tree: str, content: bytes) -> Iterator[tuple[str, Entry]]:
+    def _listed(self, tree: str, content: bytes) -> Iterator[_Item]:
         for mode, name, object_id in _parse(content, len(tree) // 2):
             if mode == _FOLDER:
-                yield name, Entry("folder", 0o755)
-                yield from ((f"{name}/{path}", entry) for path, entry in self.entries(object_id).items())
+                yield name, Entry("folder", 0o755), object_id
             elif mode == _LINK:
-                yield name, Entry(f"link {self.text(object_id) or ''}")
+                yield name, Entry(f"link {self.text(object_id) or ''}"), ""
             else:
-                yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777)
+                yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777), ""
+
+    def kept(self, paths: list[str], patterns: Patterns) -> list[str]:
+        """Those of the sorted paths that ignore rules let in; most commits have the same paths as the one before."""
+        if (patterns, paths) != self._kept[:2]:
+            self._kept = (patterns, paths, kept(paths, patterns))
+        return self._kept[2]
 
     def patterns(self, name: str, rules: str) -> Patterns:
         """The rules of an ignore file, read once. Raises InputError for a pattern that BuildKit refuses."""
@@ -208,4 +229,4 @@ class Snapshot:
     def _found(self) -> Mapping[str, Entry]:
         everything = self.objects.entries(self.tree) if self.tree else {}
         patterns = self.objects.patterns(*self._rules)
-        return {path: everything[path] for path in kept(sorted(everything), patterns)}
+        return {path: everything[path] for path in self.objects.kept(sorted(everything), patterns)}

@@ -132,7 +132,9 @@ def kept(paths: Iterable[str], patterns: syntax.Patterns) -> list[str]:
         if folder not in levels:
             levels[folder] = levels[folder.rpartition("/")[0]].enter(folder)
         if not levels[folder].ignores(path):
-            chosen.update((path, *_parents(path)))
+            while path and path not in chosen:  # what is above a chosen path is chosen, too
+                chosen.add(path)
+                path = path.rpartition("/")[0]
     return sorted(chosen)
 
 

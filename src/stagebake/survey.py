@@ -24,6 +24,7 @@ from stagebake.rules.finding import Facts
 _UNMOVED = Image(digest="unmoved", env={}, triggers=())
 
 NO_DOCKERFILE = "without the Dockerfile"
+NO_CONTEXT = "without the folder of the context"
 UNREADABLE = "with a Dockerfile or an ignore file that BuildKit would refuse"
 NO_TIMES = "with a stage of unknown time"
 
@@ -95,6 +96,8 @@ def _state(settings: Settings, snapshot: Snapshot, seconds: Mapping[str, float])
     """The commit's stages and what they are made of, or why it cannot be counted."""
     if snapshot.text is None:
         return NO_DOCKERFILE
+    if not snapshot.tree:
+        return NO_CONTEXT
     try:
         graph = dockerfile.parse(
             snapshot.text,

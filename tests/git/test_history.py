@@ -82,6 +82,25 @@ def test_commits_without_a_usable_dockerfile(grown: Grow) -> None:
     ]
 
 
+def test_commits_without_the_context(grown: Grow) -> None:
+    """A build without the folder that COPY copies from fails: such a commit is no push."""
+    app = {f"app/{name}": text for name, text in FIVE.items() if name != "Dockerfile"}
+    settings = {"Dockerfile": FIVE["Dockerfile"], "stagebake.toml": 'context = "app"\n'}
+    repository = grown(settings, app, {"app/src/page.ts": "2"})
+    repository.checkout()
+    told = pushes(repository)
+    assert told["left_out"] == {"without the folder of the context": 1}
+    assert [push["ran"]["stagebake"] for push in told["pushes"]] == [sorted(STAGES), ["builder", "runtime"]]
+
+
+def test_folders_of_any_depth(grown: Grow) -> None:
+    """More of them, one in the other, than Python goes down by recursion."""
+    deep = f"src/{'d/' * 1500}x"
+    repository = grown(FIVE, {deep: "1", ".dockerignore": "**/*.log\n"}, {deep: "2"})
+    (repository.folder / "Dockerfile").write_text(FIVE["Dockerfile"])
+    assert [push["ran"]["stagebake"] for push in pushes(repository)["pushes"]][1:] == [["builder", "runtime"]] * 2
+
+
 def test_a_forecast_of_a_shallow_clone(grown: Grow, tmp_path: Path) -> None:
     """It says how to get the older commits."""
     grown(FIVE, {"src/page.ts": "2"})
