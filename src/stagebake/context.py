@@ -51,13 +51,17 @@ def memory(root: Path, environment: Mapping[str, str]) -> Path:
 class Folder:
     """A folder on disk as BuildKit would be sent it; `dockerfile` may have an ignore file of its own beside it.
 
-    `memory` is a file that keeps what was hashed, by path, size, inode and times.
+    `memory` is a file that keeps what was hashed, by path, size, inode and times; `rules` are ignore rules that count
+    in the place of the file's.
     """
 
-    def __init__(self, root: Path, dockerfile: Path | None = None, memory: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, dockerfile: Path | None = None, memory: Path | None = None, *, rules: str | None = None
+    ) -> None:
         self._root = root
         self._dockerfile = dockerfile
         self._memory = memory
+        self._given = rules
         self._hashed: dict[str, Entry] = {}
 
     @property
@@ -66,6 +70,8 @@ class Folder:
 
     @cached_property
     def rules(self) -> str:
+        if self._given is not None:
+            return self._given
         path = self._rules_file
         return path.read_text(encoding="utf-8-sig", errors="replace") if path else ""
 

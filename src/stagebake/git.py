@@ -33,15 +33,6 @@ class Checkout:
         places = (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}")
         return branch == self.branch() or any(self._ask("rev-parse", "--verify", "--quiet", place) for place in places)
 
-    def resolve(self, reference: str) -> str | None:
-        """The commit that a branch, tag or other reference names."""
-        return self._ask("rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
-
-    def top(self) -> Path | None:
-        """The folder of the work tree."""
-        found = self._ask("rev-parse", "--show-toplevel")
-        return Path(found) if found else None
-
     def image(self) -> str | None:
         """ghcr.io/OWNER/REPO of a remote at github.com, in lower case."""
         found = _REMOTE.match(self._ask("remote", "get-url", "origin") or "")

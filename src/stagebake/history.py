@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import subprocess
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +15,14 @@ from typing import IO, Self, cast
 
 from stagebake import syntax
 from stagebake.errors import InputError
-from stagebake.fingerprint import Entry
-from stagebake.selection import kept
+from stagebake.fingerprint import Context, Entry
+from stagebake.selection import above, kept
 from stagebake.syntax import Patterns
 
 _SECONDS = 120
-_FOLDER, _LINK = "40000", "120000"
+_FOLDER, _LINK, _SUBMODULE = "40000", "120000", "160000"
+_BLOB = "sha1:"
+_COMMIT = "commit "  # what a submodule's entry begins with: which files that brings is in another repository
 # What git answers, with a path, for a link that leads to no file of the commit (git-cat-file, --follow-symlinks)
 _ASTRAY = (b"symlink", b"dangling", b"loop", b"notdir")
 
@@ -29,39 +32,74 @@ _Item = tuple[str, Entry, str]
 
 def top(folder: Path) -> Path:
     """The top of the work tree that the folder is in. Raises InputError where there is none."""
-    answer = _git(folder, "rev-parse", "--show-toplevel")
-    if answer is None:
-        raise InputError(f"{folder}: no git repository", "run this in the repository's work tree")
-    return Path(answer.rstrip("\n"))
+    return Path(_git(folder, "rev-parse", "--show-toplevel").rstrip("\n"))
+
+
+def resolve(folder: Path, reference: str) -> str:
+    """The commit that a branch, tag or other reference names. Raises InputError."""
+    return _git(folder, "rev-list", "--max-count=1", "--end-of-options", f"{reference}^{{commit}}", "--").strip()
 
 
 def commits(folder: Path, count: int) -> tuple[str, ...]:
-    """The last commits of the checked-out branch, along the first parents: what each push made of it. Oldest first."""
-    answer = _git(folder, "rev-list", "--first-parent", f"--max-count={count}", "HEAD") or ""
-    return tuple(reversed(answer.split()))
+    """The last commits of the checked-out branch, along the first parents: what each push made of it. Oldest first.
+
+    Raises InputError.
+    """
+    return tuple(reversed(_git(folder, "rev-list", "--first-parent", f"--max-count={count}", "HEAD", "--").split()))
 
 
 def shallow(folder: Path) -> bool:
     """Whether the clone lacks older commits."""
-    return (_git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+    return _git(folder, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
 def changes(folder: Path, count: int) -> tuple[frozenset[str], ...]:
     """The files below a folder that each of the last commits changed, newest first; empty where git knows nothing."""
     options = ("--first-parent", "-m", "--no-renames", "--name-only", "--relative", "-z", "--format=%x01")
-    answer = _git(folder, "log", *options, f"--max-count={count}", "--", ".") or ""
-    blocks = answer.split("\1")[1:]
+    try:
+        blocks = _git(folder, "log", *options, f"--max-count={count}", "--", ".").split("\1")[1:]
+    except InputError:
+        return ()
     return tuple(frozenset(name.strip("\n") for name in block.split("\0") if name.strip("\n")) for block in blocks)
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def changed(folder: Path, commit: str) -> frozenset[str]:
+    """What the folder's work tree has otherwise than a commit, as git sees it: line ends and LFS are no change."""
+    options = ("--name-only", "--no-renames", "--ignore-submodules=none", "--relative", "-z")
+    return frozenset(_git(folder, "diff", *options, commit, "--", ".").split("\0"))
+
+
+def unheld(folder: Path) -> frozenset[str]:
+    """The files and folders that no commit holds: git's own, and what it ignores."""
+    options = ("--others", "--ignored", "--exclude-standard", "--directory", "-z")
+    return frozenset(
+        (".git", *(name.rstrip("/") for name in _git(folder, "ls-files", *options, "--", ".").split("\0")))
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git prints. Raises InputError with what it says of a failure."""
+    command = ("git", "--no-optional-locks", *arguments)
     try:
         answer = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL
+            command, cwd=folder, capture_output=True, check=False, timeout=_SECONDS, stdin=subprocess.DEVNULL
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _failed(folder, str(error)) from None
+    if answer.returncode:
+        raise _failed(folder, _words(answer.stderr))
     return answer.stdout.decode("utf-8", "surrogateescape")
+
+
+def _words(log: bytes) -> str:
+    """The line in which git says what is wrong; hints stand around it."""
+    lines = log.decode("utf-8", "replace").splitlines()
+    return next((line for line in lines if line.startswith("fatal:")), " ".join(lines[:1]) or "git failed")
+
+
+def _failed(folder: Path, why: str) -> InputError:
+    remedy = "run this in a work tree whose commits git has; what a clone lacks comes by `git fetch --unshallow`"
+    return InputError(f"{folder}: {why}", remedy)
 
 
 class Objects:
@@ -75,8 +113,9 @@ class Objects:
 
     def __enter__(self) -> Self:
         command = ["git", "cat-file", "--batch", "--follow-symlinks"]
+        self._log = tempfile.TemporaryFile()
         self._git = subprocess.Popen(
-            command, cwd=self._repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, cwd=self._repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
         return self
 
@@ -84,6 +123,7 @@ class Objects:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._git.communicate()
+        self._log.close()
 
     def read(self, name: str) -> tuple[str, bytes, str] | None:
         """Id, content and type of an object by any name git knows (`COMMIT:path`); None where there is none."""
@@ -92,16 +132,23 @@ class Objects:
             requests.write(name.encode("utf-8", "surrogateescape") + b"\n")
             requests.flush()
         except BrokenPipeError:
-            raise _ended(self._repository, name) from None
+            raise self._ended() from None
         heading = answers.readline()
         if not heading:
-            raise _ended(self._repository, name)
+            raise self._ended()
         if heading.endswith((b" missing\n", b" ambiguous\n")):
             return None
         first, *kind, size = heading.split()
         content = answers.read(int(size))
         answers.read(1)
         return None if first in _ASTRAY else (first.decode(), content, kind[0].decode())
+
+    def _ended(self) -> InputError:
+        self._git.wait(_SECONDS)
+        self._log.seek(0)
+        return InputError(
+            f"{self._repository}: {_words(self._log.read())}", "fetch what this clone lacks: git fetch --refetch"
+        )
 
     def text(self, name: str) -> str | None:
         """The text of a file; None where there is none."""
@@ -133,8 +180,10 @@ class Objects:
                 yield name, Entry("folder", 0o755), object_id
             elif mode == _LINK:
                 yield name, Entry(f"link {self.text(object_id) or ''}"), ""
+            elif mode == _SUBMODULE:
+                yield name, Entry(f"{_COMMIT}{object_id}", 0), ""
             else:
-                yield name, Entry(f"sha1:{object_id}", int(mode, 8) & 0o777), ""
+                yield name, Entry(f"{_BLOB}{object_id}", int(mode, 8) & 0o777), ""
 
     def kept(self, paths: list[str], patterns: Patterns) -> list[str]:
         """Those of the sorted paths that ignore rules let in; most commits have the same paths as the one before."""
@@ -150,10 +199,6 @@ class Objects:
             except ValueError as error:
                 raise InputError(f"{name}: {error}", "correct or remove the pattern") from None
         return self._patterns[rules]
-
-
-def _ended(repository: Path, name: str) -> InputError:
-    return InputError(f"{repository}: git cannot read {name}", "fetch what this clone lacks: git fetch --refetch")
 
 
 def place(root: Path, top: Path, name: str) -> str:
@@ -230,3 +275,57 @@ class Snapshot:
         everything = self.objects.entries(self.tree) if self.tree else {}
         patterns = self.objects.patterns(*self._rules)
         return {path: everything[path] for path in self.objects.kept(sorted(everything), patterns)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """A commit as this work tree would have it.
+
+    A checkout converts files (line ends, LFS) and fills submodules, which no object tells of. So what git finds
+    unchanged is as it lies `here`, in the work tree under the ignore rules of the commit; `changed` is what git finds
+    changed, `unheld` what no commit holds, which is taken as it lies here, too.
+    """
+
+    commit: Snapshot
+    here: Context
+    changed: frozenset[str]
+    unheld: frozenset[str]
+
+    @property
+    def rules_name(self) -> str:
+        return self.commit.rules_name
+
+    @property
+    def rules(self) -> str:
+        return self.commit.rules
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.commit.paths, *self._lying}))
+
+    @cached_property
+    def links(self) -> Mapping[str, str]:
+        return {**self.commit.links, **{path: link for path, link in self.here.links.items() if path in self._lying}}
+
+    def entries(self, paths: Collection[str]) -> Mapping[str, Entry]:
+        there = self.commit.entries([path for path in paths if path not in self._lying])
+        files = {path for path, entry in there.items() if entry.digest.startswith(_BLOB) and path in self._unchanged}
+        here = self.here.entries(files | self._lying.intersection(paths))
+        same = {path: replace(there[path], digest=here[path].digest) for path in files}
+        return {**there, **here, **same}
+
+    @cached_property
+    def _unchanged(self) -> frozenset[str]:
+        """The files that lie here as a checkout of the commit would; none where it may convert them otherwise."""
+        if any(posixpath.basename(path) == ".gitattributes" for path in self.changed):
+            return frozenset()
+        return frozenset(self.here.paths) - self.changed
+
+    @cached_property
+    def _lying(self) -> frozenset[str]:
+        """What is taken as it lies here."""
+        submodules = {
+            path for path, entry in self.commit.entries(self.commit.paths).items() if entry.digest.startswith(_COMMIT)
+        }
+        roots = (submodules - self.changed) | self.unheld
+        return frozenset(path for path in self.here.paths if not roots.isdisjoint((path, *above(path))))

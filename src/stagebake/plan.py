@@ -8,16 +8,17 @@ is true of all that it stands on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stagebake import reasons
 from stagebake.dockerfile import Stage, StageGraph
 from stagebake.evidence import Evidence
-from stagebake.fingerprint import Fingerprint
+from stagebake.fingerprint import Fingerprint, Part
 from stagebake.ledger import Ledger, Result
 from stagebake.outcome import Reason
+from stagebake.selection import above
 
 Verdict = Literal["restore", "rebuild", "unknown"]
 
@@ -104,6 +105,23 @@ def make(question: Question) -> Plan:
         seconds = _seconds(question, stage.name, verdict)
         expected[stage.name] = Expected(name=stage.name, verdict=verdict, reasons=why, seconds=seconds)
     return Plan(stages=tuple(expected.values()), seconds=_total(question, expected))
+
+
+def veiled(prints: Mapping[str, Fingerprint], paths: Collection[str]) -> dict[str, Fingerprint]:
+    """The fingerprints with something unknown in the place of the files at and below these paths."""
+    return {name: Fingerprint(name, tuple(_veiled(found, paths))) for name, found in prints.items()}
+
+
+def _veiled(found: Fingerprint, paths: Collection[str]) -> Iterator[Part]:
+    told: set[tuple[str, int]] = set()
+    for part in found.parts:
+        files = (part.name, *above(part.name)) if part.kind == "file" else ()
+        root = next((path for path in files if path in paths), None)
+        if root is None:
+            yield part
+        elif (root, part.line) not in told:
+            told.add((root, part.line))
+            yield Part("unknown", root, "no commit holds it", part.line)
 
 
 def to_json(plan: Plan) -> str:

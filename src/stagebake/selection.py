@@ -60,7 +60,7 @@ class Selector:
                 continue
             yield path
             if including:
-                yield from _parents(path)
+                yield from above(path)
 
     def _bases(self, source: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The paths that a source names, wildcards and links followed, each with the links on the way."""
@@ -150,6 +150,7 @@ def _split(source: str) -> tuple[str, tuple[str, ...]]:
     return "/".join(components[:wild]), tuple(components[wild:])
 
 
-def _parents(path: str) -> Iterator[str]:
+def above(path: str) -> Iterator[str]:
+    """The folders that a path is in, the nearest first."""
     while path := path.rpartition("/")[0]:
         yield path

@@ -207,7 +207,7 @@ def test_outside_of_git(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM a AS app\n")
     answer = Repository(tmp_path).stagebake("forecast", "--seconds=app=1")
     assert answer.returncode == 2
-    assert "no git repository" in answer.stderr
+    assert "fatal: not a git repository" in answer.stderr
 
 
 def test_the_picture_is_written(grown: Grow) -> None:
@@ -284,6 +284,104 @@ def test_since_nothing_is_named(grown: Grow) -> None:
     answer = repository.stagebake("plan", "--since=")
     assert answer.returncode == 2
     assert "--since: no commit is named" in answer.stderr
+
+
+def since(repository: Repository, commit: str = "HEAD") -> dict[str, tuple[str, list[str]]]:
+    """What `plan --since` expects of each stage, and why."""
+    answer = repository.stagebake("plan", "--json", f"--since={commit}")
+    assert answer.returncode == 0, answer.stderr
+    stages = json.loads(answer.stdout)["stages"]
+    return {stage["name"]: (stage["expected"], [reason["what"] for reason in stage["reasons"]]) for stage in stages}
+
+
+ALL = {"Dockerfile": "FROM scratch AS deps\nCOPY lock /\nFROM deps AS app\nCOPY . .\n", "lock": "1\n", "page": "1\n"}
+RESTORE: tuple[str, list[str]] = ("restore", [])
+
+
+def test_since_what_no_commit_holds(grown: Grow) -> None:
+    """Nobody knows what .git and ignored files were at a commit: a stage that takes them is unknown, not rebuilt."""
+    repository = grown({**ALL, ".gitignore": "out/\n.cache\n", ".dockerignore": ".cache\n"})
+    repository.checkout()
+    (repository.folder / "out").mkdir()
+    (repository.folder / "out/a.js").write_text("made")
+    told = since(repository)
+    assert told["deps"] == RESTORE
+    assert told["app"] == ("unknown", [f"`{name}`: no commit holds it" for name in (".git", "out")])
+    (repository.folder / "page").write_text("2\n2\n")
+    assert since(repository)["app"] == ("rebuild", ["`page` changed"])
+    (repository.folder / ".dockerignore").write_text(".cache\n.git\nout\n")
+    repository.git("checkout", "page")
+    assert since(repository)["app"][0] == "rebuild", "the commit had no such rules"
+    repository.git("add", ".")
+    repository.git("commit", "--quiet", "--message=rules")
+    assert since(repository) == {"deps": RESTORE, "app": RESTORE}
+
+
+def test_since_a_commit_with_a_submodule(grown: Grow, tmp_path: Path) -> None:
+    """Its files are those of the commit as long as git finds no change in it."""
+    grow(tmp_path / "part", [{"code/x": "1"}])
+    repository = grown({**ALL, ".dockerignore": "**/.git\n.cache\n"})
+    repository.checkout()
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"{tmp_path}/part", "part")
+    repository.git("commit", "--quiet", "--message=part")
+    assert since(repository) == {"deps": RESTORE, "app": RESTORE}
+    (repository.folder / "part/code/x").write_text("2")
+    told = since(repository)
+    assert (told["deps"], told["app"][0]) == (RESTORE, "rebuild")
+    assert since(repository, "HEAD~1")["app"][0] == "rebuild"
+
+
+def test_since_a_commit_whose_checkout_converts(grown: Grow) -> None:
+    """Line ends that git makes are no change; others are, and so are those that new attributes make."""
+    repository = grown({**ALL, ".gitattributes": "page eol=crlf\n", ".dockerignore": ".git\n.cache\n"})
+    repository.checkout()
+    assert (repository.folder / "page").read_bytes() == b"1\r\n"
+    assert since(repository) == {"deps": RESTORE, "app": RESTORE}
+    (repository.folder / "page").write_bytes(b"2\r\n")
+    assert since(repository)["app"] == ("rebuild", ["`page` changed"])
+    repository.git("checkout", "page")
+    (repository.folder / ".gitattributes").write_text("page eol=lf\nlock eol=crlf\n")
+    (repository.folder / "lock").write_bytes(b"1\r\n")
+    assert since(repository)["deps"] == ("rebuild", ["`lock` changed"])
+
+
+def test_since_takes_what_is_neither_committed_nor_ignored(grown: Grow) -> None:
+    """A new file, and a mode that is new."""
+    repository = grown({**ALL, ".dockerignore": ".git\n.cache\n"})
+    repository.checkout()
+    (repository.folder / "new").write_text("1")
+    assert since(repository)["app"] == ("rebuild", ["`new` added"])
+    (repository.folder / "lock").chmod(0o755)
+    assert since(repository)["deps"] == ("rebuild", ["mode of lock 644 → 755"])
+
+
+@pytest.mark.parametrize("reference", ["nowhere", "HEAD~1", "--all", "HEAD:lock"])
+def test_since_a_commit_that_git_does_not_have(grown: Grow, tmp_path: Path, reference: str) -> None:
+    """A misspelt one, or one that a shallow clone lacks: git's own words, and what to do."""
+    grown(ALL, {"page": "2"})
+    clone = Repository(tmp_path / "clone")
+    clone.folder.mkdir()
+    clone.git("clone", "--quiet", "--depth=1", f"file://{tmp_path}/project", ".")
+    answer = clone.stagebake("plan", f"--since={reference}")
+    assert answer.returncode == 2
+    assert "fatal: bad revision" in answer.stderr or "expected commit type" in answer.stderr
+    assert "git fetch --unshallow" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2, answer.stderr
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--since=HEAD"), ("forecast", TIMES)])
+def test_what_git_cannot_read_is_said_in_its_words(grown: Grow, arguments: tuple[str, ...]) -> None:
+    """An object with wrong bytes."""
+    repository = grown(FIVE)
+    repository.checkout()
+    name = repository.git("rev-parse", "HEAD^{tree}").strip()
+    file = repository.folder / ".git/objects" / name[:2] / name[2:]
+    file.chmod(0o644)
+    file.write_bytes(b"spoiled")
+    answer = repository.stagebake(*arguments)
+    assert answer.returncode == 2, answer.stderr
+    assert f"fatal: loose object {name}" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2, answer.stderr
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--since=HEAD"), ("forecast", TIMES)])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 
-from stagebake import cache, compose, evidence, history, outlook, plan, report
+from stagebake import cache, compose, context, evidence, history, outlook, plan, report
 from stagebake.cache import Shelf
+from stagebake.context import Folder
 from stagebake.errors import InputError
-from stagebake.history import Objects, Snapshot
+from stagebake.history import Before, Objects, Snapshot
 from stagebake.scan import Prints
 from stagebake.verbs import flags, job
 from stagebake.verbs.job import Job
@@ -34,9 +36,10 @@ def run(options: argparse.Namespace) -> int:
     expected = outlook.expectations(options.expect, graph)
     caches = work.stores.caches
     shelf = cache.read(caches, graph, work.access) if caches and not options.since else Shelf()
+    prints, since = _since(options.since, work) if options.since else (work.scan(work.text).of_folder(), None)
     question = plan.Question(
         graph=graph,
-        prints=work.scan(work.text).of_folder(),
+        prints=prints,
         ledgers=work.ledgers.read(work.access),
         caches=plan.Caches(
             available=evidence.available(compose.without_blobs(held.cache, shelf.unseen) for held in shelf.caches),
@@ -46,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             unread=shelf.unread,
         ),
         forced=work.forced,
-        since=_since(options.since, work) if options.since else None,
+        since=since,
     )
     made = replace(plan.make(question), warnings=(*work.warnings, *shelf.warnings))
     if options.json:
@@ -57,15 +60,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _since(reference: str, work: Job) -> Prints:
-    """The fingerprints of a commit's files, with the settings of now."""
+def _since(reference: str, work: Job) -> tuple[Prints, Prints]:
+    """The fingerprints of the files that lie here and of a commit's, both with the settings of now."""
     settings = work.settings
-    top, commit = work.checkout.top(), work.checkout.resolve(reference)
-    if top is None or commit is None:
-        raise InputError(f"--since: git knows no commit `{reference}` here", "fetch it, or name another")
+    top, commit = history.top(settings.root), history.resolve(settings.root, reference)
     path, folder = (history.place(settings.root, top, name) for name in (settings.dockerfile, settings.context))
     with Objects(top) as objects:
         snapshot = Snapshot(objects=objects, commit=commit, folder=folder, dockerfile=path)
-        if snapshot.text is None:
-            raise InputError(f"--since: {reference} has no {path}", "name a commit that has the Dockerfile")
-        return work.scan(snapshot.text).of_commit(snapshot)
+        if snapshot.text is None or not snapshot.tree:
+            missing = path if snapshot.text is None else folder
+            raise InputError(f"--since: {reference} has no {missing}", "name a commit that has it")
+        unheld = history.unheld(settings.root / settings.context)
+        prints = (work.scan(work.text).of_folder(), work.scan(snapshot.text).of_commit(_before(snapshot, unheld, work)))
+        now, before = (plan.veiled(each, unheld) for each in prints)
+    return now, before
+
+
+def _before(snapshot: Snapshot, unheld: frozenset[str], work: Job) -> Before:
+    root = work.settings.root / work.settings.context
+    here = Folder(root, memory=context.memory(root, os.environ), rules=snapshot.rules)
+    changed = history.changed(root, snapshot.commit)
+    return Before(commit=snapshot, here=here, changed=changed, unheld=unheld)
