@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stagebake import checks, doctor
+from stagebake.context import Folder
 from stagebake.dockerfile import parse
 from stagebake.errors import EngineError
 from stagebake.rules.finding import Facts, Finding
@@ -272,13 +273,38 @@ def test_an_update_by_itself() -> None:
     assert "apt-update" not in rules(examined("FROM a\nRUN apt-get update && apt-get upgrade -y\n"))
 
 
+@pytest.mark.parametrize(
+    ("install", "manifest"),
+    [
+        ("bun install --frozen-lockfile", "bun.lock"),
+        ("pipenv install --deploy", "Pipfile"),
+        ("micromamba create -f environment.yml", "environment.yml"),
+        ("mvn -B dependency:go-offline", "pom.xml"),
+    ],
+)
+def test_less_usual_tools_install_too(install: str, manifest: str) -> None:
+    """The whole context before them: first goes the file that says what to install."""
+    found = only("copy-before-install", examined(f"FROM a\nCOPY . .\nRUN {install}\n", files=f"{manifest} src/a"))
+    assert found.fix == (f"COPY {manifest} ./", f"RUN {install}", "COPY . .")
+
+
+def test_the_git_file_of_a_submodule(tmp_path: Path) -> None:
+    """The line to use keeps it out as well as that of the repository."""
+    text = "FROM a\nCOPY . .\n"
+    found = only("dockerignore", examined(text, files="vendor/part/.git vendor/part/x"))
+    (tmp_path / "vendor/part").mkdir(parents=True)
+    (tmp_path / "vendor/part/.git").touch()
+    (tmp_path / ".dockerignore").write_text("\n".join(found.fix))
+    assert "vendor/part/.git" not in Folder(tmp_path).paths
+
+
 def test_what_tools_left_in_the_context() -> None:
     """Junk that a COPY takes in is counted, and the lines for the ignore file keep it out."""
     files = ".git/HEAD .git/config node_modules/a/b.js app/__pycache__/x.pyc app/x.py"
     found = only("dockerignore", examined("FROM a\nCOPY . .\n", files=files))
     assert found.line == 2
     assert ".git (2 files), __pycache__ (1 file), node_modules (1 file)" in found.what
-    assert found.fix == ("# .dockerignore", ".git", "**/__pycache__", "**/node_modules")
+    assert found.fix == ("# .dockerignore", "**/.git", "**/__pycache__", "**/node_modules")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,10 @@ TOOLS = (
     _tool("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json .npmrc", "/root/.npm"),
     _tool("yarn", r"yarn\s+(?:install\b|--)", "package.json yarn.lock .yarnrc.yml", "/usr/local/share/.cache/yarn"),
     _tool("pnpm", r"pnpm\s+(?:install|i)\b", _PNPM, "/root/.local/share/pnpm/store"),
+    _tool("bun", r"bun\s+(?:install|i)\b", "package.json bun.lock bun.lockb bunfig.toml", "/root/.bun/install/cache"),
+    _tool("pipenv", r"pipenv\s+(?:install|sync)\b", "Pipfile Pipfile.lock", "/root/.cache/pipenv"),
+    _tool("conda", r"(?:micro)?(?:conda|mamba)\s(?:[^&|;\n]*\s)?(?:install|create|update)\b", "environment.yml"),
+    _tool("mvn", r"mvnw?\s(?:[^&|;\n]*\s)?dependency:(?:go-offline|resolve)\b", "pom.xml"),
     _tool("go", r"go\s+mod\s+download\b", "go.mod go.sum", "/go/pkg/mod"),
     _tool("bundle", r"bundle\s+install\b", "Gemfile Gemfile.lock"),
     _tool("composer", r"composer\s(?:[^&|;\n]*\s)?install\b", "composer.json composer.lock"),
@@ -66,7 +70,7 @@ _DROPPED = re.compile(
     r"|(?:npm|yarn) cache clean(?: --(?:all|force))?|pip3? cache purge)(?=\s*(?:&&|;|$)))"
 )
 # Variables by which tools keep their caches elsewhere, or none
-_ELSEWHERE = re.compile(r"(?i)^(?:pip|uv|poetry|npm_config|yarn|pnpm|go)_?(?:no_)?\w*(?:cache|home)\w*$|^GOPATH$")
+_ELSEWHERE = re.compile(r"(?i)^(?:pip|uv|poetry|npm_config|yarn|pnpm|bun|go)_?(?:no_)?\w*(?:cache|home)\w*$|^GOPATH$")
 
 
 @dataclass(frozen=True)

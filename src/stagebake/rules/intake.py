@@ -12,18 +12,12 @@ from stagebake.dockerfile import StageGraph
 from stagebake.reasons import plain
 from stagebake.rules.finding import Facts, Finding, Take, command, takes
 
-# Folders and files that tools make for themselves, and how to keep them out at any depth
-_JUNK = {
-    ".git": ".git",
-    **{
-        name: f"**/{name}"
-        for name in (
-            "node_modules", ".next", ".nuxt", ".turbo", ".svelte-kit", ".parcel-cache",
-            "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".nox", ".tox", ".venv", ".eggs",
-            ".gradle", ".terraform", ".idea", ".vscode", ".DS_Store",
-        )
-    },
-}  # fmt: skip
+# Folders and files that tools make for themselves, at any depth: a submodule has a .git of its own
+_JUNK = (
+    ".git", "node_modules", ".next", ".nuxt", ".turbo", ".svelte-kit", ".parcel-cache",
+    "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".nox", ".tox", ".venv", ".eggs",
+    ".gradle", ".terraform", ".idea", ".vscode", ".DS_Store",
+)  # fmt: skip
 
 # What tells people or services something, and no program: files at the top, and the folder .github
 _IDLE = (
@@ -50,7 +44,7 @@ def junk(graph: StageGraph, facts: Facts) -> Iterator[Finding]:
             path=graph.path,
             line=take.instruction.line,
             what=f"this takes in {listed}, which differs from machine to machine: no cache matches",
-            fix=(f"# {facts.ignore_file}", *(_JUNK[name] for name in sorted(counts))),
+            fix=(f"# {facts.ignore_file}", *(f"**/{name}" for name in sorted(counts))),
             stage=take.stage.name,
             seconds=facts.seconds.get(take.stage.name),
         )
@@ -148,9 +142,7 @@ def _junk_in(path: str) -> str | None:
 def _asked_for(graph: StageGraph) -> set[str]:
     """What the build itself uses: one that runs git may want the repository."""
     commands = " ".join(command(i) for s in graph.needed() for i in s.instructions if i.keyword == "RUN")
-    return (
-        {".git"} if re.search(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|versioneer", commands) else set()
-    )
+    return {".git"} if _READS_GIT.search(commands) else set()
 
 
 def _idle_pattern(path: str, idle: tuple[str, ...]) -> str | None:
