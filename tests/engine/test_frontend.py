@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import filterfalse, takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stagebake import reading
-from stagebake.dockerfile import StageGraph, Step
+from stagebake.dockerfile import StageGraph, Step, parse
 from stagebake.fingerprint import Image, Inputs
 from stagebake.syntax import instructions
-from tests.pure.test_dockerfile import EXPECTED, FILES, graph_of
+from tests.pure.test_dockerfile import EXPECTED, FILES
+from tests.support import changes
 from tests.support.engine import Engine
+from tests.support.shapes import FIVE, SHAPES, TWO
 
 ANY = Image(digest="sha256:0", env={}, triggers=())
+_PREDEFINED = re.compile(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)$")
+EXAMPLE = Path(__file__).parents[2] / "example" / "Dockerfile"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Dockerfile and what it is built with."""
+
+    text: str
+    args: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
+
+    @property
+    def graph(self) -> StageGraph:
+        return parse(self.text, args=self.args, platforms=(self.platform,) if self.platform else ())
+
+
+CASES = {
+    **{
+        name: Case(
+            (FILES / f"{name}.Dockerfile").read_text(encoding="utf-8"), facts.get("args", {}), facts.get("platform")
+        )
+        for name, facts in EXPECTED.items()
+    },
+    **{f"shape-{name}": Case(shape["Dockerfile"]) for name, shape in SHAPES.items()},
+    "five": Case(FIVE["Dockerfile"]),
+    "two": Case(TWO["Dockerfile"]),
+    "changes": Case(changes.DOCKERFILE),
+    "example": Case(EXAMPLE.read_text(encoding="utf-8")),
+}
 
 
 class Frontend:
@@ -27,20 +62,19 @@ class Frontend:
         self._folder = folder
         (folder / "empty").mkdir()
 
-    def ask(self, call: str, graph: StageGraph, name: str) -> dict[str, Any]:
-        facts = EXPECTED[name]
-        text = (FILES / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    def ask(self, call: str, case: Case) -> dict[str, Any]:
         # the engine's own frontend answers, as no other can be downloaded
-        (self._folder / "Dockerfile").write_text(text.replace("# syntax=", "# no syntax="), encoding="utf-8")
-        images = {image.name for stage in graph.stages for image in stage.images}
+        text = case.text.replace("# syntax=", "# no syntax=")
+        (self._folder / "Dockerfile").write_text(text, encoding="utf-8")
+        images = {image.name for stage in case.graph.stages for image in stage.images}
         answer = self._engine.run(
             "docker",
             "buildx",
             "build",
             f"--call={call},format=json",
             *(f"--build-context={image}=./empty" for image in images),
-            *(f"--build-arg={key}={value}" for key, value in facts.get("args", {}).items()),
-            *((f"--platform={facts['platform']}",) if "platform" in facts else ()),
+            *(f"--build-arg={key}={value}" for key, value in case.args.items()),
+            *((f"--platform={case.platform}",) if case.platform else ()),
             ".",
             folder=self._folder,
         )
@@ -54,12 +88,12 @@ def frontend(engine: Engine, tmp_path: Path) -> Frontend:
     return Frontend(engine, tmp_path)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", CASES)
 def test_the_stages_are_buildkit_s_targets(frontend: Frontend, name: str) -> None:
     """`--call=targets`: the same stages in the same lines, by the same names and from the same bases; the last one is
     the default."""
-    graph = graph_of(name)
-    targets = frontend.ask("targets", graph, name)["targets"]
+    graph = CASES[name].graph
+    targets = frontend.ask("targets", CASES[name])["targets"]
     assert [_described(target) for target in targets] == [
         (
             (stage.target or "").lower(),
@@ -77,25 +111,53 @@ def _described(target: dict[str, Any]) -> tuple[str, str, str, int]:
     return target.get("name", "").lower(), target["base"], target.get("platform", ""), line
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", CASES)
 def test_the_args_have_buildkit_s_values(frontend: Frontend, name: str) -> None:
-    """`--call=outline`: each ARG of the stages that are built that gets a value there has the one that we say. That
-    BuildKit answers says, too, that no image is needed but those that the StageGraph knows."""
-    graph = graph_of(name)
-    outline = frontend.ask("outline", graph, name)
+    """`--call=outline`: the ARGs of the stages that are built, these and no others, each with the value that we say; of
+    what the platform predefines, and of an ARG that takes over another one's value, it says none. That BuildKit answers
+    says, too, that no image is needed but those that the StageGraph knows."""
+    graph = CASES[name].graph
+    outline = frontend.ask("outline", CASES[name])
+    theirs = {arg["name"]: arg.get("value", "") for arg in outline.get("args", ())}
+    words = _declared(graph)
+    names = {word.partition("=")[0] for word in words} | _asked_for(graph, CASES[name].text)
+    assert set(filterfalse(_PREDEFINED.match, theirs)) == set(filterfalse(_PREDEFINED.match, names))
+    told = {key: value for key, value in theirs.items() if value or not (key in words or _PREDEFINED.match(key))}
     ours = _args(graph)
-    theirs = {arg["name"]: arg["value"] for arg in outline.get("args", ()) if arg.get("value")}
-    assert {key: value for key, value in theirs.items() if value not in ours.get(key, ())} == {}
+    assert {key: value for key, value in told.items() if value not in ours.get(key, {""})} == {}
     assert outline.get("name", "").lower() == (graph.final.target or "").lower()
 
 
+def _declared(graph: StageGraph) -> set[str]:
+    """The ARGs within the stages that are built, with what they say."""
+    found = (i for stage in graph.needed() for i in stage.instructions if i.keyword == "ARG")
+    return {word for instruction in found for word in instruction.args}
+
+
+def _asked_for(graph: StageGraph, text: str) -> set[str]:
+    """The ARGs before the first FROM that the FROMs of these stages name, and those that these are made of."""
+    outer = {
+        word.partition("=")[0]: word.partition("=")[2]
+        for instruction in takewhile(lambda instruction: instruction.keyword == "ARG", instructions(text, graph.path))
+        for word in instruction.args
+    }
+    asked: set[str] = set()
+    left = " ".join(stage.instructions[0].text for stage in graph.needed())
+    while new := {name for name in re.findall(r"\$\{?(\w+)", left) if name in outer} - asked:
+        asked |= new
+        left = " ".join(outer[name] for name in new)
+    return asked
+
+
 def _args(graph: StageGraph) -> dict[str, set[str]]:
-    """The values of every ARG, as a RUN at the end of each stage would have it, and of those before the first FROM."""
+    """The values of every ARG, as a RUN at the end of each stage that is built would have it, and of those before the
+    first FROM."""
     run = Step(instruction=instructions("RUN end", graph.path)[0])
     stages = tuple(replace(stage, steps=(*stage.steps, run)) for stage in graph.stages)
     images = {image.name: ANY for stage in stages for image in stage.images}
     prints = reading.take(replace(graph, stages=stages), Inputs(context=None, images=images))
     values = {name: {value} for name, value in graph.variables.items()}
-    for part in (part for found in prints.values() for part in found.parts if part.kind == "arg"):
-        values.setdefault(part.name, set()).add(part.value)
+    for stage in graph.needed():
+        for part in (part for part in prints[stage.name].parts if part.kind == "arg"):
+            values.setdefault(part.name, set()).add(part.value)
     return values
