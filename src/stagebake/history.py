@@ -69,6 +69,11 @@ def changed(folder: Path, commit: str) -> frozenset[str]:
     return frozenset(_git(folder, "diff", *options, commit, "--", ".").split("\0"))
 
 
+def reattributed(folder: Path, commit: str) -> bool:
+    """Whether a checkout may convert files otherwise now than at a commit."""
+    return bool(_git(folder, "diff", "--name-only", commit, "--", ":(top,glob)**/.gitattributes"))
+
+
 def unheld(folder: Path) -> frozenset[str]:
     """The files and folders that no commit holds: git's own, and what it ignores."""
     options = ("--others", "--ignored", "--exclude-standard", "--directory", "-z")
@@ -283,13 +288,15 @@ class Before:
 
     A checkout converts files (line ends, LFS) and fills submodules, which no object tells of. So what git finds
     unchanged is as it lies `here`, in the work tree under the ignore rules of the commit; `changed` is what git finds
-    changed, `unheld` what no commit holds, which is taken as it lies here, too.
+    changed, `unheld` what no commit holds, which is taken as it lies here, too. `reattributed` tells that files may be
+    converted otherwise now: then they are what the commit holds.
     """
 
     commit: Snapshot
     here: Context
     changed: frozenset[str]
     unheld: frozenset[str]
+    reattributed: bool
 
     @property
     def rules_name(self) -> str:
@@ -316,10 +323,8 @@ class Before:
 
     @cached_property
     def _unchanged(self) -> frozenset[str]:
-        """The files that lie here as a checkout of the commit would; none where it may convert them otherwise."""
-        if any(posixpath.basename(path) == ".gitattributes" for path in self.changed):
-            return frozenset()
-        return frozenset(self.here.paths) - self.changed
+        """The files that lie here as a checkout of the commit would have them."""
+        return frozenset() if self.reattributed else frozenset(self.here.paths) - self.changed
 
     @cached_property
     def _lying(self) -> frozenset[str]:

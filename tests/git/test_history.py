@@ -340,8 +340,20 @@ def test_since_a_commit_whose_checkout_converts(grown: Grow) -> None:
     (repository.folder / "page").write_bytes(b"2\r\n")
     assert since(repository)["app"] == ("rebuild", ["`page` changed"])
     repository.git("checkout", "page")
-    (repository.folder / ".gitattributes").write_text("page eol=lf\nlock eol=crlf\n")
     (repository.folder / "lock").write_bytes(b"1\r\n")
+    (repository.folder / ".gitattributes").write_text("page eol=lf\nlock eol=crlf\n")
+    assert since(repository)["deps"] == ("rebuild", ["`lock` changed"])
+
+
+def test_attributes_above_the_context_count(grown: Grow) -> None:
+    """New ones make other line ends of a file that git finds unchanged."""
+    app = {f"app/{name}": text for name, text in ALL.items()}
+    settings = {"stagebake.toml": 'context = "app"\ndockerfile = "app/Dockerfile"\n', ".gitattributes": "x eol=lf\n"}
+    repository = grown({**app, **settings})
+    repository.checkout()
+    assert since(repository)["deps"] == RESTORE
+    (repository.folder / ".gitattributes").write_text("lock eol=crlf\n")
+    (repository.folder / "app/lock").write_bytes(b"1\r\n")
     assert since(repository)["deps"] == ("rebuild", ["`lock` changed"])
 
 

@@ -79,5 +79,10 @@ def _since(reference: str, work: Job) -> tuple[Prints, Prints]:
 def _before(snapshot: Snapshot, unheld: frozenset[str], work: Job) -> Before:
     root = work.settings.root / work.settings.context
     here = Folder(root, memory=context.memory(root, os.environ), rules=snapshot.rules)
-    changed = history.changed(root, snapshot.commit)
-    return Before(commit=snapshot, here=here, changed=changed, unheld=unheld)
+    return Before(
+        commit=snapshot,
+        here=here,
+        changed=history.changed(root, snapshot.commit),
+        unheld=unheld,
+        reattributed=history.reattributed(root, snapshot.commit),
+    )
