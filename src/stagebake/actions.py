@@ -20,8 +20,8 @@ import stamina
 
 from stagebake import web
 from stagebake.cache import UNTOLD
-from stagebake.compose import CONFIG_TYPE, MANIFEST_TYPE, Document, artifact, digest_of
 from stagebake.errors import RegistryError
+from stagebake.oci import CONFIG_TYPE, MANIFEST_TYPE, Document, artifact, digest_of
 
 # tonistiigi/go-actions-cache, cache.go: the service keeps entries of different versions apart
 _VERSION = hashlib.sha256(b"|go-actionscache-1.0").hexdigest()

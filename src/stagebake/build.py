@@ -10,10 +10,9 @@ from typing import Protocol
 
 import stamina
 
-from stagebake import bakefile, cache, compose, evidence, failure, outcome
+from stagebake import bakefile, cache, evidence, failure, oci, outcome
 from stagebake.bakefile import Choices
 from stagebake.cache import Held, Repository, Shelf
-from stagebake.compose import Document
 from stagebake.config import Settings
 from stagebake.dockerfile import StageGraph
 from stagebake.engine import BakeCall, Baked
@@ -21,6 +20,7 @@ from stagebake.errors import BuildFailed, RegistryError
 from stagebake.events import Trace
 from stagebake.ferry import Ferry
 from stagebake.naming import Names
+from stagebake.oci import Document
 from stagebake.outcome import BuildResult, SavedCache
 from stagebake.scopes import DEFAULT, Access, Scope
 from stagebake.watch import Watch
@@ -249,10 +249,10 @@ class _Run:
             return False
         try:
             published = repository.manifest(scope.composed_tag)
-            return published is None or compose.config_digest(published) != compose.digest_of(document.config)
+            return published is None or oci.config_digest(published) != oci.digest_of(document.config)
         except RegistryError:
             return False
-        except compose.InvalidCache:
+        except oci.InvalidCache:
             return True
 
     def _compose_anew(self, repository: Repository, scope: Scope, poisoned: frozenset[str]) -> Shelf:
@@ -373,6 +373,6 @@ class _Run:
 def _layers(repository: Repository, tag: str) -> dict[str, int]:
     """Digest and size in bytes of the layers under a tag; empty where they cannot be read."""
     try:
-        return compose.layers_of(repository.manifest(tag) or b"{}")
-    except (RegistryError, compose.InvalidCache):
+        return oci.layers_of(repository.manifest(tag) or b"{}")
+    except (RegistryError, oci.InvalidCache):
         return {}

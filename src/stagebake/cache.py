@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from stagebake import compose
-from stagebake.compose import Cache, Document
+from stagebake import compose, oci
 from stagebake.dockerfile import StageGraph
 from stagebake.errors import RegistryError, Spoiled
+from stagebake.oci import Cache, Document
 from stagebake.scopes import GENERATIONS, Access, Scope
 
 # Size of a blob that the registry has without saying how large it is
@@ -19,7 +19,7 @@ UNTOLD = -1
 _NAMED = 4
 
 # What a ref will hold when it is asked again: a cache, something else, or a config with wrong bytes
-_LASTING = (Cache, compose.InvalidCache, Spoiled)
+_LASTING = (Cache, oci.InvalidCache, Spoiled)
 
 Made = TypeVar("Made")
 Answers = Mapping[str, bytes | RegistryError | None]
@@ -101,7 +101,7 @@ class Shelf:
     def composed(self, leaving_out: frozenset[str] = frozenset()) -> Document | None:
         """One cache manifest of all of them but these stages' own; None where nothing is left."""
         joined = compose.join(held.cache for held in self.caches if held.stage not in leaving_out)
-        return compose.write(joined) if joined.records else None
+        return oci.write(joined) if joined.records else None
 
     def fitting(self) -> Shelf:
         """The shelf without as many older generations, then farther scopes, as make it too large for BuildKit."""
@@ -111,7 +111,7 @@ class Shelf:
                 return self if len(smaller.caches) == len(self.caches) else smaller
         kept = [held for held in smaller.caches if held.scope == smaller.caches[0].scope]
         while kept and not replace(self, caches=tuple(kept))._fits():
-            kept.remove(max(kept, key=lambda held: len(compose.write(held.cache).config)))
+            kept.remove(max(kept, key=lambda held: len(oci.write(held.cache).config)))
         return replace(self, caches=tuple(kept))
 
     def emptied(self, warning: str) -> Shelf:
@@ -172,7 +172,7 @@ def read_composed(repository: Repository, access: Access) -> Shelf:
         content = contents.get(scope.composed_tag)
         if isinstance(content, Cache) and isinstance(manifest, bytes):
             held = Held(tag=scope.composed_tag, scope=scope, cache=content)
-            published = repository.source(compose.digest_of(manifest), scope.composed_tag)
+            published = repository.source(oci.digest_of(manifest), scope.composed_tag)
             shelf = _verified(repository, Shelf(caches=(held,), published=published))
             warnings += shelf.warnings
             if shelf.published is not None:
@@ -205,7 +205,7 @@ def rotate(repository: Repository, shelf: Shelf, scope: Scope, stage: str, layer
         return
     for generation in range(GENERATIONS - 1):
         if generation in own and own[generation].cache.records:
-            repository.put(compose.write(own[generation].cache), scope.stage_tag(stage, generation + 1))
+            repository.put(oci.write(own[generation].cache), scope.stage_tag(stage, generation + 1))
 
 
 def mend(repository: Repository, shelf: Shelf, scope: Scope) -> None:
@@ -219,18 +219,16 @@ def mend(repository: Repository, shelf: Shelf, scope: Scope) -> None:
     for held in own:
         left = held.cache if held.cache.records else newest.get(held.stage, Cache())
         if not held.whole and (left.records or not held.foreign):
-            repository.put(compose.write(left), held.tag)
+            repository.put(oci.write(left), held.tag)
 
 
 def image_blobs(repository: Repository, digest: str) -> dict[str, int]:
     """Digest and size in bytes of an image's layers, over all its platforms; empty where they cannot be read."""
     try:
         top = repository.manifest(digest) or b"{}"
-        bodies = (top, *repository.manifests(compose.manifests_of(top)).values())
-        return {
-            blob: size for body in bodies if isinstance(body, bytes) for blob, size in compose.layers_of(body).items()
-        }
-    except (RegistryError, compose.InvalidCache):
+        bodies = (top, *repository.manifests(oci.manifests_of(top)).values())
+        return {blob: size for body in bodies if isinstance(body, bytes) for blob, size in oci.layers_of(body).items()}
+    except (RegistryError, oci.InvalidCache):
         return {}
 
 
@@ -245,10 +243,10 @@ def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -
         warnings.append(f"no cache is read: {failed}")
         return {}
     there = {tag: answer for tag, answer in manifests.items() if answer is not None}
-    named = {tag: _attempt(compose.config_digest, answer) for tag, answer in there.items()}
+    named = {tag: _attempt(oci.config_digest, answer) for tag, answer in there.items()}
     configs = repository.blobs(digest for digest in named.values() if isinstance(digest, str))
     contents: dict[str, Cache | Exception] = {
-        tag: _attempt(compose.read, there[tag], _config(configs[digest])) if isinstance(digest, str) else digest
+        tag: _attempt(oci.read, there[tag], _config(configs[digest])) if isinstance(digest, str) else digest
         for tag, digest in named.items()
     }
     warnings += _left_out({tag: content for tag, content in contents.items() if not isinstance(content, Cache)})
@@ -256,7 +254,7 @@ def _contents(repository: Repository, manifests: Answers, warnings: list[str]) -
 
 
 def _digest(manifest: bytes | RegistryError | None) -> str:
-    return compose.digest_of(manifest) if isinstance(manifest, bytes) else ""
+    return oci.digest_of(manifest) if isinstance(manifest, bytes) else ""
 
 
 def _all_failed(manifests: Answers) -> RegistryError | None:
@@ -271,7 +269,7 @@ def _failure(*answers: Mapping[str, object]) -> str:
 
 
 def _config(answer: bytes | RegistryError | None) -> bytes | Exception:
-    return compose.InvalidCache("its config is missing") if answer is None else answer
+    return oci.InvalidCache("its config is missing") if answer is None else answer
 
 
 def _attempt(read: Callable[..., Made], *parts: bytes | Exception) -> Made | Exception:
@@ -281,7 +279,7 @@ def _attempt(read: Callable[..., Made], *parts: bytes | Exception) -> Made | Exc
             return part
     try:
         return read(*parts)
-    except compose.InvalidCache as error:
+    except oci.InvalidCache as error:
         return error
 
 

@@ -1,180 +1,16 @@
-"""Several cache manifests joined into one, so that a build reads a single one. Pure: JSON in, JSON out.
-
-A cache manifest is an OCI image manifest whose config lists layers and records (moby/buildkit,
-cache/remotecache/v1/types/spec.go). A record is a step: its digest, links to the records of its inputs, and its
-results, each a chain of layers. The file points by index; here both carry an identity made of what they are, so that
-joining begins as the union of two dicts.
-
-Numbers left out of the JSON are 0: a layer without `parent` has parent 0, and -1 stands for none.
-"""
+"""Several cache manifests joined into one, so that a build reads a single one. Pure."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-CONFIG_TYPE = "application/vnd.buildkit.cacheconfig.v0"
-
-# moby/buildkit, cache/remotecache/import.go: BuildKit drops a larger manifest or config without a word
-MAX_BYTES = 1 << 20
-
-# BuildKit reads a config leaf by leaf, and a link from one leaf's steps to another's is lost at random (seen in 0.25;
-# cache/remotecache/v1/cachestorage.go, addItemToStorage). So what is written has one leaf, a step that never was.
-_NEVER = datetime.min.replace(tzinfo=UTC)
-_LEAF = "sha256:" + hashlib.sha256(b"stagebake: the one leaf of a composed cache").hexdigest()
-
-
-class InvalidCache(ValueError):
-    """A manifest or config that is no cache as BuildKit writes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A blob on the layers below it; `descriptor` as in the manifest, `notes` as in the config."""
-
-    descriptor: Mapping[str, Any]
-    parent: str | None
-    notes: Mapping[str, Any] | None
-
-    @property
-    def blob(self) -> str:
-        return str(self.descriptor["digest"])
-
-
-class Link(NamedTuple):
-    """An input of a step: another record, and which part of its result."""
-
-    record: str
-    selector: str
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a step made, as one layer chain (`chained` False) or as a list of layers, and when.
-
-    `proven` is when a cache that holds it was saved: then it still was what its inputs lead to.
-    """
-
-    layers: tuple[str, ...]
-    chained: bool
-    created: str
-    proven: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A step. Each input has alternatives; `results` are of each time it ran, the newest last.
-
-    There is none where only the key is known.
-    """
-
-    digest: str
-    inputs: tuple[tuple[Link, ...], ...]
-    results: tuple[Result, ...] = ()
-
-    @property
-    def result(self) -> Result | None:
-        """The newest, the only one that counts."""
-        return self.results[-1] if self.results else None
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """The content of cache manifests, by identity instead of by index."""
-
-    layers: Mapping[str, Layer] = field(default_factory=dict)
-    records: Mapping[str, Record] = field(default_factory=dict)
-
-    def blobs(self) -> dict[str, int]:
-        """Digest and size in bytes of every blob."""
-        return {layer.blob: int(layer.descriptor["size"]) for layer in self.layers.values()}
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A cache or an artifact as it is pushed: the manifest and the config that it names."""
-
-    manifest: bytes
-    config: bytes
-
-    @property
-    def digest(self) -> str:
-        return digest_of(self.manifest)
-
-    @property
-    def too_large(self) -> bool:
-        return max(len(self.manifest), len(self.config)) > MAX_BYTES
-
-    def respelled(self) -> Document:
-        """The same cache with another blob for its config: JSON may end in white space. An artifact stays as it is."""
-        manifest, config = json.loads(self.manifest), self.config + b"\n"
-        if manifest["config"]["mediaType"] != CONFIG_TYPE:
-            return self
-        descriptor = manifest["config"] | {"digest": digest_of(config), "size": len(config)}
-        return Document(manifest=_dump(manifest | {"config": descriptor}), config=config)
-
-
-def digest_of(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def config_digest(manifest: bytes) -> str:
-    """The digest of the config that a cache manifest names. Raises InvalidCache for anything else."""
-    config = _object(manifest).get("config")
-    if not isinstance(config, dict) or config.get("mediaType") != CONFIG_TYPE:
-        raise InvalidCache("not a cache manifest of BuildKit")
-    return str(config.get("digest"))
-
-
-def layers_of(manifest: bytes) -> dict[str, int]:
-    """Digest and size in bytes of the layers that a manifest names. Raises InvalidCache."""
-    layers = _object(manifest).get("layers", [])
-    try:
-        return {str(layer["digest"]): int(layer["size"]) for layer in layers}
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise InvalidCache("its layers are none") from None
-
-
-def annotation_of(manifest: bytes, name: str) -> str:
-    """An annotation of a manifest, empty where it has none. Raises InvalidCache."""
-    annotations = _object(manifest).get("annotations")
-    return str(annotations.get(name, "")) if isinstance(annotations, dict) else ""
-
-
-def manifests_of(index: bytes) -> list[str]:
-    """The digests of the images that an index names, without attestations (they have no platform).
-
-    Raises InvalidCache.
-    """
-    entries = _object(index).get("manifests", [])
-    try:
-        return [str(entry["digest"]) for entry in entries if entry.get("platform", {}).get("os") != "unknown"]
-    except (KeyError, TypeError, AttributeError):
-        raise InvalidCache("its manifests are none") from None
-
-
-def read(manifest: bytes, config: bytes) -> Cache:
-    """One cache manifest and its config. Raises InvalidCache where BuildKit would refuse them."""
-    try:
-        descriptors = {layer["digest"]: {**layer, "size": int(layer["size"])} for layer in _object(manifest)["layers"]}
-        document = _object(config)
-        layers, layer_ids = _read_layers(document.get("layers") or [], descriptors)
-        records = _read_records(document.get("records") or [], layer_ids)
-    except InvalidCache:
-        raise
-    except CycleError:
-        raise InvalidCache("a cache config that points in a circle") from None
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise InvalidCache(f"a cache config that does not hold together ({error!r})") from None
-    return _proven(Cache(layers=layers, records=records))
+from stagebake import oci
+from stagebake.oci import NEVER, Cache, Layer, Link, Record
 
 
 def join(caches: Iterable[Cache]) -> Cache:
@@ -188,14 +24,14 @@ def join(caches: Iterable[Cache]) -> Cache:
     for cache in caches:
         layers.update(cache.layers)
         for identity, record in cache.records.items():
-            records[identity] = _union(records.get(identity), record)
+            records[identity] = record.union(records.get(identity, record))
     return _renamed(_pruned(layers, _without_outdated(_merged(records))))
 
 
 def without_blobs(cache: Cache, blobs: frozenset[str]) -> Cache:
     """The cache without every result whose layer chain touches one of these blobs."""
     touched: set[str] = set()
-    for identity in _order({i: [layer.parent] if layer.parent else [] for i, layer in cache.layers.items()}):
+    for identity in oci.order({i: [layer.parent] if layer.parent else [] for i, layer in cache.layers.items()}):
         layer = cache.layers[identity]
         if layer.blob in blobs or layer.parent in touched:
             touched.add(identity)
@@ -208,151 +44,8 @@ def without_blobs(cache: Cache, blobs: frozenset[str]) -> Cache:
     return _pruned(cache.layers, records)
 
 
-def write(cache: Cache) -> Document:
-    """The cache as manifest and config. The same cache gives the same bytes."""
-    records = _with_one_leaf(cache.records)
-    layer_ids = {identity: index for index, identity in enumerate(sorted(cache.layers))}
-    record_ids = {identity: index for index, identity in enumerate(sorted(records))}
-    config = _dump(
-        {
-            "layers": [_layer_out(cache.layers[identity], layer_ids) for identity in layer_ids],
-            "records": [_record_out(records[identity], record_ids, layer_ids) for identity in record_ids],
-        }
-    )
-    blobs = {layer.blob: layer.descriptor for layer in cache.layers.values()}
-    manifest = _dump(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)},
-            "layers": [blobs[digest] for digest in sorted(blobs)],
-        }
-    )
-    return Document(manifest=manifest, config=config)
-
-
-def artifact(content: bytes, kind: str) -> Document:
-    """Bytes of a media type as an OCI artifact; they are its config and its one layer, for some registries want one."""
-    blob = {"mediaType": kind, "digest": digest_of(content), "size": len(content)}
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": kind, "config": blob, "layers": [blob]}
-    return Document(manifest=_dump(manifest), config=content)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        raise InvalidCache("not JSON") from None
-    if not isinstance(document, dict):
-        raise InvalidCache("not a JSON object")
-    return document
-
-
-def _dump(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _identity(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _order(below: Mapping[Any, Iterable[Any]]) -> list[Any]:
-    """The nodes, each after those below it. Raises CycleError."""
-    return list(TopologicalSorter({node: sorted(set(below[node])) for node in sorted(below)}).static_order())
-
-
-def _read_layers(
-    raw: list[dict[str, Any]], descriptors: Mapping[str, Mapping[str, Any]]
-) -> tuple[dict[str, Layer], list[str]]:
-    parents = {index: _within(entry.get("parent", 0), raw, lowest=-1) for index, entry in enumerate(raw)}
-    ids: dict[int, str] = {}
-    layers = {}
-    for index in _order({index: [parent] if parent >= 0 else [] for index, parent in parents.items()}):
-        entry, parent = raw[index], ids.get(parents[index])
-        ids[index] = _identity(entry["blob"], parent)
-        layers[ids[index]] = Layer(descriptors[entry["blob"]], parent, entry.get("annotations"))
-    return layers, [ids[index] for index in range(len(raw))]
-
-
-def _read_records(raw: list[dict[str, Any]], layer_ids: list[str]) -> dict[str, Record]:
-    inputs = {index: [list(map(_link_in(raw), a)) for a in e.get("inputs") or []] for index, e in enumerate(raw)}
-    ids: dict[int, str] = {}
-    records: dict[str, Record] = {}
-    for index in _order({index: [link for a in inputs[index] for link, _ in a] for index in inputs}):
-        digest = str(raw[index]["digest"])
-        links = tuple(tuple(sorted({Link(ids[link], selector) for link, selector in a})) for a in inputs[index])
-        ids[index] = _identity(digest, links)
-        if digest != _LEAF:
-            record = Record(digest, links, _by_age(_read_results(raw[index], layer_ids)))
-            records[ids[index]] = _union(records.get(ids[index]), record)
-    return records
-
-
-def _link_in(raw: list[dict[str, Any]]) -> Callable[[dict[str, Any]], tuple[int, str]]:
-    return lambda entry: (_within(entry.get("link", 0), raw), str(entry.get("selector", "")))
-
-
-def _read_results(entry: Mapping[str, Any], layer_ids: list[str]) -> list[Result]:
-    def chain(indexes: Iterable[int]) -> tuple[str, ...]:
-        return tuple(layer_ids[_within(index, layer_ids)] for index in indexes)
-
-    single = [Result(chain([r.get("layer", 0)]), False, r.get("createdAt", "")) for r in entry.get("layers") or []]
-    chains = [Result(chain(r["layers"]), True, r.get("createdAt", "")) for r in entry.get("chains") or []]
-    return single + chains
-
-
-def _within(index: int, items: list[Any], lowest: int = 0) -> int:
-    if not lowest <= index < len(items):
-        raise IndexError(f"index {index} of {len(items)}")
-    return index
-
-
-def _proven(cache: Cache) -> Cache:
-    """A cache was saved after the last of its steps ran; all that it holds was right then."""
-    last = max((record.result.created for record in cache.records.values() if record.result), key=_age, default="")
-    records = {
-        identity: replace(record, results=tuple(replace(result, proven=last) for result in record.results))
-        for identity, record in cache.records.items()
-    }
-    return Cache(layers=cache.layers, records=records)
-
-
-def _by_age(results: Iterable[Result]) -> tuple[Result, ...]:
-    """The results, the newest last; of the same ones always the same is last."""
-
-    def age(result: Result) -> tuple[Any, ...]:
-        return _time(result.created), _time(result.proven), result.layers, result.chained, result.created, result.proven
-
-    return tuple(sorted(results, key=age))
-
-
-def _age(created: str) -> tuple[datetime, str]:
-    """What sorts times; of two ways to write one time always the same is the later."""
-    return _time(created), created
-
-
-def _time(created: str) -> datetime:
-    """RFC 3339 as Go writes it, in any time zone; what is no time came first."""
-    try:
-        return datetime.fromisoformat(created).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return _NEVER
-
-
-def _union(known: Record | None, record: Record) -> Record:
-    """Two records of one step as one: the alternatives and the results of both."""
-    if known is None:
-        return record
-    inputs = tuple(tuple(sorted({*a, *b})) for a, b in zip(known.inputs, record.inputs, strict=True))
-    return replace(known, inputs=inputs, results=_by_age({*known.results, *record.results}))
-
-
-def _links(record: Record) -> list[str]:
-    return [link.record for alternatives in record.inputs for link in alternatives]
-
-
 def _parents_first(records: Mapping[str, Record]) -> list[str]:
-    return _order({identity: _links(record) for identity, record in records.items()})
+    return oci.order({identity: record.links for identity, record in records.items()})
 
 
 def _merged(records: Mapping[str, Record]) -> dict[str, Record]:
@@ -384,7 +77,8 @@ def _merge_once(records: Mapping[str, Record]) -> dict[str, Record]:
         record = _relinked(records[identity], home)
         twins = _sharing_every_input(record, holders)
         home[identity] = target = min(twins, default=identity)
-        merged[target] = _union(merged.get(target), _without_circle(record, target, merged) if twins else record)
+        one = _without_circle(record, target, merged) if twins else record
+        merged[target] = merged.get(target, one).union(one)
         for slot in _slots(merged[target]):
             holders[slot].add(target)
     return merged
@@ -421,7 +115,7 @@ def _leads_to(start: str, target: str, records: Mapping[str, Record]) -> bool:
             return True
         if identity not in seen:
             seen.add(identity)
-            queue += _links(records[identity])
+            queue += records[identity].links
     return False
 
 
@@ -430,7 +124,7 @@ def _without_outdated(records: Mapping[str, Record]) -> dict[str, Record]:
     changed: dict[str, datetime] = {}
     for identity in _parents_first(records):
         record = records[identity]
-        proven = _time(record.result.proven) if record.result else None
+        proven = record.result.proven_at if record.result else None
         inputs = tuple(
             tuple(link for link in a if link.record in kept and (proven is None or changed[link.record] <= proven))
             for a in record.inputs
@@ -448,11 +142,11 @@ def _changed(record: Record, changed: Mapping[str, datetime]) -> datetime:
     A record without inputs is a source (an image, local files), which does not run.
     """
     if not record.inputs:
-        return _NEVER
+        return NEVER
     if not record.results:
-        return max(changed[link] for link in _links(record))
+        return max(changed[link] for link in record.links)
     same = takewhile(lambda result: result.layers == record.results[-1].layers, reversed(record.results))
-    return min(_time(result.created) for result in same)
+    return min(result.created_at for result in same)
 
 
 def _renamed(cache: Cache) -> Cache:
@@ -461,7 +155,7 @@ def _renamed(cache: Cache) -> Cache:
     records: dict[str, Record] = {}
     for identity in _parents_first(cache.records):
         record = _relinked(cache.records[identity], names)
-        names[identity] = _identity(record.digest, record.inputs)
+        names[identity] = record.identity
         records[names[identity]] = record
     return Cache(layers=cache.layers, records=records)
 
@@ -474,7 +168,7 @@ def _pruned(layers: Mapping[str, Layer], records: Mapping[str, Record]) -> Cache
         identity = queue.pop()
         if identity not in kept:
             kept[identity] = records[identity]
-            queue += _links(records[identity])
+            queue += records[identity].links
     standing: dict[str, Layer] = {}
     stack = [layer for record in kept.values() if record.result for layer in record.result.layers]
     while stack:
@@ -483,33 +177,3 @@ def _pruned(layers: Mapping[str, Layer], records: Mapping[str, Record]) -> Cache
             standing[identity] = layers[identity]
             stack += [parent] if (parent := layers[identity].parent) is not None else []
     return Cache(layers=standing, records=kept)
-
-
-def _with_one_leaf(records: Mapping[str, Record]) -> dict[str, Record]:
-    leaves = sorted(set(records) - {link for record in records.values() for link in _links(record)})
-    if len(leaves) < 2:
-        return dict(records)
-    leaf = Record(_LEAF, (tuple(Link(identity, "") for identity in leaves),))
-    return {**records, _identity(leaf.digest, leaf.inputs): leaf}
-
-
-def _layer_out(layer: Layer, layer_ids: Mapping[str, int]) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "blob": layer.blob,
-        "parent": -1 if layer.parent is None else layer_ids[layer.parent],
-    }
-    return entry | ({"annotations": layer.notes} if layer.notes else {})
-
-
-def _record_out(record: Record, record_ids: Mapping[str, int], layer_ids: Mapping[str, int]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"digest": record.digest}
-    if record.inputs:
-        entry["inputs"] = [
-            [{"link": record_ids[link.record]} | ({"selector": link.selector} if link.selector else {}) for link in a]
-            for a in record.inputs
-        ]
-    if record.result and record.result.chained:
-        entry["chains"] = [{"layers": [layer_ids[i] for i in record.result.layers], "createdAt": record.result.created}]
-    elif record.result:
-        entry["layers"] = [{"layer": layer_ids[record.result.layers[0]], "createdAt": record.result.created}]
-    return entry

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from stagebake import compose
-from stagebake.compose import Cache, Record
+from stagebake.oci import Cache, Record
 
 Evidence = frozenset[str]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from stagebake import bakefile, compose, failure, mounts
+from stagebake import bakefile, failure, mounts, oci
 from stagebake.bakefile import Choices
 from stagebake.cache import Repository
 from stagebake.config import Settings
@@ -183,11 +183,11 @@ class Ferry:
     def _read(self, manifest: bytes, image: str, tag: str) -> _Saved | None:
         """What a tag holds; None, and a warning, where that is no mount's content."""
         try:
-            content, layers = compose.annotation_of(manifest, _CONTENT), compose.layers_of(manifest)
-        except compose.InvalidCache as error:
+            content, layers = oci.annotation_of(manifest, _CONTENT), oci.layers_of(manifest)
+        except oci.InvalidCache as error:
             self.warnings.append(f"cache mounts are not read: {tag}: {error}")
             return None
-        return _Saved(ref=f"{image}@{compose.digest_of(manifest)}", content=content, bytes=sum(layers.values()))
+        return _Saved(ref=f"{image}@{oci.digest_of(manifest)}", content=content, bytes=sum(layers.values()))
 
     def _bake(
         self,

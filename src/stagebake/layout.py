@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stagebake import files, web
-from stagebake.compose import MANIFEST_TYPE, Document, InvalidCache, config_digest, digest_of, layers_of
 from stagebake.errors import RegistryError, Spoiled
+from stagebake.oci import MANIFEST_TYPE, Document, InvalidCache, config_digest, digest_of, layers_of
 
 _TAG = "org.opencontainers.image.ref.name"
 _LOCK_SECONDS = 10.0

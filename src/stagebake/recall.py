@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from stagebake import compose, files, ledger
-from stagebake.compose import Document, InvalidCache
+from stagebake import files, ledger, oci
 from stagebake.errors import RegistryError
 from stagebake.ledger import Ledger
+from stagebake.oci import Document, InvalidCache
 from stagebake.scopes import Access, Scope
 
 
@@ -51,7 +51,7 @@ class Ledgers:
             files.write(self._path(near), ledger.to_bytes(self._own(near).with_build(built, rest)))
             if self._store and scope is not None:
                 stored = ledger.to_bytes(self._stored(scope).with_build(built, rest))
-                self._store.put(compose.artifact(stored, ledger.KIND), scope.ledger_tag)
+                self._store.put(oci.artifact(stored, ledger.KIND), scope.ledger_tag)
         except (RegistryError, OSError) as error:
             return (f"the ledger was not written, so later builds know less of why: {error}",)
         return ()
@@ -61,7 +61,7 @@ class Ledgers:
             return Ledger()
         try:
             manifest = self._store.manifest(scope.ledger_tag) or b"{}"
-            (content,) = self._store.blobs(compose.layers_of(manifest)).values()
+            (content,) = self._store.blobs(oci.layers_of(manifest)).values()
         except (RegistryError, InvalidCache, ValueError):
             return Ledger()
         return ledger.from_bytes(content if isinstance(content, bytes) else None)

@@ -17,8 +17,8 @@ import stamina
 
 from stagebake import web
 from stagebake.cache import UNTOLD
-from stagebake.compose import MANIFEST_TYPE, Document, digest_of
 from stagebake.errors import RegistryError, Spoiled, Unreached
+from stagebake.oci import MANIFEST_TYPE, Document, digest_of
 from stagebake.purge import Version
 
 _ACCEPT = ", ".join(

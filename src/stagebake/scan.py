@@ -11,11 +11,11 @@ from threading import Thread
 import hcl2
 
 from stagebake import bakefile, images, reading
-from stagebake.compose import digest_of
 from stagebake.config import Settings
 from stagebake.context import Folder
 from stagebake.dockerfile import StageGraph
 from stagebake.fingerprint import Context, Fingerprint, Image, Inputs, Part
+from stagebake.oci import digest_of
 
 _IMAGE = "docker-image://"
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from contextlib import closing
 
-from stagebake.compose import CONFIG_TYPE, MANIFEST_TYPE, Document
+from stagebake.oci import CONFIG_TYPE, MANIFEST_TYPE, Document
 from stagebake.registry import Registry
 from stagebake.scopes import Scope
 from tests.support.packages import POWERLESS, TOKEN, Packages

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from stagebake import actions, compose
+from stagebake import actions, oci
 from stagebake.actions import ActionsCache, Entry, ServiceV1, ServiceV2
 from stagebake.errors import RegistryError
 from tests.support.page import HTML, answering
@@ -41,10 +41,10 @@ class Entries:
         """There is nothing to close."""
 
 
-def cache(text: str) -> compose.Document:
+def cache(text: str) -> oci.Document:
     """A cache with one layer, as it was read from the service."""
     config = json.dumps({"layers": [LAYER | {"annotations": NOTES}], "text": text}).encode()
-    return compose.Document(manifest=text.encode(), config=config)
+    return oci.Document(manifest=text.encode(), config=config)
 
 
 def test_the_environment_says_which_version_of_the_service_there_is() -> None:
@@ -82,8 +82,8 @@ def test_a_tag_stands_for_the_newest_entry_of_the_nearest_ref() -> None:
     assert [key[-2:] for key in entries.entries] == ["#1", "#2"]
     manifest = branch.manifest("cache-base")
     assert manifest is not None
-    assert branch.blobs([compose.config_digest(manifest)]) == {compose.config_digest(manifest): cache("two").config}
-    assert compose.layers_of(manifest) == {LAYER["blob"]: 7}
+    assert branch.blobs([oci.config_digest(manifest)]) == {oci.config_digest(manifest): cache("two").config}
+    assert oci.layers_of(manifest) == {LAYER["blob"]: 7}
     branch.put(cache("own"), "cache-base")
     assert branch.manifest("cache-base") != main.manifest("cache-base") == manifest
 
@@ -109,24 +109,24 @@ def test_what_a_build_reads_is_called_by_its_digest() -> None:
 def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
     """A ledger's bytes are kept under a tag too; as a cache they are refused."""
     store = ActionsCache("o/n", Entries(), (MAIN,), MAIN)
-    store.put(compose.artifact(b"\xfd7zXZ", "application/x-ledger"), "cache-ledger")
+    store.put(oci.artifact(b"\xfd7zXZ", "application/x-ledger"), "cache-ledger")
     manifest = store.manifest("cache-ledger")
     assert manifest is not None
-    assert list(store.blobs(compose.layers_of(manifest)).values()) == [b"\xfd7zXZ"]
-    with pytest.raises(compose.InvalidCache):
-        compose.config_digest(manifest)
+    assert list(store.blobs(oci.layers_of(manifest)).values()) == [b"\xfd7zXZ"]
+    with pytest.raises(oci.InvalidCache):
+        oci.config_digest(manifest)
 
 
 def test_a_size_that_no_blob_has_makes_no_cache() -> None:
     """An infinite size is JSON: the entry is an artifact of which nothing is known."""
     entries = Entries()
     store = ActionsCache("o/n", entries, (MAIN,), MAIN)
-    odd = compose.Document(manifest=b"odd", config=cache("x").config.replace(b'"size": 7', b'"size": 1e999'))
+    odd = oci.Document(manifest=b"odd", config=cache("x").config.replace(b'"size": 7', b'"size": 1e999'))
     store.put(odd, "cache-base")
     manifest = store.manifest("cache-base")
     assert manifest is not None
-    with pytest.raises(compose.InvalidCache):
-        compose.config_digest(manifest)
+    with pytest.raises(oci.InvalidCache):
+        oci.config_digest(manifest)
 
 
 def test_a_run_that_may_not_write_says_so() -> None:

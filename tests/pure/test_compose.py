@@ -1,146 +1,39 @@
-"""Cache manifests are read, joined, thinned and written without changing what they say."""
+"""Caches are joined and thinned, and nothing that they hold is lost or outdated by it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from stagebake import compose
-from stagebake.compose import Cache, Document, InvalidCache, join, read, without_blobs, write
-
-CACHES = Path(__file__).parent / "caches"
-REAL = ("base", "python-deps", "node-deps", "builder", "runtime")
-
-Raw = dict[str, list[dict[str, Any]]]
-
-T1, T2, T3 = "2026-01-01T10:00:00Z", "2026-01-01T10:00:00.5Z", "2026-01-01T10:00:01Z"
-
-
-def digest(name: object) -> str:
-    return compose.digest_of(str(name).encode())
-
-
-def layer(blob: str, parent: int = -1, **more: Any) -> dict[str, Any]:
-    return {"blob": digest(blob), "parent": parent, **more}
-
-
-def record(name: str, *inputs: list[int], at: str = T1, **results: Any) -> dict[str, Any]:
-    """A step as BuildKit writes it: `layer` an index, `chain` a list of indexes; each input a list of links."""
-    entry: dict[str, Any] = {"digest": digest(name)}
-    if inputs:
-        entry["inputs"] = [[{"link": link} for link in links] for links in inputs]
-    if "layer" in results:
-        entry["layers"] = [{"layer": results["layer"], "createdAt": at}]
-    if "chain" in results:
-        entry["chains"] = [{"layers": results["chain"], "createdAt": at}]
-    return entry
-
-
-def files_of(raw: Raw) -> tuple[bytes, bytes]:
-    """Manifest and config of a cache of these layers and records."""
-    config = json.dumps(raw).encode()
-    blobs = dict.fromkeys(entry["blob"] for entry in raw.get("layers", []))
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": compose.MANIFEST_TYPE,
-        "config": {"mediaType": compose.CONFIG_TYPE, "digest": compose.digest_of(config), "size": len(config)},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": b, "size": 7} for b in blobs],
-    }
-    return json.dumps(manifest).encode(), config
-
-
-def cache_of(*layers: dict[str, Any], records: list[dict[str, Any]]) -> Cache:
-    return read(*files_of({"layers": list(layers), "records": records}))
-
-
-def rewritten(cache: Cache) -> Cache:
-    document = write(cache)
-    return read(document.manifest, document.config)
-
-
-def plain(cache: Cache) -> Cache:
-    """The cache without `proven`, which is worked out on reading and is not part of the format."""
-    records = {
-        identity: replace(entry, results=tuple(replace(result, proven="") for result in entry.results[-1:]))
-        for identity, entry in cache.records.items()
-    }
-    return replace(cache, records=records)
-
-
-def config_of(cache: Cache) -> Any:
-    return json.loads(write(cache).config)
-
-
-def blobs_of(cache: Cache, identity: str) -> list[str]:
-    """The blobs of one layer's chain, its own first."""
-    chain = []
-    step: str | None = identity
-    while step is not None:
-        chain.append(cache.layers[step].blob)
-        step = cache.layers[step].parent
-    return chain
-
-
-def results_of(cache: Cache) -> dict[str, list[list[str]]]:
-    """Digest of each step that has a result, and the blobs of that result."""
-    return {
-        entry.digest: [blobs_of(cache, identity) for identity in entry.result.layers]
-        for entry in cache.records.values()
-        if entry.result
-    }
-
-
-def real(name: str) -> Cache:
-    """A cache that BuildKit 0.25 wrote for a stage."""
-    return read((CACHES / f"{name}.manifest.json").read_bytes(), (CACHES / f"{name}.config.json").read_bytes())
-
-
-def test_numbers_that_are_left_out_are_zero() -> None:
-    """No `parent` is parent 0, no `link` is record 0, no `layer` is layer 0; -1 alone is no parent."""
-    cache = cache_of(
-        layer("bottom"),
-        {"blob": digest("top")},
-        records=[
-            record("source"),
-            {"digest": digest("first"), "inputs": [[{}]], "layers": [{"createdAt": T1}]},
-            {"digest": digest("second"), "inputs": [[{"link": 1}]], "layers": [{"layer": 1, "createdAt": T1}]},
-        ],
-    )
-    assert results_of(cache) == {
-        digest("first"): [[digest("bottom")]],
-        digest("second"): [[digest("top"), digest("bottom")]],
-    }
-    first = next(entry for entry in cache.records.values() if entry.digest == digest("first"))
-    assert [cache.records[link.record].digest for (link,) in first.inputs] == [digest("source")]
-
-
-def test_a_written_cache_leaves_no_number_out() -> None:
-    """Zeros are written, so that nobody has to know what a missing number means."""
-    config = config_of(cache_of(layer("a"), records=[record("s"), record("r", [0], layer=0)]))
-    assert all("parent" in entry for entry in config["layers"])
-    assert all("layer" in result for entry in config["records"] for result in entry.get("layers", []))
-    assert all("link" in x for entry in config["records"] for links in entry.get("inputs", []) for x in links)
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_what_buildkit_wrote_is_read_and_written_again(name: str) -> None:
-    """A cache of BuildKit is read whole and survives being written."""
-    raw = json.loads((CACHES / f"{name}.config.json").read_bytes())
-    cache = real(name)
-    assert len(cache.layers) == len(raw["layers"])
-    assert len(cache.records) == len(raw["records"])
-    assert sum(entry.result is not None for entry in cache.records.values()) == sum(
-        "layers" in r for r in raw["records"]
-    )
-    assert rewritten(cache) == cache
+from stagebake import oci
+from stagebake.compose import join, without_blobs
+from stagebake.oci import Cache, InvalidCache, read, write
+from tests.support.caches import (
+    BLOBS,
+    REAL,
+    T1,
+    T2,
+    T3,
+    TIMES,
+    blobs_of,
+    cache_of,
+    caches,
+    digest,
+    files_of,
+    layer,
+    plain,
+    quick,
+    real,
+    record,
+    results_of,
+    rewritten,
+)
 
 
 def test_the_real_caches_share_their_base() -> None:
@@ -164,18 +57,6 @@ def test_join_makes_shared_records_and_layers_once() -> None:
     assert len(joined.layers) == 3
     assert len(joined.records) == 4
     assert results_of(joined) == results_of(one) | results_of(two)
-
-
-def test_the_same_blob_on_another_parent_is_another_layer() -> None:
-    """A blob says nothing of what lies below it."""
-    cache = cache_of(
-        layer("x"), layer("y"), layer("top", 0), layer("top", 1),
-        records=[record("s"), record("a", [0], layer=2), record("b", [0], layer=3)],
-    )  # fmt: skip
-    assert results_of(rewritten(cache)) == {
-        digest("a"): [[digest("top"), digest("x")]],
-        digest("b"): [[digest("top"), digest("y")]],
-    }
 
 
 @pytest.mark.parametrize(
@@ -207,13 +88,6 @@ def test_a_layer_and_a_list_of_that_layer_join_alike_in_any_order() -> None:
         for entry in (record("r", [0], layer=0), record("r", [0], chain=[0]))
     ]
     assert write(join(caches)) == write(join(caches[::-1]))
-
-
-def test_of_several_results_in_one_record_the_newest_is_read() -> None:
-    """A record may list results; one is enough."""
-    entry = record("r", [0])
-    entry["layers"] = [{"layer": i, "createdAt": at} for i, at in enumerate((T2, T3, T1))]
-    assert results_of(cache_of(*map(layer, "abc"), records=[record("s"), entry])) == {digest("r"): [[digest("b")]]}
 
 
 def test_a_result_older_than_its_input_is_left_out() -> None:
@@ -286,16 +160,6 @@ def test_a_result_as_old_as_its_input_stays() -> None:
     assert join([cache]) == cache
 
 
-@pytest.mark.parametrize("size", ["1e999", "-1e999", "NaN", '"x"', "null"])
-def test_a_size_that_is_none_is_no_cache(size: str) -> None:
-    """JSON holds numbers that no blob can have."""
-    manifest, config = files_of({"layers": [layer("a")], "records": [record("s"), record("r", [0], layer=0)]})
-    odd = manifest.replace(b'"size": 7', b'"size": ' + size.encode())
-    for call in (lambda: read(odd, config), lambda: compose.layers_of(odd)):
-        with pytest.raises(InvalidCache):
-            call()
-
-
 def test_two_ways_to_write_a_time_join_alike_in_any_order() -> None:
     """A step of no time and one of Go's zero time are as old; always the same of the two stays."""
     caches = [
@@ -357,28 +221,6 @@ def test_without_foreign_blobs_nothing_changes() -> None:
     assert without_blobs(real("runtime"), frozenset({digest("foreign")})) == real("runtime")
 
 
-def test_results_of_several_layers_survive() -> None:
-    """`chains` are read and written in their own order."""
-    cache = cache_of(layer("a"), layer("b"), layer("c"), records=[record("s"), record("r", [0], chain=[2, 0, 1])])
-    assert results_of(rewritten(cache)) == {digest("r"): [[digest("c")], [digest("a")], [digest("b")]]}
-    assert rewritten(cache) == cache
-
-
-def test_selectors_annotations_and_descriptors_survive() -> None:
-    """What the format carries besides numbers is kept."""
-    notes = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd", "size": 3}
-    raw: Raw = {
-        "layers": [layer("a", annotations=notes)],
-        "records": [record("s"), {"digest": digest("r"), "inputs": [[{"selector": digest("path")}]], "layers": [{}]}],
-    }
-    cache = rewritten(read(*files_of(raw)))
-    (only,) = cache.layers.values()
-    assert only.notes == notes
-    assert only.descriptor["size"] == 7
-    assert [link.selector for entry in cache.records.values() for (link,) in entry.inputs] == [digest("path")]
-    assert cache.blobs() == {digest("a"): 7}
-
-
 def test_the_same_content_gives_the_same_bytes() -> None:
     """The order in which things stand in the files, and in which caches are joined, does not show."""
     caches = [real(name) for name in REAL]
@@ -403,131 +245,15 @@ def test_the_manifest_names_config_and_blobs() -> None:
     document = write(join(real(name) for name in REAL))
     manifest = json.loads(document.manifest)
     assert manifest["config"] == {
-        "mediaType": compose.CONFIG_TYPE,
-        "digest": compose.digest_of(document.config),
+        "mediaType": oci.CONFIG_TYPE,
+        "digest": oci.digest_of(document.config),
         "size": len(document.config),
     }
-    assert compose.config_digest(document.manifest) == compose.digest_of(document.config)
-    assert document.digest == compose.digest_of(document.manifest)
+    assert oci.config_digest(document.manifest) == oci.digest_of(document.config)
+    assert document.digest == oci.digest_of(document.manifest)
     digests = [entry["digest"] for entry in manifest["layers"]]
     assert len(digests) == len(set(digests))
-    assert compose.layers_of(document.manifest) == join(real(name) for name in REAL).blobs()
-
-
-@pytest.mark.parametrize(
-    ("manifest", "config", "large"),
-    [(1, 1 << 20, False), (1 << 20, 1, False), (1, (1 << 20) + 1, True), ((1 << 20) + 1, 1, True)],
-    ids=["config-at-limit", "manifest-at-limit", "config-above", "manifest-above"],
-)
-def test_too_large(manifest: int, config: int, large: bool) -> None:
-    """BuildKit reads a manifest or config of 1 MiB and drops a larger one."""
-    assert Document(manifest=b" " * manifest, config=b" " * config).too_large is large
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        {"layers": [layer("a", 1)]},
-        {"layers": [layer("a", 7)]},
-        {"layers": [layer("a", -2)]},
-        {"layers": [layer("a", 0)]},
-        {"layers": [{"blob": digest("a")}]},
-        {"layers": [layer("a", 1), layer("b", 0)]},
-        {"layers": [layer("a", "0")]},  # type: ignore[arg-type]
-        {"layers": [{"parent": -1}]},
-        {"layers": [layer("a")], "records": [record("r", layer=1)]},
-        {"layers": [layer("a")], "records": [record("r", layer=-1)]},
-        {"layers": [layer("a")], "records": [record("r", chain=[0, 1])]},
-        {"layers": [layer("a")], "records": [record("r", chain=[-1])]},
-        {"layers": [layer("a")], "records": [{"digest": digest("r"), "chains": [{}]}]},
-        {"records": [record("r", layer=0)]},
-        {"records": [record("r", [1])]},
-        {"records": [record("s"), record("r", [-1])]},
-        {"records": [record("r", [0])]},
-        {"records": [{"digest": digest("r"), "inputs": [[{}]]}]},
-        {"records": [record("r", [1]), record("q", [0])]},
-        {"records": [{}]},
-        {"records": ["r"]},
-        {"records": [{"digest": digest("r"), "inputs": 3}]},
-        {"layers": {}, "records": {"a": 1}},
-    ],
-    ids=[
-        "parent-too-large", "parent-far-too-large", "parent-minus-two", "parent-itself",
-        "parent-left-out-of-only-layer", "parents-in-a-circle", "parent-a-string", "no-blob", "layer-too-large",
-        "layer-negative", "chain-too-large", "chain-negative", "chain-without-layers", "no-layers-at-all",
-        "link-too-large", "link-negative", "link-itself",
-        "link-left-out-of-only-record", "links-in-a-circle", "no-digest", "record-a-string", "inputs-a-number",
-        "records-an-object",
-    ],
-)  # fmt: skip
-def test_what_does_not_hold_together_is_no_cache(raw: Any) -> None:
-    """Where BuildKit would refuse the config, it is an InvalidCache."""
-    manifest = json.dumps({"layers": [{"digest": digest(name), "size": 7} for name in "ab"]}).encode()
-    with pytest.raises(InvalidCache):
-        read(manifest, json.dumps(raw).encode())
-
-
-def test_a_layer_that_the_manifest_does_not_name_is_no_cache() -> None:
-    """A config may only speak of blobs that its manifest holds."""
-    _, config = files_of({"layers": [layer("a")], "records": [record("r", layer=0)]})
-    with pytest.raises(InvalidCache):
-        read(b'{"layers": []}', config)
-
-
-def test_a_blob_without_a_size_is_zero_bytes_or_no_cache() -> None:
-    """A descriptor without `size` never surfaces as anything but an InvalidCache."""
-    manifest, config = files_of({"layers": [layer("a")], "records": [record("s"), record("r", [0], layer=0)]})
-    document = json.loads(manifest)
-    del document["layers"][0]["size"]
-    try:
-        sizes = read(json.dumps(document).encode(), config).blobs()
-    except InvalidCache:
-        return
-    assert sizes == {digest("a"): 0}
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"null", b'"x"', b"404 page not found"], ids=repr)
-def test_what_is_no_json_object_is_no_cache(data: bytes) -> None:
-    """Anything but a JSON object is an InvalidCache, as manifest and as config."""
-    manifest, config = files_of({"layers": [], "records": []})
-    for call in (
-        lambda: read(data, config),
-        lambda: read(manifest, data),
-        lambda: compose.config_digest(data),
-        lambda: compose.layers_of(data),
-        lambda: compose.manifests_of(data),
-    ):
-        with pytest.raises(InvalidCache):
-            call()
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        {},
-        {"config": None},
-        {"config": []},
-        {"config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:0"}},
-        {"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []},
-    ],
-    ids=["nothing", "null", "a-list", "an-image", "an-index"],
-)
-def test_another_media_type_is_no_cache(manifest: Any) -> None:
-    """Only a manifest whose config is of BuildKit's type is a cache."""
-    with pytest.raises(InvalidCache):
-        compose.config_digest(json.dumps(manifest).encode())
-
-
-def test_attestations_of_an_index_are_no_images() -> None:
-    """An index names images, and attestations under an unknown platform."""
-    index = {
-        "manifests": [
-            {"digest": "sha256:1", "platform": {"os": "linux", "architecture": "amd64"}},
-            {"digest": "sha256:2", "platform": {"os": "unknown", "architecture": "unknown"}},
-            {"digest": "sha256:3"},
-        ]
-    }
-    assert compose.manifests_of(json.dumps(index).encode()) == ["sha256:1", "sha256:3"]
+    assert oci.layers_of(document.manifest) == join(real(name) for name in REAL).blobs()
 
 
 def chain_of(length: int, order: Callable[[int], int]) -> tuple[bytes, bytes]:
@@ -561,73 +287,6 @@ def test_a_bottomless_cache_works_or_is_refused() -> None:
     length = 5_000
     with contextlib.suppress(InvalidCache):
         use(*chain_of(length, lambda i: length - 1 - i), "blob 0")
-
-
-NAMES = [f"step {i}" for i in range(6)]
-BLOBS = [f"blob {i}" for i in range(4)]
-TIMES = ["", "0001-01-01T00:00:00Z", T1, T2, T3]
-
-
-@st.composite
-def raw_caches(draw: st.DrawFn) -> Raw:
-    """Any cache that holds together: a graph of layers and one of records, in any order, zeros left out at will."""
-    layers = [
-        layer(draw(st.sampled_from(BLOBS)), draw(st.integers(-1, i - 1)))
-        for i in range(draw(st.integers(min_value=1, max_value=6)))
-    ]
-    records = []
-    for i in range(draw(st.integers(min_value=1, max_value=7))):
-        # a step's digest fixes how many inputs it has
-        name = draw(st.integers(0, len(NAMES) - 1)) if i else 0
-        links = st.lists(st.integers(0, max(i - 1, 0)), min_size=1, max_size=2)
-        inputs = [draw(links) for _ in range(name % 3)]
-        results: dict[str, Any] = {}
-        if draw(st.booleans()):
-            results["layer"] = draw(st.integers(0, len(layers) - 1))
-        if draw(st.integers(0, 4)) == 0:
-            results["chain"] = draw(st.lists(st.integers(0, len(layers) - 1), min_size=1, max_size=3))
-        records.append(record(NAMES[name], *inputs, at=draw(st.sampled_from(TIMES)), **results))
-    return shuffled({"layers": layers, "records": records}, draw)
-
-
-def shuffled(raw: Raw, draw: st.DrawFn) -> Raw:
-    layer_at = draw(st.permutations(range(len(raw["layers"]))))
-    record_at = draw(st.permutations(range(len(raw["records"]))))
-    bare = draw(st.booleans())
-
-    def number(key: str, value: int) -> dict[str, int]:
-        return {} if bare and value == 0 else {key: value}
-
-    layers: list[Any] = [None] * len(layer_at)
-    for old, new in enumerate(layer_at):
-        entry = raw["layers"][old]
-        layers[new] = {"blob": entry["blob"]} | number(
-            "parent", layer_at[entry["parent"]] if entry["parent"] >= 0 else -1
-        )
-    records: list[Any] = [None] * len(record_at)
-    for old, new in enumerate(record_at):
-        entry = dict(raw["records"][old])
-        for key, value in list(entry.items()):
-            if key == "inputs":
-                entry[key] = [[number("link", record_at[x["link"]]) for x in links] for links in value]
-            elif key == "layers":
-                entry[key] = [number("layer", layer_at[x["layer"]]) | {"createdAt": x["createdAt"]} for x in value]
-            elif key == "chains":
-                entry[key] = [x | {"layers": [layer_at[i] for i in x["layers"]]} for x in value]
-        records[new] = entry
-    return {"layers": layers, "records": records}
-
-
-caches = raw_caches().map(lambda raw: read(*files_of(raw)))
-quick = settings(max_examples=30, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
-
-
-@quick
-@given(caches)
-def test_write_then_read_is_the_identity(cache: Cache) -> None:
-    """Writing keeps what counts (the newest result of each step) and adds nothing; twice it gives the same bytes."""
-    assert plain(rewritten(cache)) == plain(cache)
-    assert write(rewritten(cache)) == write(cache)
 
 
 @quick

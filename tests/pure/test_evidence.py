@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake import compose, evidence
-from stagebake.compose import Cache, read
-from tests.pure.test_compose import CACHES, REAL, T1, T2, T3, cache_of, layer, record
+from stagebake import compose, evidence, oci
+from stagebake.oci import Cache, read
+from tests.support.caches import CACHES, REAL, T1, T2, T3, cache_of, layer, record
 
 
 def saved(stage: str) -> Cache:
@@ -20,7 +20,7 @@ def test_what_was_saved_is_found_in_the_composed_cache(stage: str) -> None:
     joined = [saved(name) for name in REAL]
     assert evidence.of(saved(stage))
     assert evidence.of(saved(stage)) <= evidence.available(joined)
-    document = compose.write(compose.join(joined))
+    document = oci.write(compose.join(joined))
     assert evidence.of(saved(stage)) <= evidence.available([read(document.manifest, document.config)])
 
 

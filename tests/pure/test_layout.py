@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import compose
-from stagebake.compose import Document
+from stagebake import oci
 from stagebake.errors import RegistryError
 from stagebake.layout import Layout
+from stagebake.oci import Document
 
 
 def document(text: str) -> Document:
     """A cache with one layer, whose blob nobody has written."""
     config = json.dumps({"text": text}).encode()
-    descriptor = {"mediaType": compose.CONFIG_TYPE, "digest": compose.digest_of(config), "size": len(config)}
-    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": compose.digest_of(b"layer"), "size": 5}
+    descriptor = {"mediaType": oci.CONFIG_TYPE, "digest": oci.digest_of(config), "size": len(config)}
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": oci.digest_of(b"layer"), "size": 5}
     manifest = json.dumps({"schemaVersion": 2, "config": descriptor, "layers": [layer]}).encode()
     return Document(manifest=manifest, config=config)
 
@@ -51,20 +51,20 @@ def test_what_is_put_is_found_by_tag_and_digest(tmp_path: Path) -> None:
     layout.put(two)
     assert layout.manifest("cache") == layout.manifest(one.digest) == one.manifest
     assert layout.manifest(two.digest) == two.manifest
-    digest = compose.config_digest(one.manifest)
+    digest = oci.config_digest(one.manifest)
     assert layout.blobs([digest]) == {digest: one.config}
     assert layout.sizes([digest]) == {digest: len(one.config)}
 
 
 def test_an_artifact_is_kept_as_it_is(tmp_path: Path) -> None:
     """Bytes that are no text, such as a ledger, come back; a sweep leaves them, because a tag leads there."""
-    layout, ledger = Layout(tmp_path), compose.artifact(b"\xfd7zXZ\x00", "application/x-ledger")
+    layout, ledger = Layout(tmp_path), oci.artifact(b"\xfd7zXZ\x00", "application/x-ledger")
     layout.put(ledger, "cache-ledger")
     age(tmp_path)
     layout.sweep()
     manifest = layout.manifest("cache-ledger")
     assert manifest == ledger.manifest
-    assert list(layout.blobs(compose.layers_of(manifest)).values()) == [ledger.config]
+    assert list(layout.blobs(oci.layers_of(manifest)).values()) == [ledger.config]
 
 
 def test_a_tag_moves(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_what_no_tag_leads_to_is_removed_after_an_hour(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.put(document("old"), "cache")
     layout.put(document("new"), "cache")
-    layer = compose.digest_of(b"layer")
+    layer = oci.digest_of(b"layer")
     (tmp_path / "blobs/sha256" / layer.removeprefix("sha256:")).write_bytes(b"layer")
     leftover = tmp_path / "ingest/killed/data"
     leftover.parent.mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_what_no_tag_leads_to_is_removed_after_an_hour(tmp_path: Path) -> None:
     os.utime(leftover, (0, 0))
     layout.sweep()
     new = document("new")
-    assert blobs(tmp_path) == {new.digest, compose.config_digest(new.manifest), layer}
+    assert blobs(tmp_path) == {new.digest, oci.config_digest(new.manifest), layer}
     assert not leftover.exists()
 
 
@@ -101,7 +101,7 @@ def test_a_blob_with_other_bytes_is_told_and_written_anew(tmp_path: Path) -> Non
     """A config that was cut is an error when it is read; putting the same cache again mends it."""
     layout, one = Layout(tmp_path), document("one")
     layout.put(one, "cache")
-    digest = compose.config_digest(one.manifest)
+    digest = oci.config_digest(one.manifest)
     (tmp_path / "blobs/sha256" / digest.removeprefix("sha256:")).write_bytes(one.config[:-1])
     assert isinstance(layout.blobs([digest])[digest], RegistryError)
     assert layout.sizes([digest]) == {digest: len(one.config) - 1}
@@ -113,7 +113,7 @@ def test_a_config_with_a_flipped_byte_is_written_anew(tmp_path: Path) -> None:
     """As long as the right one is not right: putting the same cache again mends it."""
     layout, one = Layout(tmp_path), document("one")
     layout.put(one, "cache")
-    digest = compose.config_digest(one.manifest)
+    digest = oci.config_digest(one.manifest)
     path = tmp_path / "blobs/sha256" / digest.removeprefix("sha256:")
     path.write_bytes(bytes([one.config[0] ^ 1]) + one.config[1:])
     layout.put(one, "cache")

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stagebake import ledger
-from stagebake.compose import Document, digest_of
 from stagebake.errors import RegistryError
 from stagebake.fingerprint import Fingerprint, Part
 from stagebake.layout import Layout
 from stagebake.ledger import Ledger, Result
+from stagebake.oci import Document, digest_of
 from stagebake.recall import Ledgers, folder
 from stagebake.scopes import DEFAULT, Access, Scope
 

@@ -14,16 +14,16 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from stagebake import compose
+from stagebake import oci
 from stagebake.cache import UNTOLD
-from stagebake.compose import Cache, Document
 from stagebake.errors import RegistryError, Unreached
+from stagebake.oci import Cache, Document
 from stagebake.registry import Registry, credentials
 
 CONTENT = b"a blob"
-DIGEST = compose.digest_of(CONTENT)
-CACHE = compose.write(Cache())
-CONFIG = compose.digest_of(CACHE.config)
+DIGEST = oci.digest_of(CONTENT)
+CACHE = oci.write(Cache())
+CONFIG = oci.digest_of(CACHE.config)
 
 Asked = BaseHTTPRequestHandler
 Answer = tuple[int, dict[str, str], bytes]
@@ -166,13 +166,13 @@ def test_a_config_with_wrong_bytes_is_not_trusted() -> None:
     shelf = Shelf({CONFIG: flipped(CACHE.config)})
     with registry(shelf) as found:
         digest = found.put(CACHE, "cache")
-        assert digest == compose.digest_of(shelf.manifests["cache"]) != CACHE.digest
+        assert digest == oci.digest_of(shelf.manifests["cache"]) != CACHE.digest
         assert found.put(CACHE, "cache") == digest
     manifest = shelf.manifests["cache"]
-    config = shelf.blobs[compose.config_digest(manifest)]
-    assert compose.digest_of(config) == compose.config_digest(manifest) != CONFIG
+    config = shelf.blobs[oci.config_digest(manifest)]
+    assert oci.digest_of(config) == oci.config_digest(manifest) != CONFIG
     assert json.loads(config) == json.loads(CACHE.config)
-    assert compose.read(manifest, config) == compose.read(CACHE.manifest, CACHE.config)
+    assert oci.read(manifest, config) == oci.read(CACHE.manifest, CACHE.config)
 
 
 def test_a_right_config_is_pushed_once() -> None:
@@ -183,12 +183,12 @@ def test_a_right_config_is_pushed_once() -> None:
     assert shelf.blobs == {CONFIG: CACHE.config}
 
 
-@pytest.mark.parametrize("document", [CACHE, compose.artifact(b"\xfd7z", "application/x-ledger")])
+@pytest.mark.parametrize("document", [CACHE, oci.artifact(b"\xfd7z", "application/x-ledger")])
 def test_wrong_bytes_that_cannot_be_passed_by_are_told(document: Document) -> None:
     """An artifact's bytes have one spelling; where a cache's second one is broken too, there is no third."""
     configs = (document.config, document.respelled().config)
     with (
-        registry(Shelf({compose.digest_of(config): flipped(config) for config in configs})) as found,
+        registry(Shelf({oci.digest_of(config): flipped(config) for config in configs})) as found,
         pytest.raises(RegistryError, match="holds other bytes"),
     ):
         found.put(document)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import cache, compose, web
+from stagebake import cache, oci, web
 from stagebake.cache import Held, Shelf, without_blobs
-from stagebake.compose import Cache
 from stagebake.dockerfile import parse
 from stagebake.errors import RegistryError, Unreached
 from stagebake.layout import Layout
+from stagebake.oci import Cache
 from stagebake.scopes import DEFAULT, Access, Scope
-from tests.pure.test_compose import cache_of, digest, layer, record
+from tests.support.caches import cache_of, digest, layer, record
 
 BRANCH = Scope("feature")
 
@@ -104,7 +104,7 @@ def saved(layout: Layout, blob: str, generation: int = 0, *, there: bool = True)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes(layer_size(blob)))
     made = cache_of(layer(blob), records=[record(blob, layer=0)])
-    layout.put(compose.write(made), DEFAULT.stage_tag("app", generation))
+    layout.put(oci.write(made), DEFAULT.stage_tag("app", generation))
 
 
 def layer_size(blob: str) -> int:
@@ -131,7 +131,7 @@ def test_healing_ends_although_nothing_is_left_of_a_stage(tmp_path: Path) -> Non
 def test_a_ref_that_holds_something_else_is_replaced(tmp_path: Path, older: bool) -> None:
     """It is named once. Where an older result is whole the ref takes that, else the stage is saved anew."""
     layout = Layout(tmp_path)
-    layout.put(compose.artifact(b"{}", "text/plain"), DEFAULT.stage_tag("app"))
+    layout.put(oci.artifact(b"{}", "text/plain"), DEFAULT.stage_tag("app"))
     if older:
         saved(layout, "older", generation=1)
     shelf = shelf_of(layout)
@@ -151,7 +151,7 @@ def test_a_config_with_wrong_bytes_is_replaced(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     saved(layout, "new")
     saved(layout, "old", generation=1)
-    config = compose.config_digest(layout.manifest("cache-app") or b"")
+    config = oci.config_digest(layout.manifest("cache-app") or b"")
     Path(layout.image, "blobs/sha256", config.removeprefix("sha256:")).write_bytes(b"{}")
     shelf = shelf_of(layout)
     assert shelf.damaged(DEFAULT)
@@ -164,8 +164,8 @@ def test_a_config_that_cannot_be_read_is_not_an_absent_cache(tmp_path: Path, acc
     """Nobody knows what it holds: a plan that took the cache for gone would say `rebuild`. What is spoiled is known."""
     layout = Layout(tmp_path)
     saved(layout, "new")
-    layout.put(compose.write(shelf_of(layout).caches[0].cache), DEFAULT.composed_tag)
-    config = compose.config_digest(layout.manifest("cache-app") or b"")
+    layout.put(oci.write(shelf_of(layout).caches[0].cache), DEFAULT.composed_tag)
+    config = oci.config_digest(layout.manifest("cache-app") or b"")
     file = Path(layout.image, "blobs/sha256", config.removeprefix("sha256:"))
     file.write_bytes(b"{}")
     assert cache.read(layout, GRAPH, access).unread == ""
