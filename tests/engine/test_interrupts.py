@@ -26,6 +26,7 @@ from tests.support.project import Project
 from tests.support.proxy import Fault
 from tests.support.registry import Registry
 from tests.support.shapes import draw
+from tests.support.signals import interruptible
 
 PATIENCE = 60.0
 # From the signal to the end of stagebake and of all that it started; it grants buildx 15 s
@@ -144,9 +145,7 @@ def fill(project: Project) -> None:
 def started(project: Project, *command: str) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m COMMAND`, leader of a process group, with a folder of its own for what is temporary."""
     temporary(project).mkdir(exist_ok=True)
-    # A shell starts what is in its background deaf to ^C, and all that this starts inherits it
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with (project.folder.parent / "said.txt").open("wb") as output:
+    with interruptible(), (project.folder.parent / "said.txt").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=project.folder,
@@ -156,7 +155,6 @@ def started(project: Project, *command: str) -> Iterator[subprocess.Popen[bytes]
             stderr=subprocess.STDOUT,
             process_group=0,
         )
-    signal.signal(signal.SIGINT, heard)
     try:
         yield process
     finally:

@@ -15,6 +15,7 @@ from tests.support.project import Project
 from tests.support.proxy import Exchange, Fault
 from tests.support.registry import Registry
 from tests.support.shapes import draw
+from tests.support.signals import interruptible
 
 ON = "cache-mounts = true\n"
 # Leads to the mounts and takes its time, as real steps do: meanwhile the build is broken off
@@ -245,13 +246,17 @@ def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
 
     command = (sys.executable, "-m", "stagebake", "build", "--push")
     with mounted.registry.proxy.faults(hold):
-        running = subprocess.Popen(
-            command, cwd=mounted.folder, env=mounted.engine.environment(), stderr=subprocess.PIPE, text=True
-        )
-        assert reached.wait(120)
-        running.send_signal(signal.SIGINT)
-        running.communicate(timeout=120)
-        over.set()
+        with interruptible():
+            running = subprocess.Popen(
+                command, cwd=mounted.folder, env=mounted.engine.environment(), stderr=subprocess.PIPE, text=True
+            )
+        try:
+            assert reached.wait(120)
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=120)
+        finally:
+            over.set()
+            running.kill()
     assert running.returncode == 130
     assert mounted.pushed()["plain"] == "two"
     assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
