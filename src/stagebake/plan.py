@@ -49,12 +49,14 @@ class Plan:
 class Caches:
     """What the next build finds: of all caches together, and which stages have one at all.
 
-    `broken` are the stages of which something was left out, `scope` is what the nearest scope is called, and `unread`
-    says why something could not be looked at, "" where all was.
+    `composed` tells that it is one cache of all, which does not name its stages and may have any. `broken` are the
+    stages of which something was left out, `scope` is what the nearest scope is called, and `unread` says why something
+    could not be looked at, "" where all was.
     """
 
     available: Evidence = frozenset()
     stages: frozenset[str] = frozenset()
+    composed: bool = False
     broken: frozenset[str] = frozenset()
     scope: str = "main"
     unread: str = ""
@@ -163,7 +165,8 @@ def _missing(stage: Stage, question: Question) -> tuple[Verdict, tuple[Reason, .
         return "unknown", (Reason("unknown", f"what the caches have: {caches.unread}"),)
     if stage.name in caches.broken:
         return "rebuild", (Reason("cache", "cache left out: blob missing"),)
-    if stage.name not in caches.stages:
+    new = caches.composed and not results and any(ledger.stages for ledger in question.ledgers)
+    if new or stage.name not in caches.stages:
         return "rebuild", (Reason("cache", f"no cache in scope {caches.scope}"),)
     same = [result for result in results if result.fingerprint.digest == question.prints[stage.name].digest]
     if not results or (same and not any(result.evidence for result in same)):

@@ -199,6 +199,15 @@ def test_a_stage_on_other_results_than_ever() -> None:
     assert said(made, "builder") == [("stage", "other results of `deps` than when it was last built")]
 
 
+def test_a_stage_that_is_new_beside_a_composed_cache() -> None:
+    """It names no stages, but the ledger would know of one that was ever built; without a ledger nobody does."""
+    caches = Caches(available=held(*(ALL - {"side"})), stages=ALL, composed=True)
+    known = Ledger(stages={name: book(prints()).of(name) for name in ALL - {"side"}})
+    made = plan.make(replace(asked(prints()), caches=caches, ledgers=(known,)))
+    assert said(made, "side") == [("cache", "no cache in scope main")]
+    assert verdicts(plan.make(replace(asked(prints()), caches=caches, ledgers=())))["side"] == "unknown"
+
+
 def test_the_json() -> None:
     """The names of the interface, seconds rounded to milliseconds, null where a time is not known."""
     document = json.loads(plan.to_json(plan.make(asked(prints(deps="2")))))

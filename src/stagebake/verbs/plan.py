@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
         caches=plan.Caches(
             available=evidence.available(compose.without_blobs(held.cache, shelf.unseen) for held in shelf.caches),
             stages=frozenset(name for name in graph.names if shelf.has(name)),
+            composed=shelf.published is not None,
             broken=frozenset(shelf.healed),
             scope=work.scope,
             unread=shelf.unread,
