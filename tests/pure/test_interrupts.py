@@ -8,9 +8,11 @@ import pytest
 
 from stagebake.interrupts import Interrupted, raised
 from stagebake.report import interrupted
+from tests.support.signals import interruptible
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@interruptible()
 def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
     """The code is what a shell says of a program that died of the signal."""
     before = signal.getsignal(number)
@@ -20,6 +22,7 @@ def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
     assert signal.getsignal(number) is before
 
 
+@interruptible()
 def test_the_second_signal_changes_nothing() -> None:
     """While the first one is answered, neither ^C nor SIGTERM breaks into that."""
     with raised():
