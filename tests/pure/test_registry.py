@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,46 +17,12 @@ from stagebake.cache import UNTOLD
 from stagebake.errors import RegistryError, Unreached
 from stagebake.oci import Cache, Document
 from stagebake.registry import Registry, credentials
+from tests.support.page import Answer, Asked, server
 
 CONTENT = b"a blob"
 DIGEST = oci.digest_of(CONTENT)
 CACHE = oci.write(Cache())
 CONFIG = oci.digest_of(CACHE.config)
-
-Asked = BaseHTTPRequestHandler
-Answer = tuple[int, dict[str, str], bytes]
-
-
-@contextmanager
-def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
-    """A server that answers so; yields HOST:PORT."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_any(self) -> None:
-            status, headers, body = answer(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(b"" if self.command == "HEAD" else body)
-            self.close_connection = True
-
-        do_GET = do_HEAD = do_POST = do_PUT = do_any  # noqa: N815 (http.server's names)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{running.server_address[1]}"
-    finally:
-        running.shutdown()
-        thread.join()
-        running.server_close()
 
 
 @contextmanager

@@ -1,30 +1,36 @@
-"""A server with one answer for all that it is asked, as a proxy has that wants a login or shows an error."""
+"""HTTP servers of the tests' own: one that answers by a function, and one that shows the same page to all."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 HTML = b"<!DOCTYPE html><title>Please log in</title>"
 
+Asked = BaseHTTPRequestHandler
+Answer = tuple[int, dict[str, str], bytes]
+
 
 @contextmanager
-def answering(body: bytes, status: int = 200) -> Iterator[str]:
-    """Answers every request with this body; yields the server's address."""
+def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
+    """Answers each request, of which the body is given, with status, headers and body; yields HOST:PORT."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_any(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+        protocol_version = "HTTP/1.1"
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 (http.server's names)
+        def do_any(self) -> None:
+            status, headers, body = answer(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            self.send_response(status)
+            # Who closes without a word meets clients that ask again on the same connection
+            for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 (http.server's names)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""
@@ -33,8 +39,15 @@ def answering(body: bytes, status: int = 200) -> Iterator[str]:
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{running.server_address[1]}"
+        yield f"127.0.0.1:{running.server_address[1]}"
     finally:
         running.shutdown()
         thread.join()
         running.server_close()
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    """Answers every request with this body, as a proxy that wants a login or shows an error; yields its address."""
+    with server(lambda _asked, _body: (status, {"Content-Type": "text/html"}, body)) as host:
+        yield f"http://{host}"
