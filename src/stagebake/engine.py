@@ -13,10 +13,11 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from python_on_whales import DockerClient
 from python_on_whales.client_config import ClientNotFoundError
@@ -26,7 +27,9 @@ from stagebake.errors import EngineError, InputError
 
 LOWEST_ENGINE = (28, 0)
 LOWEST_BUILDX = (0, 20)
+# Seconds that buildx may take to cancel its build, and between two looks at whether something else is to be done
 _GRACE = 15.0
+_PULSE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +102,8 @@ class Engine:
     def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> Baked:
         """Runs one bake call and hands each line of its events to `listen`.
 
-        When `listen` or a signal interrupts it, the build is cancelled before this returns. `overdue` is asked all the
-        time, in another thread; when it says so the build is cancelled, and has failed.
+        When `listen` or a signal interrupts it, the build is cancelled before this returns. `overdue` is asked after
+        each line and several times a second; when it says so the build is cancelled, and has failed.
         """
         with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
             metadata = Path(folder, "metadata.json")
@@ -138,48 +141,41 @@ def _stream(
         start_new_session=True,  # ^C of the terminal reaches us alone; we pass it on once
     )
     try:
-        with _watched(process, overdue) as look:
-            for line in process.stderr or ():
+        for line in _lines(process):
+            if line:
                 listen(line)
-                look.set()
-            return process.wait()
+            if overdue():
+                _end(process)
+        return process.wait()
     finally:
         _end(process)
 
 
-@contextmanager
-def _watched(process: subprocess.Popen[str], overdue: Callable[[], bool]) -> Iterator[threading.Event]:
-    """While this lasts, the process is cancelled as soon as it is overdue; who reads its output then meets the end.
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    """What the process says, line by line, and an empty line whenever it has said nothing for a moment.
 
-    That is looked at whenever the event is set, and five times a second.
+    Another thread reads: a signal that comes just before a read that blocks is heard by nobody until that returns.
     """
-    look, over = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            if overdue():
-                _cancel(process)
-                return
-            look.wait(0.2)
-            look.clear()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield look
-    finally:
-        over.set()
-        look.set()
-        watcher.join()
-
-
-def _cancel(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
+    lines: SimpleQueue[str | None] = SimpleQueue()
+    threading.Thread(target=_read, args=(process, lines.put), daemon=True).start()
+    while True:
         try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            line = lines.get(timeout=_PULSE)
+        except Empty:
+            line = ""
+        if line is None:
+            return
+        yield line
+
+
+def _read(process: subprocess.Popen[str], put: Callable[[str | None], None]) -> None:
+    """Hands on what the process says, and None at the end."""
+    try:
+        with process.stderr or nullcontext(()) as said:
+            for line in said:
+                put(line)
+    finally:
+        put(None)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -187,12 +183,10 @@ def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         try:
-            process.communicate(timeout=_GRACE)  # what it still says must not fill the pipe
+            process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if process.stderr:
-        process.stderr.close()
 
 
 def _digest(metadata: Path) -> str | None:

@@ -296,6 +296,18 @@ def test_an_interrupt_of_stagebake_alone(small: Project) -> None:
     assert_told(small, PHASES["running"])
 
 
+def test_a_signal_that_wakes_nobody(small: Project) -> None:
+    """The main thread hears of a signal that comes just before it waits, although nothing wakes it: one that another
+    thread gets is such a one (signal(7): the kernel chooses, and takes the thread that is named)."""
+    change(small, 1, PHASES["importing"])
+    with begun(small, PHASES["importing"], *STAGEBAKE_BUILD) as process:
+        time.sleep(1)  # until all that buildx has to say is read
+        threads = {int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir()}
+        os.kill(max(threads - {process.pid}), signal.SIGINT)
+        assert process.wait(BOUND) == 130
+    assert_told(small, PHASES["importing"])
+
+
 @pytest.mark.parametrize("name", PHASES)
 def test_the_build_after_one_that_was_killed_is_right(small: Project, name: str) -> None:
     """SIGKILL, after which nothing can be put in order: no ref is half written, and the next build is right although
