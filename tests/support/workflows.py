@@ -1,0 +1,29 @@
+"""Every sort of workflow that `stagebake init` writes; `python -m tests.support.workflows FOLDER` writes them there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from stagebake import workflow
+from stagebake.config import Settings
+from stagebake.dockerfile import parse
+
+GRAPH = parse("FROM debian AS base\nFROM base AS app\n")
+SORTS = {
+    "registry": workflow.render(GRAPH, Settings()),
+    "platforms": workflow.render(
+        GRAPH,
+        Settings(platforms=("linux/amd64", "linux/arm64"), secrets=("id=npm,env=NPM_TOKEN",)),
+        branches=("trunk", "release/**"),
+        make_room=True,
+    ),
+    "gha": workflow.render(GRAPH, Settings(cache="gha")),
+    "local": workflow.render(GRAPH, Settings(cache="local"), branches=("trunk", "release/**")),
+}
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in SORTS.items():
+        (folder / f"{name}.yml").write_text(text, encoding="utf-8")
