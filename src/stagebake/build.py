@@ -129,6 +129,8 @@ class _Run:
     stores: Stores
     progress: Progress
     warnings: list[str] = field(default_factory=list)
+    lost: frozenset[str] = frozenset()
+    """The stages that are built anew, because the engine has lost a step's result."""
 
     @cached_property
     def ferry(self) -> Ferry:
@@ -173,6 +175,9 @@ class _Run:
         if baked.exit_code != 0:
             raise failure.explained(self.graph, trace)
         self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
+        if anew := [name for name in self.graph.names if name in self.lost]:
+            why = "a build that was cancelled had left the engine without a step's result"
+            self.warnings.append(f"built anew: {', '.join(anew)}: {why}")
         self._prove_forced(trace)
         return shelf, baked, trace
 
@@ -182,6 +187,8 @@ class _Run:
         for number in range(_ATTEMPTS):
             watch = Watch(self.settings.patience, strict=bool(shelf.caches) and not asked_again, suspect=stalled)
             baked, trace = self._build_final(self._final(shelf), watch, trace)
+            if baked.exit_code != 0 and self._has_lost(trace):
+                continue
             blame = None if baked.exit_code == 0 else failure.blame(trace, watch.gave_up, shelf.blobs().keys())
             if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
                 raise failure.stalled(self.wish.names.refs, watch.gave_up, self.settings.patience)
@@ -196,6 +203,14 @@ class _Run:
             else:
                 shelf = shelf.emptied(f"built without any cache: {failure.said(trace, watch.gave_up)}")
         return shelf, baked, trace
+
+    def _has_lost(self, trace: Trace) -> bool:
+        """Whether the engine has lost a step's result, and more can be built anew: that stage, then every stage."""
+        stage, every = failure.lost(self.graph, trace), frozenset(self.graph.names)
+        if stage is None or self.lost == every:
+            return False
+        self.lost = every if stage.name in self.lost else self.lost | {stage.name}
+        return True
 
     def _build_final(self, choices: Choices, watch: Watch, trace: Trace) -> tuple[Baked, Trace]:
         """Builds the final stage; broken off for cache mounts, it goes on when they are restored."""
@@ -322,7 +337,7 @@ class _Run:
             stage=self.graph.final.name,
             output=_PUSH if self.wish.push else _LOAD if self.wish.load else _NOTHING,
             cache=self._cache_ref(shelf),
-            forced=self.graph.dependents(self.wish.forced),
+            forced=self.graph.dependents(self.wish.forced | self.lost),
             names=self.wish.names,
             recompress=self.wish.push and bool(shelf.poisoned),
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from stagebake import outcome
-from stagebake.dockerfile import StageGraph
+from stagebake.dockerfile import Stage, StageGraph
 from stagebake.errors import BuildFailed, InputError, StagebakeError
 from stagebake.events import Trace
 
@@ -20,6 +20,9 @@ _FOR_GOOD = re.compile(r"unexpected commit digest|\b416\b|\b404\b|not found", re
 _BUSY = re.compile(r"\b429\b|toomanyrequests|too many requests", re.IGNORECASE)
 # What takes no blob of a cache, whatever goes wrong with it
 _FROM_ELSEWHERE = re.compile(r"\[internal\] load |resolve image config |ADD |https?://")
+# moby/buildkit, cache/refs.go, finalize: a build that is cancelled while it keeps a step's result may leave one that is
+# known and is not there, and every build that meets it fails until the engine is started anew (seen in 0.25)
+_LOST = re.compile(r"failed to commit \w+ to \w+ during finalize")
 # What a registry says of an image that it does not have, or not for everyone
 _NO_IMAGE = re.compile(r"not found|does not exist|denied|unauthorized|authorization failed", re.IGNORECASE)
 # moby/buildkit, frontend/dockerfile/parser/errors.go
@@ -76,6 +79,14 @@ def stalled(refs: Iterable[str], gave_up: str, patience: Mapping[str, float]) ->
     return BuildFailed(f"{goal} {', '.join(refs)}: {_STALLED[gave_up]}{waited}, and the build was cancelled", remedy)
 
 
+def lost(graph: StageGraph, trace: Trace) -> Stage | None:
+    """The stage that met a step's result which the engine has lost; None where that is not what is wrong."""
+    if not _LOST.search(_message(trace)):
+        return None
+    failed = trace.failure()
+    return outcome.stage_of(graph, failed) if failed else graph.final
+
+
 def too_many_requests(trace: Trace) -> bool:
     """Whether the registry wanted the image later (429). BuildKit repeats what 5xx answers, but not this."""
     message = _message(trace)
@@ -100,6 +111,8 @@ def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
                     f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
                 )
     what = f"{failure.name}: {failure.message}"
+    if _LOST.search(failure.message):
+        return BuildFailed(what, "a build that was cancelled has left this: restart the engine, or the builder")
     if not failure.is_step:
         return BuildFailed(f"{where}: {what}" if where else what, "these are the engine's and the registry's own words")
     return BuildFailed(

@@ -16,7 +16,7 @@ from tests.support.project import BUSYBOX, TOOLS, Project
 from tests.support.registry import Registry
 from tests.support.shapes import FIVE, TWO
 
-PROGRAMS = ("docker", "dockerd", "containerd", "docker-registry", "busybox", "git")
+PROGRAMS = ("docker", "dockerd", "containerd", "ctr", "docker-registry", "busybox", "git")
 
 
 @pytest.fixture(scope="session")

@@ -326,6 +326,27 @@ def test_the_build_after_one_that_was_killed_is_right(small: Project, name: str)
     assert_saved(small)
 
 
+@pytest.mark.parametrize("below", ["", "FROM early AS app\n"], ids=["in-the-stage", "in-the-stage-below"])
+def test_a_step_that_the_engine_has_lost(project: Project, below: str) -> None:
+    """A cancelled build may leave the result of a step that is known and is not there, on which every build fails:
+    the stage is built anew, or all are, a warning says so, and the next build finds nothing wrong."""
+    first = f"FROM busybox:1 AS early\n{draw('early')}\nCOPY code.txt /\n"
+    project.write({"Dockerfile": first, "code.txt": "1\n"})
+    project.settings()
+    assert project.stagebake("generate").exit_code == 0
+    project.bake("--set=*.output=type=cacheonly")
+    project.engine.lose_steps()
+    project.write({"Dockerfile": f"{first}{below}{draw('app')}\n"})
+    outcome = project.stagebake("build", "--push")
+    assert outcome.exit_code == 0, outcome.stderr
+    (warning,) = outcome.report["warnings"]
+    assert warning.startswith("built anew: early, app: " if below else "built anew: early: ")
+    values = project.pushed()
+    assert project.build("--push").ran == set()
+    assert project.pushed() == values
+    assert_saved(project)
+
+
 @pytest.mark.parametrize(
     ("sign", "code"), [(TERMINAL, 130), (INTERRUPT, 130), (TERMINATE, 143)], ids=["^C", "INT", "TERM"]
 )

@@ -14,6 +14,7 @@ from stagebake.failure import Blame
 BLOB, OTHER = ("sha256:" + letter * 64 for letter in "ab")
 KNOWN = frozenset({BLOB})
 URL = f"http://host/v2/name/blobs/{BLOB}"
+LOST = "failed to commit 17fhb to upok3 during finalize: failed to stat active key: snapshot 17fhb does not exist"
 READING = "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to {}: {}"
 
 
@@ -145,3 +146,16 @@ def test_what_only_buildkit_refuses_to_parse_is_input(named: bool) -> None:
     trace.feed(f"ERROR: {said}\n")
     error = failure.explained(GRAPH, trace)
     assert (error.exit_code, error.what) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
+
+
+@pytest.mark.parametrize(("name", "stage"), [("[deps 2/2] RUN b", "deps"), ("exporting to image", "app")])
+def test_what_the_engine_has_lost(name: str, stage: str) -> None:
+    """The stage is told whose step met it, the final one where no step did; nothing of it is the cache's fault."""
+    graph = parse("FROM a AS deps\nRUN b\nFROM a AS app\nCOPY --from=deps b c\n")
+    trace = failed(LOST, name)
+    found = failure.lost(graph, trace)
+    assert found is not None
+    assert found.name == stage
+    assert failure.blame(trace, None, KNOWN) is None
+    assert "restart the engine" in failure.explained(graph, trace).remedy
+    assert failure.lost(graph, failed("snapshot 17fhb does not exist", name)) is None

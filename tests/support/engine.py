@@ -73,6 +73,19 @@ class Engine:
         self.stop()
         self._start()
 
+    def lose_steps(self) -> None:
+        """Removes the results of steps on which nothing was built yet; BuildKit still takes them for there.
+
+        A build that is cancelled while such a result is kept leaves the same.
+        """
+        snapshots = ("ctr", f"--address={self._folder}/containerd.sock", "--namespace=moby", "snapshots")
+        listed = self.run(*snapshots, "ls", folder=self._folder).stdout.splitlines()
+        active = [line.split()[0] for line in listed if line.rstrip().endswith("Active")]
+        steps = self.docker("buildx", "du", "--verbose", "--filter=type=regular")
+        lost = [name for name in active if name in steps]
+        assert lost, listed
+        assert self.run(*snapshots, "rm", *lost, folder=self._folder).returncode == 0
+
     def log(self) -> str:
         """What the daemon has printed; nothing of one that was stopped."""
         return self._daemons[-1].text() if self._daemons else ""
