@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stagebake import toml
 from stagebake.backends import BACKENDS
 from stagebake.errors import InputError
 
@@ -228,8 +228,7 @@ def _from_file(root: Path) -> list[Given]:
         path = root / name
         if not path.is_file():
             continue
-        text = _text(path, name)
-        document, lines = _parse(text, name), _lines(text)
+        document, lines = toml.read(path, name)
         table = ("tool", "stagebake") if name == "pyproject.toml" else ()
         for depth, key in enumerate(table, 1):
             document = _table(document, key, f"{name}:{lines.get(table[:depth])}")
@@ -239,57 +238,11 @@ def _from_file(root: Path) -> list[Given]:
     return []
 
 
-def _text(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}:1: not readable as text: {error}", "TOML files are UTF-8") from None
-
-
-def _parse(text: str, name: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
-        message, line = (found[1], int(found[2])) if found else (str(error), text.rstrip().count("\n") + 1)
-        raise InputError(f"{name}:{line}: {message}", "correct the TOML") from None
-
-
 def _table(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
     table = document.get(key, {})
     if not isinstance(table, dict):
         raise InputError(f"{where}: `{key}` is a table, not `{table!r}`", "write [tool.stagebake]")
     return table
-
-
-def _lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line that begins each key and table of a TOML document, by its path.
-
-    A statement is as many lines as parse by themselves, and a table's name goes before all keys up to the next one.
-    """
-    found: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    draft, start = "", 1
-    for number, line in enumerate(text.split("\n"), 1):
-        draft += f"{line}\n"
-        try:
-            paths = list(_paths(tomllib.loads(draft)))
-        except tomllib.TOMLDecodeError:
-            continue
-        opens = draft.lstrip().startswith("[")
-        for path in paths:
-            found.setdefault(path if opens else (*table, *path), start)
-        table = paths[-1] if opens else table
-        draft, start = "", number + 1
-    return found
-
-
-def _paths(table: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The path of everything in nested tables, of each one before what is in it."""
-    for key, value in table.items():
-        yield (key,)
-        if isinstance(value, dict):
-            yield from ((key, *below) for below in _paths(value))
 
 
 def _checked(key: str, value: Any, where: str) -> Any:
