@@ -154,7 +154,7 @@ _ROOM = """\
 """
 
 _SECRET = _Template(
-    "          %name: ${{ secrets.%name }}  # zizmor: ignore[secrets-outside-env] every push needs it, unasked\n"
+    "          %name: ${{ secrets.%name }}  # zizmor: ignore[secrets-outside-env] each push needs it without approval\n"
 )
 
 # What a back end needs beside the registry. GitHub shows the way to its cache service to actions, not to shells.

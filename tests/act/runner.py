@@ -23,6 +23,7 @@ from tests.support.project import Project
 from tests.support.shapes import STAGES
 
 REPOSITORY = "owner/app"
+PLAIN = Settings()
 PULL_REQUEST = 7
 CACHES = {"cache", *(f"cache-{stage}" for stage in STAGES)}
 
@@ -58,7 +59,7 @@ class Runner:
     folder: Path
     given: Mapping[str, str] = field(default_factory=dict)
 
-    def commit_workflow(self, settings: Settings = Settings()) -> None:  # noqa: B008 (frozen)
+    def commit_workflow(self, settings: Settings = PLAIN) -> None:
         """Commits the workflow that `stagebake init` writes and a noxfile, and takes REPOSITORY for the remote."""
         graph = parse((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
         self.project.write({workflow.NAME: workflow.render(graph, settings), "noxfile.py": _NOXFILE})
