@@ -187,7 +187,7 @@ class _Run:
         for number in range(_ATTEMPTS):
             watch = Watch(self.settings.patience, strict=bool(shelf.caches) and not asked_again, suspect=stalled)
             baked, trace = self._build_final(self._final(shelf), watch, trace)
-            if baked.exit_code != 0 and self._has_lost(trace):
+            if baked.exit_code != 0 and self._add_lost(trace):
                 continue
             blame = None if baked.exit_code == 0 else failure.blame(trace, watch.gave_up, shelf.blobs().keys())
             if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
@@ -204,8 +204,8 @@ class _Run:
                 shelf = shelf.emptied(f"built without any cache: {failure.said(trace, watch.gave_up)}")
         return shelf, baked, trace
 
-    def _has_lost(self, trace: Trace) -> bool:
-        """Whether the engine has lost a step's result, and more can be built anew: that stage, then every stage."""
+    def _add_lost(self, trace: Trace) -> bool:
+        """Adds the stage that met a lost result, then every stage, to what is built anew; whether it added any."""
         stage, every = failure.lost(self.graph, trace), frozenset(self.graph.names)
         if stage is None or self.lost == every:
             return False

@@ -111,10 +111,11 @@ def explained(graph: StageGraph, trace: Trace) -> StagebakeError:
                     f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
                 )
     what = f"{failure.name}: {failure.message}"
+    placed = f"{where}: {what}" if where else what
     if _LOST.search(failure.message):
-        return BuildFailed(what, "a build that was cancelled has left this: restart the engine, or the builder")
+        return BuildFailed(placed, "a build that was cancelled has left this: restart the engine, or the builder")
     if not failure.is_step:
-        return BuildFailed(f"{where}: {what}" if where else what, "these are the engine's and the registry's own words")
+        return BuildFailed(placed, "these are the engine's and the registry's own words")
     return BuildFailed(
         f"{where or f'{graph.path}:{outcome.stage_of(graph, failure).line}'}: {what}",
         "the end of what the step printed stands above",

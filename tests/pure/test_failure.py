@@ -157,5 +157,9 @@ def test_what_the_engine_has_lost(name: str, stage: str) -> None:
     assert found is not None
     assert found.name == stage
     assert failure.blame(trace, None, KNOWN) is None
-    assert "restart the engine" in failure.explained(graph, trace).remedy
+    trace.feed("Dockerfile:2")
+    trace.feed("-" * 20)
+    explained = failure.explained(graph, trace)
+    assert explained.what.startswith("Dockerfile:2: ")
+    assert "restart the engine" in explained.remedy
     assert failure.lost(graph, failed("snapshot 17fhb does not exist", name)) is None
