@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.example import EXAMPLE, SITUATIONS
-from stagebake.forecast import WAYS
-from stagebake.report import clock
+from stagebake.forecast.strategies import STRATEGIES
+from stagebake.formatting import format_seconds
 from tests.support.repository import Repository, grow, realistic
 
 PICTURE = Path(__file__).parents[1] / "docs" / "forecast.svg"
@@ -46,13 +46,13 @@ def single_changes(folder: Path) -> str:
             repository.git("add", "--all")
             repository.git("commit", "--quiet", "--message=push")
             names.append(situation.name)
-    heading = "| what changed | " + " | ".join(way.name for way in WAYS) + " | what stagebake rebuilds |"
+    heading = "| what changed | " + " | ".join(way.name for way in STRATEGIES) + " | what stagebake rebuilds |"
     rows = [row(name, push) for name, push in zip(names, forecast(repository), strict=True)]
-    return "\n".join([heading, "|---" + "|---:" * len(WAYS) + "|---|", *rows, ""])
+    return "\n".join([heading, "|---" + "|---:" * len(STRATEGIES) + "|---|", *rows, ""])
 
 
 def row(name: str, push: dict[str, Any]) -> str:
-    times = " | ".join(clock(push["seconds"][way.name]) for way in WAYS)
+    times = " | ".join(format_seconds(push["seconds"][way.name]) for way in STRATEGIES)
     return f"| {name} | {times} | {', '.join(push['ran']['stagebake'])} |"
 
 

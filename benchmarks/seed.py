@@ -18,9 +18,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagebake import outcome
-from stagebake.dockerfile import parse
-from stagebake.events import Trace
+from stagebake.build.events import Trace
+from stagebake.build.result import rebuilt_stages, steps_by_stage
+from stagebake.dockerfile.stages import parse_dockerfile
 from tests.support.archive import make_busybox
 from tests.support.engine import Engine
 from tests.support.project import BUSYBOX, Project
@@ -128,11 +128,11 @@ def plain_build(project: Project, dockerfile: str, caches: Iterable[str], *flags
     )
     if answer.returncode:
         raise RuntimeError(answer.stderr)
-    graph, trace = parse(dockerfile), Trace()
+    graph, trace = parse_dockerfile(dockerfile), Trace()
     for line in answer.stderr.splitlines():
         trace.feed(line)
-    steps = outcome.by_stage(graph, trace)
-    ran = outcome.rebuilt(graph, trace)
+    steps = steps_by_stage(graph, trace)
+    ran = rebuilt_stages(graph, trace)
     return tuple(name for name in graph.names if name in ran), sum(s.ran for own in steps.values() for s in own)
 
 

@@ -11,12 +11,28 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from stagebake import github, report, summary
+from stagebake.cli.build import add_build_parser
+from stagebake.cli.cache import add_cache_parser
+from stagebake.cli.doctor import add_doctor_parser
+from stagebake.cli.forecast import add_forecast_parser
+from stagebake.cli.generate import add_generate_parser
+from stagebake.cli.init import add_init_parser
+from stagebake.cli.plan import add_plan_parser
 from stagebake.errors import InputError, StagebakeError
-from stagebake.interrupts import Interrupted, raised
-from stagebake.verbs import build, cache, doctor, forecast, generate, init, plan
+from stagebake.interrupts import Interrupted, raise_on_signals
+from stagebake.project.github_run import publish_summary, workflow_command
+from stagebake.report.github_summary import render_failure
+from stagebake.report.tables import make_console
 
-_VERBS = (build, plan, generate, cache, init, doctor, forecast)
+_VERBS = (
+    add_build_parser,
+    add_plan_parser,
+    add_generate_parser,
+    add_cache_parser,
+    add_init_parser,
+    add_doctor_parser,
+    add_forecast_parser,
+)
 _OUR_BUG = 3
 
 
@@ -25,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 good, 1 the build failed, 2 your input, 3 our bug, 4 no engine, 130 ^C, 143 SIGTERM.
     """
-    with raised():
-        return _main(arguments, report.console(stderr=True))
+    with raise_on_signals():
+        return _main(arguments, make_console(stderr=True))
 
 
 def _main(arguments: Sequence[str] | None, errors: Console) -> int:
@@ -35,8 +51,8 @@ def _main(arguments: Sequence[str] | None, errors: Console) -> int:
         return int(options.run(options) or 0)
     except StagebakeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            print(github.annotation("error", f"{error.what}\n{error.remedy}", os.environ))
-            github.publish(os.environ, summary.failure(error), {})
+            print(workflow_command("error", f"{error.what}\n{error.remedy}", os.environ))
+            publish_summary(os.environ, render_failure(error), {})
         for line in error.log:
             errors.print(f"  {line}", style="dim")
         _say(errors, error.what, error.remedy)
@@ -64,8 +80,8 @@ def _say(errors: Console, what: str, remedy: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stagebake", description="Per-stage Docker build caches that work.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for verb in _VERBS:
-        verb.add(verbs)
+    for add_parser in _VERBS:
+        add_parser(verbs)
     return parser
 
 

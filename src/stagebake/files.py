@@ -10,7 +10,7 @@ from pathlib import Path
 from stagebake.errors import InputError
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file. Raises InputError."""
     try:
         return path.read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def refuse_unwritable(path: Path, flag: str) -> None:
         raise InputError(f"{flag}: {path} cannot be written", "name a file in a folder that you may write to")
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Writes a file atomically: a reader sees the old one or the new one. Text keeps the line ends of the old one."""
     data = content if isinstance(content, bytes) else _ended_as(path, content).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,9 +41,9 @@ def write(path: Path, content: str | bytes) -> None:
         raise
 
 
-def difference(path: Path, text: str) -> str:
+def text_difference(path: Path, text: str) -> str:
     """What would change in the file, as a unified diff; empty where nothing would."""
-    old = read(path) if path.exists() else ""
+    old = read_text(path) if path.exists() else ""
     lines = difflib.unified_diff(
         old.splitlines(keepends=True),
         text.splitlines(keepends=True),

@@ -18,7 +18,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """While this lasts, ^C and SIGTERM raise Interrupted, once. ^C stays ignored where it was, as behind `nohup`."""
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
 

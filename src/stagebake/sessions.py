@@ -10,7 +10,7 @@ from typing import Any
 
 import nox
 
-from stagebake.interrupts import Interrupted, raised
+from stagebake.interrupts import Interrupted, raise_on_signals
 
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
@@ -35,7 +35,7 @@ def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None
     nox does not know SIGTERM, and would leave the build behind: it is handled like ^C here.
     """
     try:
-        with raised():
+        with raise_on_signals():
             session.run(
                 sys.executable,
                 "-m",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.config import Settings
+from stagebake.project.settings import Settings
 from tests.act.runner import PLAIN, Runner, act
 from tests.engine.conftest import engine, first_push, five, folder, project, registry, repository, shipped  # noqa: F401
 from tests.support.project import Project

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stagebake import workflow
-from stagebake.config import Settings
-from stagebake.dockerfile import parse
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.generate.workflow import WORKFLOW_FILE, render_workflow
+from stagebake.project.settings import Settings
 from tests.support.project import Project
 from tests.support.shapes import STAGES
 
@@ -61,8 +61,8 @@ class Runner:
 
     def commit_workflow(self, settings: Settings = PLAIN) -> None:
         """Commits the workflow that `stagebake init` writes and a noxfile, and takes REPOSITORY for the remote."""
-        graph = parse((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
-        self.project.write({workflow.NAME: workflow.render(graph, settings), "noxfile.py": _NOXFILE})
+        graph = parse_dockerfile((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
+        self.project.write({WORKFLOW_FILE: render_workflow(graph, settings), "noxfile.py": _NOXFILE})
         self.project.commit()
         self.project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
 
@@ -113,7 +113,7 @@ class Runner:
         return {**engine, **ours, **run, **self.given}
 
     def _stand_ins(self) -> Iterator[tuple[str, Path]]:
-        text = (self.project.folder / workflow.NAME).read_text(encoding="utf-8")
+        text = (self.project.folder / WORKFLOW_FILE).read_text(encoding="utf-8")
         for name, commit in _USES.findall(text):
             own = _INSTEAD / name
             yield f"{name}@{commit}", own if own.exists() else _INSTEAD / "nothing"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import workflow
+from stagebake.generate.workflow import WORKFLOW_FILE
 from tests.act.runner import REPOSITORY, Runner
 from tests.support.project import CONTEXTS, Project
 from tests.support.shapes import FIVE, STAGES
@@ -18,7 +18,7 @@ USUAL = Path(__file__).parents[1] / "support/usual-workflow.yml"
 
 def test_from_the_usual_workflow_to_this_one(project: Project, tmp_path: Path) -> None:
     """`stagebake init` is the only step: the push that follows makes the caches, and the one after it uses them."""
-    project.write({**FIVE, workflow.NAME: USUAL.read_text(encoding="utf-8")})
+    project.write({**FIVE, WORKFLOW_FILE: USUAL.read_text(encoding="utf-8")})
     project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
     project.commit()
     contexts = (f"--context={name}={value}" for name, value in CONTEXTS.items())
@@ -30,7 +30,7 @@ def test_from_the_usual_workflow_to_this_one(project: Project, tmp_path: Path) -
     settings = (project.folder / "stagebake.toml").read_text(encoding="utf-8")
     project.write({"stagebake.toml": f'{settings}network = "none"\n'})
     project.commit()
-    assert 'branches: ["main", "feature/exercise-template"]' in (project.folder / workflow.NAME).read_text()
+    assert 'branches: ["main", "feature/exercise-template"]' in (project.folder / WORKFLOW_FILE).read_text()
 
     (tmp_path / "runner").mkdir()
     runner = Runner(project, tmp_path / "runner")

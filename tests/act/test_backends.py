@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.config import Settings
+from stagebake.project.settings import Settings
 from tests.act.conftest import runner_of
 from tests.act.runner import CACHES, Runner, edit
 from tests.support.project import Project

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import oci
+from stagebake.cache.manifest import sha256_digest
 from tests.engine.conftest import committed, repository_in
 from tests.support.engine import Engine
 from tests.support.project import Project
@@ -57,7 +57,7 @@ class Place:
         """Removes a blob behind everybody's back."""
         assert self.folder is not None
         files = [path for path in self.folder.rglob("*") if path.is_file()]
-        (lost,) = (path for path in files if oci.digest_of(path.read_bytes()) == digest)
+        (lost,) = (path for path in files if sha256_digest(path.read_bytes()) == digest)
         lost.unlink()
 
 

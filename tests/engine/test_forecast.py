@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import forecast, reading
-from stagebake.context import Folder
-from stagebake.dockerfile import parse
-from stagebake.fingerprint import Image, Inputs
-from stagebake.forecast import State
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.fingerprint.context import ContextFolder
+from stagebake.fingerprint.model import BuildInputs, ImageInfo
+from stagebake.fingerprint.stage_inputs import fingerprint_stages
+from stagebake.forecast.strategies import CommitState, stages_run_inline
 from tests.support.project import CONTEXTS, Project
 from tests.support.shapes import FIVE, STAGES
 
@@ -35,11 +35,11 @@ SHAPES = {
 }
 
 
-def state(folder: Path) -> State:
-    graph = parse((folder / "Dockerfile").read_text(encoding="utf-8"))
-    images = {use.name: Image(digest="sha256:0", env={}, triggers=()) for s in graph.stages for use in s.images}
-    prints = reading.take(graph, Inputs(context=Folder(folder), images=images))
-    return State(commit="", graph=graph, prints=prints)
+def state(folder: Path) -> CommitState:
+    graph = parse_dockerfile((folder / "Dockerfile").read_text(encoding="utf-8"))
+    images = {use.name: ImageInfo(digest="sha256:0", env={}, triggers=()) for s in graph.stages for use in s.images}
+    prints = fingerprint_stages(graph, BuildInputs(context=ContextFolder(folder), images=images))
+    return CommitState(commit="", graph=graph, prints=prints)
 
 
 def inline_build(project: Project) -> set[str]:
@@ -74,7 +74,7 @@ def test_what_an_inline_cache_restores(project: Project, shape: str) -> None:
             continue
         project.write(change)
         after = state(project.folder)
-        foretold[name] = set(forecast.inline(before, after))
+        foretold[name] = set(stages_run_inline(before, after))
         seen[name] = inline_build(project)
         before = after
     assert seen == foretold

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from stagebake import reading
-from stagebake.dockerfile import StageGraph, Step, parse
-from stagebake.fingerprint import Image, Inputs
-from stagebake.syntax import instructions
-from tests.pure.test_dockerfile import EXPECTED, FILES
+from stagebake.dockerfile.parser import parse_instructions
+from stagebake.dockerfile.stages import StageGraph, StageStep, parse_dockerfile
+from stagebake.fingerprint.model import BuildInputs, ImageInfo
+from stagebake.fingerprint.stage_inputs import fingerprint_stages
+from tests.pure.dockerfile.test_stages import EXPECTED, FILES
 from tests.support import changes
 from tests.support.engine import Engine
 from tests.support.shapes import FIVE, SHAPES, TWO
 
-ANY = Image(digest="sha256:0", env={}, triggers=())
+ANY = ImageInfo(digest="sha256:0", env={}, triggers=())
 _PREDEFINED = re.compile(r"(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)$")
 EXAMPLE = Path(__file__).parents[2] / "example" / "Dockerfile"
 
@@ -36,7 +36,7 @@ class Case:
 
     @property
     def graph(self) -> StageGraph:
-        return parse(self.text, args=self.args, platforms=(self.platform,) if self.platform else ())
+        return parse_dockerfile(self.text, args=self.args, platforms=(self.platform,) if self.platform else ())
 
 
 CASES = {
@@ -138,7 +138,9 @@ def _asked_for(graph: StageGraph, text: str) -> set[str]:
     """The ARGs before the first FROM that the FROMs of these stages name, and those that these are made of."""
     outer = {
         word.partition("=")[0]: word.partition("=")[2]
-        for instruction in takewhile(lambda instruction: instruction.keyword == "ARG", instructions(text, graph.path))
+        for instruction in takewhile(
+            lambda instruction: instruction.keyword == "ARG", parse_instructions(text, graph.path)
+        )
         for word in instruction.args
     }
     asked: set[str] = set()
@@ -152,10 +154,10 @@ def _asked_for(graph: StageGraph, text: str) -> set[str]:
 def _args(graph: StageGraph) -> dict[str, set[str]]:
     """The values of every ARG, as a RUN at the end of each stage that is built would have it, and of those before the
     first FROM."""
-    run = Step(instruction=instructions("RUN end", graph.path)[0])
+    run = StageStep(instruction=parse_instructions("RUN end", graph.path)[0])
     stages = tuple(replace(stage, steps=(*stage.steps, run)) for stage in graph.stages)
     images = {image.name: ANY for stage in stages for image in stage.images}
-    prints = reading.take(replace(graph, stages=stages), Inputs(context=None, images=images))
+    prints = fingerprint_stages(replace(graph, stages=stages), BuildInputs(context=None, images=images))
     values = {name: {value} for name, value in graph.variables.items()}
     for stage in graph.needed():
         for part in (part for part in prints[stage.name].parts if part.kind == "arg"):

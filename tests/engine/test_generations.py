@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stagebake.scopes import GENERATIONS
+from stagebake.cache.scopes import GENERATIONS
 from tests.support.project import Project
 from tests.support.shapes import FIVE, changed
 

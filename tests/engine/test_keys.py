@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import dockerfile
-from stagebake.context import Folder
-from stagebake.events import Trace
-from stagebake.fingerprint import Fingerprint, Image, Inputs
-from stagebake.outcome import by_stage, rebuilt
-from stagebake.reading import take
+from stagebake.build.events import Trace
+from stagebake.build.result import rebuilt_stages, steps_by_stage
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.fingerprint.context import ContextFolder
+from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
+from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.engine import Engine
 from tests.support.held import changed
 from tests.support.project import CONTEXTS
@@ -206,9 +206,9 @@ class Workshop:
         return self._prints(root), self._ran(root)
 
     def _prints(self, root: Path) -> dict[str, Fingerprint]:
-        graph = dockerfile.parse((root / "Dockerfile").read_text(encoding="utf-8"))
-        images = {"busybox:1": Image(digest="sha256:1", env={"PATH": "/bin"}, triggers=())}
-        return take(graph, Inputs(context=Folder(root, root / "Dockerfile"), images=images))
+        graph = parse_dockerfile((root / "Dockerfile").read_text(encoding="utf-8"))
+        images = {"busybox:1": ImageInfo(digest="sha256:1", env={"PATH": "/bin"}, triggers=())}
+        return fingerprint_stages(graph, BuildInputs(context=ContextFolder(root, root / "Dockerfile"), images=images))
 
     def _ran(self, root: Path) -> set[str]:
         context = f"--build-context=busybox:1={CONTEXTS['busybox:1']}"
@@ -218,9 +218,9 @@ class Workshop:
         trace = Trace()
         for line in answer.stderr.splitlines():
             trace.feed(line)
-        graph = dockerfile.parse((root / "Dockerfile").read_text(encoding="utf-8"))
-        assert by_stage(graph, trace).keys() >= STAGES.keys() - {"copier"}
-        return set(rebuilt(graph, trace))
+        graph = parse_dockerfile((root / "Dockerfile").read_text(encoding="utf-8"))
+        assert steps_by_stage(graph, trace).keys() >= STAGES.keys() - {"copier"}
+        return set(rebuilt_stages(graph, trace))
 
 
 @pytest.fixture(scope="module")

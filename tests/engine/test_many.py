@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.scopes import Scope
+from stagebake.cache.scopes import Scope
 from tests.support.archive import make_busybox
 from tests.support.engine import Engine
 from tests.support.faults import unsound

@@ -6,9 +6,9 @@ import hashlib
 import json
 from contextlib import closing
 
-from stagebake.oci import CONFIG_TYPE, MANIFEST_TYPE, Document
-from stagebake.registry import Registry
-from stagebake.scopes import Scope
+from stagebake.cache.manifest import CONFIG_TYPE, MANIFEST_TYPE, ManifestAndConfig
+from stagebake.cache.scopes import Scope
+from stagebake.stores.registry import Registry
 from tests.support.packages import POWERLESS, TOKEN, Packages
 from tests.support.project import Project
 from tests.support.proxy import Fault
@@ -23,7 +23,7 @@ def put(project: Project, tag: str, note: str) -> None:
     config = json.dumps({"note": note}).encode()
     described = {"mediaType": CONFIG_TYPE, "digest": f"sha256:{hashlib.sha256(config).hexdigest()}"}
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": described | {"size": len(config)}}
-    document = Document(manifest=json.dumps(manifest | {"layers": []}).encode(), config=config)
+    document = ManifestAndConfig(manifest=json.dumps(manifest | {"layers": []}).encode(), config=config)
     with closing(Registry(project.image)) as registry:
         registry.put(document, tag)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stagebake.scopes import GENERATIONS
+from stagebake.cache.scopes import GENERATIONS
 from tests.support.project import Project
 from tests.support.proxy import Fault
 from tests.support.shapes import FIVE, STAGES

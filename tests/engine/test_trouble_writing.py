@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from stagebake.registry import Registry
+from stagebake.stores.registry import Registry
 from tests.engine.test_trouble_reading import RESET, STALL, TOO_MANY, assert_mended, assert_said
 from tests.support.faults import BUILDKIT, STAGEBAKE, Broken, Rule, blob_of, put_blob, put_manifest
 from tests.support.project import Outcome, Project

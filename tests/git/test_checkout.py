@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.git import Checkout
+from stagebake.project.git import GitCheckout
 from tests.support.repository import Repository
 
 
@@ -38,13 +38,13 @@ def test_the_default_branch_of_a_repository_without_a_remote(
     commit(repository, branches[0])
     for branch in branches[1:]:
         repository.git("branch", branch)
-    assert Checkout(repository.folder).default_branch() == default
+    assert GitCheckout(repository.folder).default_branch() == default
 
 
 def test_a_repository_without_a_commit(repository: Repository) -> None:
     """The branch that the first commit will be on counts."""
     repository.git("init", "--quiet", "--initial-branch=master")
-    assert Checkout(repository.folder).default_branch() == "master"
+    assert GitCheckout(repository.folder).default_branch() == "master"
 
 
 def test_the_remote_knows_best(repository: Repository) -> None:
@@ -52,10 +52,10 @@ def test_the_remote_knows_best(repository: Repository) -> None:
     commit(repository, "main")
     repository.git("update-ref", "refs/remotes/origin/trunk", "HEAD")
     repository.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk")
-    assert Checkout(repository.folder).default_branch() == "trunk"
+    assert GitCheckout(repository.folder).default_branch() == "trunk"
 
 
 def test_a_folder_outside_of_git(repository: Repository) -> None:
     """Nothing is known, and the default branch is `main`."""
-    checkout = Checkout(repository.folder)
+    checkout = GitCheckout(repository.folder)
     assert (checkout.branch(), checkout.image(), checkout.default_branch()) == (None, None, "main")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from stagebake import history, reading
-from stagebake.context import Folder
-from stagebake.dockerfile import parse
-from stagebake.fingerprint import Inputs
-from stagebake.history import Objects, Snapshot
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.fingerprint.commit import CommitContext, GitObjects, files_by_commit, list_commits
+from stagebake.fingerprint.context import ContextFolder
+from stagebake.fingerprint.model import BuildInputs
+from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.repository import Change, Repository, grow, realistic
 from tests.support.shapes import FIVE, STAGES
 
@@ -123,9 +123,12 @@ def test_a_merge_is_one_push(grown: Grow) -> None:
         repository.git("commit", "--quiet", "--message=work")
     repository.git("checkout", "--quiet", "main")
     repository.git("merge", "--quiet", "--no-edit", "feature")
-    assert len(history.commits(repository.folder, 10)) == 3
-    assert history.changes(repository.folder, 10)[0] == {"src/one.ts", "src/two.ts"}
-    assert history.changes(repository.folder / "src", 10)[:2] == (frozenset({"one.ts", "two.ts"}), frozenset({"a.ts"}))
+    assert len(list_commits(repository.folder, 10)) == 3
+    assert files_by_commit(repository.folder, 10)[0] == {"src/one.ts", "src/two.ts"}
+    assert files_by_commit(repository.folder / "src", 10)[:2] == (
+        frozenset({"one.ts", "two.ts"}),
+        frozenset({"a.ts"}),
+    )
 
 
 @pytest.mark.parametrize("form", ["sha1", "sha256"])
@@ -146,22 +149,22 @@ def test_a_commit_is_what_its_checkout_is(tmp_path: Path, form: str) -> None:
     (app / "deep/er/x").write_text("changed")
     (app / "run.sh").chmod(0o644)
     repository.git("commit", "--quiet", "--all", "--message=two")
-    for commit in history.commits(tmp_path, 5):
+    for commit in list_commits(tmp_path, 5):
         repository.checkout(commit)
-        on_disk = Folder(app, app / "Dockerfile")
-        with Objects(tmp_path) as objects:
-            inside = Snapshot(objects=objects, commit=commit, folder="app", dockerfile="app/Dockerfile")
+        on_disk = ContextFolder(app, app / "Dockerfile")
+        with GitObjects(tmp_path) as objects:
+            inside = CommitContext(objects=objects, commit=commit, folder="app", dockerfile="app/Dockerfile")
             assert inside.paths == on_disk.paths
             assert inside.links == on_disk.links
             assert (inside.rules_name, inside.rules) == (on_disk.rules_name, on_disk.rules)
             assert inside.text == (app / "Dockerfile").read_text()
             if form == "sha1":
-                graph = parse(inside.text)
+                graph = parse_dockerfile(inside.text)
                 assert digests(graph, inside) == digests(graph, on_disk)
 
 
 def digests(graph: Any, context: Any) -> dict[str, str]:
-    return {name: found.digest for name, found in reading.take(graph, Inputs(context=context)).items()}
+    return {name: found.digest for name, found in fingerprint_stages(graph, BuildInputs(context=context)).items()}
 
 
 def test_a_tree_is_read_once(grown: Grow) -> None:
@@ -169,15 +172,15 @@ def test_a_tree_is_read_once(grown: Grow) -> None:
     repository = grown({"a/b/c/x": "1", "d/e": "1", "d/f/g": "1"}, {"a/b/c/x": "2"})
     read: list[str] = []
 
-    class Counted(Objects):
+    class Counted(GitObjects):
         def read(self, name: str) -> tuple[str, bytes, str] | None:
             read.append(name)
             return super().read(name)
 
     with Counted(repository.folder) as objects:
-        for commit in history.commits(repository.folder, 5):
+        for commit in list_commits(repository.folder, 5):
             read.clear()
-            tree = Snapshot(objects=objects, commit=commit, folder="", dockerfile="Dockerfile").tree
+            tree = CommitContext(objects=objects, commit=commit, folder="", dockerfile="Dockerfile").tree
             assert "a/b/c/x" in objects.entries(tree)
     assert len(read) == 1 + len(("", "a", "a/b", "a/b/c"))
 
@@ -419,10 +422,10 @@ def test_links_of_a_commit_lead_where_a_checkout_s_do(tmp_path: Path) -> None:
     (tmp_path / "astray").symlink_to("/etc/passwd")
     repository.git("add", ".")
     repository.git("commit", "--quiet", "--message=one")
-    with Objects(tmp_path) as objects:
-        found = Snapshot(objects=objects, commit="HEAD", folder="context", dockerfile="Dockerfile")
+    with GitObjects(tmp_path) as objects:
+        found = CommitContext(objects=objects, commit="HEAD", folder="context", dockerfile="Dockerfile")
         assert (found.text, found.rules) == ("FROM scratch\n", "rules\n")
         assert "real" in found.paths
         assert objects.text("HEAD:astray") is None
         assert objects.text("HEAD:my app/nothing here") is None
-        assert Snapshot(objects=objects, commit="HEAD", folder="my app/real", dockerfile="Dockerfile").paths == ()
+        assert CommitContext(objects=objects, commit="HEAD", folder="my app/real", dockerfile="Dockerfile").paths == ()

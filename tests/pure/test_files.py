@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stagebake import files
+from stagebake.files import text_difference, write_file
 
 
 def test_a_new_file_and_its_folders(tmp_path: Path) -> None:
     """A file is written with the folders that lead to it, and nothing stays beside it."""
     path = tmp_path / "a" / "b" / "file.txt"
-    files.write(path, "ü\n")
+    write_file(path, "ü\n")
     assert path.read_bytes() == "ü\n".encode()
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
@@ -21,7 +21,7 @@ def test_a_new_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
     """A new file gets the mode that the umask leaves, not the private one of a temporary file."""
     plain = tmp_path / "plain"
     plain.touch()
-    files.write(tmp_path / "written", "x")
+    write_file(tmp_path / "written", "x")
     assert (tmp_path / "written").stat().st_mode == plain.stat().st_mode
 
 
@@ -31,7 +31,7 @@ def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     path.chmod(mode)
-    files.write(path, "new")
+    write_file(path, "new")
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == mode
 
@@ -40,7 +40,7 @@ def test_no_leftovers_where_the_target_is_a_folder(tmp_path: Path) -> None:
     """What cannot be put in its place leaves nothing behind."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
-        files.write(tmp_path / "folder", "x")
+        write_file(tmp_path / "folder", "x")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
@@ -49,7 +49,7 @@ def test_the_old_file_stays_where_the_new_one_cannot_be_written(tmp_path: Path) 
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
-        files.write(path, "\ud800")
+        write_file(path, "\ud800")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
@@ -71,7 +71,7 @@ def test_difference(tmp_path: Path, old: str | None, new: str, lines: list[str])
     path = tmp_path / "file"
     if old is not None:
         path.write_text(old)
-    found = files.difference(path, new)
+    found = text_difference(path, new)
     marked = [line for line in found.splitlines() if line[0] in "+-" and not line.startswith(("+++", "---"))]
     assert marked == lines
     assert found == "" or found.endswith("\n")

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from stagebake.interrupts import Interrupted, raised
-from stagebake.report import interrupted
+from stagebake.interrupts import Interrupted, raise_on_signals
+from stagebake.report.progress import interrupt_note
 from tests.support.signals import interruptible
 
 
@@ -16,7 +16,7 @@ from tests.support.signals import interruptible
 def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
     """The code is what a shell says of a program that died of the signal."""
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted) as caught, raised():
+    with pytest.raises(Interrupted) as caught, raise_on_signals():
         signal.raise_signal(number)
     assert caught.value.exit_code == code
     assert signal.getsignal(number) is before
@@ -25,7 +25,7 @@ def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
 @interruptible()
 def test_the_second_signal_changes_nothing() -> None:
     """While the first one is answered, neither ^C nor SIGTERM breaks into that."""
-    with raised():
+    with raise_on_signals():
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -36,7 +36,7 @@ def test_what_ignores_an_interrupt_goes_on_to() -> None:
     """A program that was started deaf to ^C, as behind a shell's `&`, stays so."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with raised():
+        with raise_on_signals():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -52,6 +52,6 @@ def test_what_ignores_an_interrupt_goes_on_to() -> None:
 )
 def test_what_is_said_of_it(doing: str, said: str) -> None:
     """What was under way, what is there, and what to do next."""
-    first, second = interrupted(doing).splitlines()
+    first, second = interrupt_note(doing).splitlines()
     assert first == said
     assert second.startswith("  → build again")

@@ -10,8 +10,14 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from stagebake import oci
-from stagebake.oci import Cache, read, write
+from stagebake.cache.manifest import (
+    CONFIG_TYPE,
+    MANIFEST_TYPE,
+    CacheConfig,
+    parse_cache,
+    serialize_cache,
+    sha256_digest,
+)
 
 CACHES = Path(__file__).parents[1] / "pure/caches"
 REAL = ("base", "python-deps", "node-deps", "builder", "runtime")
@@ -20,7 +26,7 @@ T1, T2, T3 = "2026-01-01T10:00:00Z", "2026-01-01T10:00:00.5Z", "2026-01-01T10:00
 
 
 def digest(name: object) -> str:
-    return oci.digest_of(str(name).encode())
+    return sha256_digest(str(name).encode())
 
 
 def layer(blob: str, parent: int = -1, **more: Any) -> dict[str, Any]:
@@ -45,23 +51,23 @@ def files_of(raw: Raw) -> tuple[bytes, bytes]:
     blobs = dict.fromkeys(entry["blob"] for entry in raw.get("layers", []))
     manifest = {
         "schemaVersion": 2,
-        "mediaType": oci.MANIFEST_TYPE,
-        "config": {"mediaType": oci.CONFIG_TYPE, "digest": oci.digest_of(config), "size": len(config)},
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, "digest": sha256_digest(config), "size": len(config)},
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": b, "size": 7} for b in blobs],
     }
     return json.dumps(manifest).encode(), config
 
 
-def cache_of(*layers: dict[str, Any], records: list[dict[str, Any]]) -> Cache:
-    return read(*files_of({"layers": list(layers), "records": records}))
+def cache_of(*layers: dict[str, Any], records: list[dict[str, Any]]) -> CacheConfig:
+    return parse_cache(*files_of({"layers": list(layers), "records": records}))
 
 
-def rewritten(cache: Cache) -> Cache:
-    document = write(cache)
-    return read(document.manifest, document.config)
+def rewritten(cache: CacheConfig) -> CacheConfig:
+    document = serialize_cache(cache)
+    return parse_cache(document.manifest, document.config)
 
 
-def plain(cache: Cache) -> Cache:
+def plain(cache: CacheConfig) -> CacheConfig:
     """The cache without `proven`, which is worked out on reading and is not part of the format."""
     records = {
         identity: replace(entry, results=tuple(replace(result, proven="") for result in entry.results[-1:]))
@@ -70,11 +76,11 @@ def plain(cache: Cache) -> Cache:
     return replace(cache, records=records)
 
 
-def config_of(cache: Cache) -> Any:
-    return json.loads(write(cache).config)
+def config_of(cache: CacheConfig) -> Any:
+    return json.loads(serialize_cache(cache).config)
 
 
-def blobs_of(cache: Cache, identity: str) -> list[str]:
+def blobs_of(cache: CacheConfig, identity: str) -> list[str]:
     """The blobs of one layer's chain, its own first."""
     chain = []
     step: str | None = identity
@@ -84,7 +90,7 @@ def blobs_of(cache: Cache, identity: str) -> list[str]:
     return chain
 
 
-def results_of(cache: Cache) -> dict[str, list[list[str]]]:
+def results_of(cache: CacheConfig) -> dict[str, list[list[str]]]:
     """Digest of each step that has a result, and the blobs of that result."""
     return {
         entry.digest: [blobs_of(cache, identity) for identity in entry.result.layers]
@@ -93,9 +99,9 @@ def results_of(cache: Cache) -> dict[str, list[list[str]]]:
     }
 
 
-def real(name: str) -> Cache:
+def real(name: str) -> CacheConfig:
     """A cache that BuildKit 0.25 wrote for a stage."""
-    return read((CACHES / f"{name}.manifest.json").read_bytes(), (CACHES / f"{name}.config.json").read_bytes())
+    return parse_cache((CACHES / f"{name}.manifest.json").read_bytes(), (CACHES / f"{name}.config.json").read_bytes())
 
 
 NAMES = [f"step {i}" for i in range(6)]
@@ -153,5 +159,5 @@ def shuffled(raw: Raw, draw: st.DrawFn) -> Raw:
     return {"layers": layers, "records": records}
 
 
-caches = raw_caches().map(lambda raw: read(*files_of(raw)))
+caches = raw_caches().map(lambda raw: parse_cache(*files_of(raw)))
 quick = settings(max_examples=30, deadline=None, database=None, derandomize=True, phases=[Phase.generate])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from stagebake import selection, syntax
-from stagebake.context import blob_id
-from stagebake.dockerfile import parse
-from stagebake.fingerprint import Entry, Fingerprint, Image, Inputs
-from stagebake.reading import take
+from stagebake.dockerfile.ignore_file import included_paths, parse_patterns
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.fingerprint.context import git_blob_id
+from stagebake.fingerprint.model import BuildInputs, ContextEntry, Fingerprint, ImageInfo
+from stagebake.fingerprint.stage_inputs import fingerprint_stages
 
 LINK = "link "
-BUSYBOX = Image(digest=f"sha256:{'b' * 64}", env={"PATH": "/bin"}, triggers=())
+BUSYBOX = ImageInfo(digest=f"sha256:{'b' * 64}", env={"PATH": "/bin"}, triggers=())
 
 
 class Held:
@@ -34,23 +34,23 @@ class Held:
     def paths(self) -> tuple[str, ...]:
         parts = (path.split("/") for path in self._files)
         everything = {"/".join(names[:end]) for names in parts for end in range(1, len(names) + 1)}
-        return tuple(selection.kept(sorted(everything), syntax.patterns(self.rules.splitlines())))
+        return tuple(included_paths(sorted(everything), parse_patterns(self.rules.splitlines())))
 
     @property
     def links(self) -> dict[str, str]:
         return {path: text.removeprefix(LINK) for path, text in self._files.items() if text.startswith(LINK)}
 
-    def entries(self, paths: Collection[str]) -> dict[str, Entry]:
+    def entries(self, paths: Collection[str]) -> dict[str, ContextEntry]:
         return {path: self._entry(path) for path in paths}
 
-    def _entry(self, path: str) -> Entry:
+    def _entry(self, path: str) -> ContextEntry:
         text = self._files.get(path)
         if text is None:
-            return Entry("folder", self._modes.get(path, 0o755))
+            return ContextEntry("folder", self._modes.get(path, 0o755))
         if text.startswith(LINK):
-            return Entry(text)
+            return ContextEntry(text)
         content = text.encode()
-        return Entry(blob_id(content), self._modes.get(path, 0o644), len(content), text.count("\n"))
+        return ContextEntry(git_blob_id(content), self._modes.get(path, 0o644), len(content), text.count("\n"))
 
 
 def prints(
@@ -59,13 +59,13 @@ def prints(
     rules: str = "",
     *,
     modes: Mapping[str, int] | None = None,
-    inputs: Inputs | None = None,
+    inputs: BuildInputs | None = None,
     **graph: object,
 ) -> dict[str, Fingerprint]:
     """The fingerprints of a Dockerfile whose images are all `BUSYBOX`; `graph` goes to `dockerfile.parse`."""
-    read = parse(text, **graph)  # type: ignore[arg-type]
+    read = parse_dockerfile(text, **graph)  # type: ignore[arg-type]
     images = {image.name: BUSYBOX for stage in read.stages for image in stage.images}
-    return take(read, inputs or Inputs(context=Held(files or {}, rules, modes), images=images))
+    return fingerprint_stages(read, inputs or BuildInputs(context=Held(files or {}, rules, modes), images=images))
 
 
 def changed(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> set[str]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from stagebake import workflow
-from stagebake.config import Settings
-from stagebake.dockerfile import parse
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.generate.workflow import render_workflow
+from stagebake.project.settings import Settings
 
-GRAPH = parse("FROM debian AS base\nFROM base AS app\n")
+GRAPH = parse_dockerfile("FROM debian AS base\nFROM base AS app\n")
 SORTS = {
-    "registry": workflow.render(GRAPH, Settings()),
-    "platforms": workflow.render(
+    "registry": render_workflow(GRAPH, Settings()),
+    "platforms": render_workflow(
         GRAPH,
         Settings(platforms=("linux/amd64", "linux/arm64"), secrets=("id=npm,env=NPM_TOKEN",)),
         branches=("trunk", "release/**"),
         make_room=True,
     ),
-    "gha": workflow.render(GRAPH, Settings(cache="gha")),
-    "local": workflow.render(GRAPH, Settings(cache="local"), branches=("trunk", "release/**")),
+    "gha": render_workflow(GRAPH, Settings(cache="gha")),
+    "local": render_workflow(GRAPH, Settings(cache="local"), branches=("trunk", "release/**")),
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Build, ship and save: the bake calls, their events, retries and failures."""

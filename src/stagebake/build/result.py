@@ -1,0 +1,179 @@
+"""What a build did, stage by stage, and why: read from its events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stagebake.build.events import StepFailure, StepRun, Trace, covered_seconds
+from stagebake.dockerfile.stages import Stage, StageGraph
+
+
+@dataclass(frozen=True)
+class RebuildReason:
+    """Why a stage was rebuilt: `kind` is forced, parent, cache, step, or that of a part of its fingerprint.
+
+    `what` says which. `chain` leads from there to the first cause, each in a word or two.
+    """
+
+    kind: str
+    what: str
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedCache:
+    """A stage's cache after the build; `bytes` are those of its layers that were new to the registry.
+
+    `digest` is that of its manifest, `evidence` what it holds, as `evidence.of` names it; empty where not seen.
+    """
+
+    ref: str
+    saved: bool
+    bytes: int
+    digest: str | None = None
+    evidence: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedMount:
+    """A cache mount whose content was restored or saved: the bytes of its layer, None for what was not done."""
+
+    id: str
+    restored: int | None = None
+    saved: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What became of a stage: `status` is restored, rebuilt or unused; `seconds` is the time its steps took."""
+
+    name: str
+    status: str
+    seconds: float = 0.0
+    reasons: tuple[RebuildReason, ...] = ()
+    steps: tuple[StepRun, ...] = ()
+    cache: SavedCache | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """A build that shipped. `refs` are the names of the image. Times in seconds, sizes in bytes."""
+
+    stages: tuple[StageResult, ...]
+    refs: tuple[str, ...]
+    pushed_image: bool
+    digest: str | None
+    ship_seconds: float
+    save_seconds: float
+    pulled: int
+    pushed: int
+    healed: tuple[str, ...] = ()
+    mounts: tuple[CarriedMount, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> str:
+        return self.refs[0]
+
+    @property
+    def saves(self) -> bool:
+        """Whether the cache of any stage was saved."""
+        return any(stage.cache and stage.cache.saved for stage in self.stages)
+
+
+def stage_results(
+    graph: StageGraph, trace: Trace, *, forced: frozenset[str], cached: Callable[[str], bool]
+) -> tuple[StageResult, ...]:
+    """The result of every stage, in the Dockerfile's order.
+
+    `forced` are the stages that --no-cache named; `cached` tells whether a stage had a cache to be restored from.
+    """
+    ran = rebuilt_stages(graph, trace)
+    needed = {stage.name for stage in graph.needed()}
+    steps = steps_by_stage(graph, trace)
+
+    def result(stage: Stage) -> StageResult:
+        if stage.name not in needed:
+            return StageResult(name=stage.name, status="unused")
+        own = steps[stage.name]
+        return StageResult(
+            name=stage.name,
+            status="rebuilt" if stage.name in ran else "restored",
+            seconds=covered_seconds(tuple(interval for step in own for interval in step.intervals)),
+            reasons=_reasons(stage, own, ran, forced, cached) if stage.name in ran else (),
+            steps=own,
+        )
+
+    return tuple(result(stage) for stage in graph.stages)
+
+
+def rebuilt_stages(graph: StageGraph, trace: Trace) -> frozenset[str]:
+    """The stages of which at least one step ran."""
+    groups = steps_by_stage(graph, trace).items()
+    return frozenset(
+        name for name, steps in groups if any(step.ran and not _unkept(graph[name], step) for step in steps)
+    )
+
+
+def _unkept(stage: Stage, step: StepRun) -> bool:
+    """Whether BuildKit runs a step each time: a WORKDIR on nothing at all. What follows it is restored all the same."""
+    return step.number == 1 and step.name.startswith("WORKDIR ") and not stage.steps[0].sources
+
+
+def rerun_stages(graph: StageGraph, trace: Trace) -> frozenset[str]:
+    """The stages of which a step ran that may come out another each time.
+
+    Not those that lay files down: COPY --link is laid down once more where its cache is saved, with the COPY and
+    WORKDIR around it (BuildKit 0.25).
+    """
+    groups = steps_by_stage(graph, trace).items()
+    laid = ("COPY ", "FROM ", "LINK ", "WORKDIR ")
+    return frozenset(name for name, steps in groups if any(s.ran and not s.name.startswith(laid) for s in steps))
+
+
+def forceable_steps(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[StepRun, ...]:
+    """The steps of these stages that `no-cache-filter` makes run.
+
+    Not FROM, and not WORKDIR: that makes a folder on whatever lies below it, and BuildKit runs it when that is new
+    (moby/buildkit, dockerfile2llb/convert.go, dispatchWorkdir).
+    """
+    groups = steps_by_stage(graph, trace)
+    steps = (step for name in graph.names if name in stages for step in groups[name])
+    return tuple(step for step in steps if not step.name.startswith(("FROM ", "WORKDIR ")))
+
+
+def failed_stage(graph: StageGraph, failure: StepFailure) -> Stage:
+    """The stage whose step failed."""
+    return next((stage for stage in graph.stages if _spoken(stage) == failure.stage), graph.final)
+
+
+def steps_by_stage(graph: StageGraph, trace: Trace) -> dict[str, tuple[StepRun, ...]]:
+    """The steps of each stage in order. BuildKit calls an unnamed stage `stage-N`, and a sole one nothing."""
+    spoken = {_spoken(stage): stage.name for stage in graph.stages}
+    groups: dict[str, list[StepRun]] = {name: [] for name in graph.names}
+    for step in trace.steps():
+        name = spoken.get(step.stage) if step.stage else graph.final.name
+        if name is not None:
+            groups[name].append(step)
+    return {name: tuple(sorted(steps, key=lambda step: step.number)) for name, steps in groups.items()}
+
+
+def _spoken(stage: Stage) -> str:
+    return stage.name if stage.named else f"stage-{stage.index}"
+
+
+def _reasons(
+    stage: Stage,
+    steps: tuple[StepRun, ...],
+    ran: frozenset[str],
+    forced: frozenset[str],
+    cached: Callable[[str], bool],
+) -> tuple[RebuildReason, ...]:
+    if stage.name in forced:
+        return (RebuildReason("forced", "--no-cache"),)
+    if parents := [name for name in stage.parents if name in ran]:
+        return tuple(RebuildReason("parent", name) for name in parents)
+    if not cached(stage.name):
+        return (RebuildReason("cache", "no cache of this stage yet"),)
+    return (RebuildReason("step", next(step.name for step in steps if step.ran)),)

@@ -1,0 +1,435 @@
+"""One build: compose the caches, ship the image, save what ran."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import stamina
+
+from stagebake.build.engine import BakeCall, BakeResult
+from stagebake.build.events import Trace
+from stagebake.build.failures import (
+    explain_failure,
+    failure_summary,
+    find_cache_fault,
+    lost_result_stage,
+    stalled_build,
+    too_many_requests,
+)
+from stagebake.build.mount_sync import MountSync
+from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, rerun_stages, stage_results
+from stagebake.build.stall_timer import StallTimer
+from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
+from stagebake.cache.merge import collect_evidence
+from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
+from stagebake.cache.stage_caches import (
+    CacheRepository,
+    StageCache,
+    StageCaches,
+    drop_broken_blobs,
+    image_layer_sizes,
+    read_caches,
+    read_stage_caches,
+    repair_refs,
+    rotate_generations,
+)
+from stagebake.dockerfile.stages import StageGraph
+from stagebake.errors import BuildFailed, RegistryError
+from stagebake.generate.bake_file import (
+    BAKE_FILE,
+    OVERRIDE_FILE,
+    BakeOptions,
+    bake_permissions,
+    bake_variables,
+    render_bake_file,
+    render_call_file,
+    target_names,
+)
+from stagebake.project.image_tags import ImageNames
+from stagebake.project.settings import Settings
+
+# An image that is pushed passes the local store by: what is restored is then never downloaded
+_PUSH = "type=image,push=true,store=false,unpack=false"
+_LOAD = "type=docker"
+_NOTHING = "type=cacheonly"
+
+# How often a build is tried at most; the last time without any cache
+_ATTEMPTS = 5
+# What could not be read, but may be there, is asked for once more after so many seconds
+_PAUSE = 2.0
+# How often a registry that takes no image for the moment (429) is offered it
+_OFFERS = 4
+
+
+class _Later(Exception):
+    """The registry wants the image later."""
+
+
+class BakeRunner(Protocol):
+    """What this module asks of an engine; `engine.Engine` is one."""
+
+    @property
+    def exports_caches(self) -> bool: ...
+
+    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult: ...
+
+
+ProgressListener = Callable[[str, Trace], None]
+"""Told what is under way and what is known of it, at every event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """What is asked of one build.
+
+    `forced` are the stages that --no-cache names, all of them for its bare form; what depends on them is rebuilt too.
+    `names` are the image's refs and labels; `override` is the text of the user's own bake file, which is laid over the
+    generated one. `load` is whether an image that is not pushed goes into the engine.
+    """
+
+    access: Access
+    names: ImageNames
+    push: bool = False
+    load: bool = True
+    forced: frozenset[str] = frozenset()
+    override: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildStores:
+    """Where the image goes (None where it has no name), and where its caches lie (None where none can be had).
+
+    `lacking` says why none can be had, where that is worth a warning.
+    """
+
+    images: CacheRepository | None = None
+    caches: CacheRepository | None = None
+    lacking: str | None = None
+
+
+def build_image(
+    graph: StageGraph,
+    settings: Settings,
+    wish: BuildRequest,
+    engine: BakeRunner,
+    stores: BuildStores,
+    progress: ProgressListener,
+) -> BuildResult:
+    """Builds the final stage; where it is pushed, saves the caches of the stages that ran.
+
+    Raises BuildFailed when the build itself fails. A cache that cannot be read or saved is a warning, never a failure.
+    """
+    run = _Run(graph=graph, settings=settings, wish=wish, engine=engine, stores=stores, progress=progress)
+    started = time.monotonic()
+    shelf, baked, trace = run.ship(run.read())
+    shipped = time.monotonic()
+    stages = stage_results(graph, trace, forced=wish.forced, cached=shelf.has)
+    saved = run.save(shelf, rebuilt_stages(graph, trace), baked.digest)
+    run.ferry.save(trace)
+    return BuildResult(
+        stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
+        refs=wish.names.refs,
+        pushed_image=wish.push,
+        digest=baked.digest,
+        ship_seconds=shipped - started,
+        save_seconds=time.monotonic() - shipped,
+        pulled=trace.pulled,
+        pushed=sum(entry.bytes for entry in saved.values()),
+        healed=shelf.healed,
+        mounts=run.ferry.carried,
+        warnings=tuple(dict.fromkeys((*shelf.warnings, *run.warnings))),
+    )
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One build under way: what it was given, and the warnings so far."""
+
+    graph: StageGraph
+    settings: Settings
+    wish: BuildRequest
+    engine: BakeRunner
+    stores: BuildStores
+    progress: ProgressListener
+    warnings: list[str] = field(default_factory=list)
+    lost: frozenset[str] = frozenset()
+    """The stages that are built anew, because the engine has lost a step's result."""
+
+    @cached_property
+    def ferry(self) -> MountSync:
+        """What carries the cache mounts."""
+        return MountSync(
+            graph=self.graph,
+            settings=self.settings,
+            access=self.wish.access,
+            forced=self.graph.dependents(self.wish.forced),
+            files=self._files(),
+            engine=self.engine,
+            repository=self.stores.images,
+            progress=self.progress,
+            warnings=self.warnings,
+        )
+
+    @property
+    def repository(self) -> CacheRepository | None:
+        """Where the caches lie."""
+        return self.stores.caches
+
+    def read(self) -> StageCaches:
+        """The caches that this build may read."""
+        if self.repository is None:
+            return StageCaches(warnings=(self.stores.lacking,) if self.stores.lacking else ())
+        self.progress("reading the caches", Trace())
+        return read_caches(self.repository, self.graph, self.wish.access)
+
+    def ship(self, shelf: StageCaches) -> tuple[StageCaches, BakeResult, Trace]:
+        """Builds the final stage; returns the caches that served.
+
+        What ran in an attempt is known to the engine in the next one, and still counts as run.
+        """
+        trace = Trace()
+        for attempt in stamina.retry_context(
+            on=_Later, attempts=_OFFERS, timeout=None, wait_initial=1.0, wait_max=10.0
+        ):
+            with attempt:
+                shelf, baked, trace = self._attempt(shelf, trace)
+                if too_many_requests(trace) and attempt.num < _OFFERS:
+                    raise _Later
+        if baked.exit_code != 0:
+            raise explain_failure(self.graph, trace)
+        self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
+        if anew := [name for name in self.graph.names if name in self.lost]:
+            why = "a build that was cancelled had left the engine without a step's result"
+            self.warnings.append(f"built anew: {', '.join(anew)}: {why}")
+        self._prove_forced(trace)
+        return shelf, baked, trace
+
+    def _attempt(self, shelf: StageCaches, trace: Trace) -> tuple[StageCaches, BakeResult, Trace]:
+        """Builds; what proves broken is left out and tried again, in the end without any cache."""
+        asked_again = stalled = False
+        for number in range(_ATTEMPTS):
+            watch = StallTimer(self.settings.patience, strict=bool(shelf.caches) and not asked_again, suspect=stalled)
+            baked, trace = self._build_final(self._final(shelf), watch, trace)
+            if baked.exit_code != 0 and self._add_lost(trace):
+                continue
+            blame = None if baked.exit_code == 0 else find_cache_fault(trace, watch.gave_up, shelf.blobs().keys())
+            if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
+                raise stalled_build(self.wish.names.refs, watch.gave_up, self.settings.patience)
+            if blame is None:
+                break
+            stalled = watch.gave_up == "read"
+            if blame.passing and not asked_again:
+                asked_again = True
+                time.sleep(_PAUSE)
+            elif blame.blobs and number < _ATTEMPTS - 2:
+                shelf = drop_broken_blobs(shelf, blame.blobs, poisoned=blame.blobs)
+            else:
+                shelf = shelf.emptied(f"built without any cache: {failure_summary(trace, watch.gave_up)}")
+        return shelf, baked, trace
+
+    def _add_lost(self, trace: Trace) -> bool:
+        """Adds the stage that met a lost result, then every stage, to what is built anew; whether it added any."""
+        stage, every = lost_result_stage(self.graph, trace), frozenset(self.graph.names)
+        if stage is None or self.lost == every:
+            return False
+        self.lost = every if stage.name in self.lost else self.lost | {stage.name}
+        return True
+
+    def _build_final(self, choices: BakeOptions, watch: StallTimer, trace: Trace) -> tuple[BakeResult, Trace]:
+        """Builds the final stage; broken off for cache mounts, it goes on when they are restored."""
+        self.ferry.cache = choices.cache
+        baked, trace = self._bake("building", choices, watch, trace, self.ferry)
+        while baked.exit_code != 0 and self.ferry.due:
+            trace = self.ferry.restore(trace)
+            baked, trace = self._bake("building", choices, watch, trace, self.ferry)
+        return baked, trace
+
+    def save(self, shelf: StageCaches, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
+        """Saves the caches of the stages that ran, one bake call each, then composes anew.
+
+        Their old caches are not imported meanwhile, or a forced stage's old result might be saved again. With the
+        first thing that the registry refuses it ends: one warning, and the next build saves what is not.
+        """
+        scope = self.wish.access.writes
+        stages = self._unsaved(shelf, ran, digest)
+        if scope is None or self.repository is None:
+            return {}
+        due = stages or shelf.damaged(scope) or self._outdated(self.repository, shelf, scope)
+        if not due or not self._can_export():
+            return {}
+        self.progress("saving the caches", Trace())
+        saved: dict[str, SavedCache] = {}
+        found: tuple[StageCache, ...] = ()
+        try:
+            base = self._put(self.repository, shelf.composed(leaving_out=ran))
+            known = shelf.blobs()
+            for stage in stages:
+                saved[stage] = self._save_stage(self.repository, stage, scope, base, shelf, known)
+            found = self._compose_anew(self.repository, scope, shelf.poisoned).caches
+        except RegistryError as error:
+            left = [stage for stage in stages if stage not in saved]
+            what = (
+                f"the cache of {', '.join(left)} is" if left else "the caches are saved, but what they make together is"
+            )
+            self.warnings.append(f"{what} not saved: {error}")
+            refs = {stage: f"{self.repository.image}:{scope.stage_tag(stage)}" for stage in left}
+            saved |= {stage: SavedCache(ref=ref, saved=False, bytes=0) for stage, ref in refs.items()}
+        contents = {held.digest: held.cache for held in found}
+        return {
+            stage: replace(entry, evidence=collect_evidence(contents[entry.digest]))
+            if entry.digest in contents
+            else entry
+            for stage, entry in saved.items()
+        }
+
+    def _outdated(self, repository: CacheRepository, shelf: StageCaches, scope: Scope) -> bool:
+        """Whether the composed cache under its tag, which others read, is not what the caches make together now."""
+        document = shelf.composed()
+        if document is None or shelf.unread:
+            return False
+        try:
+            published = repository.manifest(scope.composed_tag)
+            return published is None or config_digest(published) != sha256_digest(document.config)
+        except RegistryError:
+            return False
+        except InvalidCache:
+            return True
+
+    def _compose_anew(self, repository: CacheRepository, scope: Scope, poisoned: frozenset[str]) -> StageCaches:
+        """Composes what is in the registry now, and writes what is broken there without it. Raises RegistryError."""
+        self.progress("saving the composed cache", Trace())
+        shelf = read_stage_caches(repository, self.graph, self.wish.access)
+        self.warnings += shelf.warnings
+        shelf = drop_broken_blobs(shelf, poisoned & shelf.blobs().keys(), poisoned=poisoned)
+        self._put(repository, shelf.fitting().composed(), scope.composed_tag)
+        repair_refs(repository, shelf, scope)
+        repository.sweep()
+        return shelf
+
+    def _unsaved(self, shelf: StageCaches, ran: frozenset[str], digest: str | None) -> list[str]:
+        """The stages whose results the caches lack, in the order in which they depend on each other.
+
+        These are the ones that ran, and what depends on them: one that was restored because its inputs came out the
+        same is now known by their new keys too, and without these the next build would download the inputs to see it.
+        And the ones that the engine still knew of an earlier build that was not pushed: their layers are in the image
+        and in no cache. Where something is poisoned the image is recompressed, and its layers do not tell.
+        """
+        needed = [stage.name for stage in self.graph.needed() if stage in self.graph.targets]
+        if self.wish.access.writes is None or self.repository is None:
+            return []
+        if digest and not ran and not shelf.poisoned and self.stores.images:
+            layers = image_layer_sizes(self.stores.images, digest)
+            if not layers.keys() <= shelf.blobs().keys():
+                return needed
+        changed = self.graph.dependents(ran)
+        return [name for name in needed if name in changed or not shelf.has(name)]
+
+    def _save_stage(
+        self,
+        repository: CacheRepository,
+        stage: str,
+        scope: Scope,
+        base: str | None,
+        shelf: StageCaches,
+        known: dict[str, int],
+    ) -> SavedCache:
+        """Saves a stage's cache; its layers are `known` from then on. Raises RegistryError."""
+        choices = BakeOptions(stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(shelf.poisoned))
+        watch = StallTimer(self.settings.patience)
+        baked, trace = self._bake(f"saving {stage}", choices, watch)
+        if baked.exit_code != 0:
+            raise RegistryError(failure_summary(trace, watch.gave_up), "the next build saves it")
+        if again := rerun_stages(self.graph, trace):
+            self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
+        tag = scope.stage_tag(stage)
+        layers = _layers(repository, tag)
+        fresh = layers.items() - known.items()
+        known.update(fresh)
+        rotate_generations(repository, shelf, scope, stage, layers.keys())
+        new = sum(size for _, size in fresh)
+        return SavedCache(ref=f"{repository.image}:{tag}", saved=True, bytes=new, digest=trace.exported)
+
+    def _cache_ref(self, shelf: StageCaches) -> str | None:
+        """The ref of the one cache that the build reads."""
+        if shelf.published is not None or self.wish.access.writes is None:
+            return shelf.published
+        try:
+            return self._put(self.repository, shelf.composed()) if self.repository else None
+        except RegistryError as error:
+            self.warnings.append(f"no cache is read, since what they make together could not be pushed: {error}")
+            return None
+
+    def _put(
+        self, repository: CacheRepository, document: ManifestAndConfig | None, tag: str | None = None
+    ) -> str | None:
+        """Pushes a composed cache; returns what names it, None where there is none. Raises RegistryError."""
+        return repository.source(repository.put(document, tag), tag) if document else None
+
+    def _final(self, shelf: StageCaches) -> BakeOptions:
+        return BakeOptions(
+            stage=self.graph.final.name,
+            output=_PUSH if self.wish.push else _LOAD if self.wish.load else _NOTHING,
+            cache=self._cache_ref(shelf),
+            forced=self.graph.dependents(self.wish.forced | self.lost),
+            names=self.wish.names,
+            recompress=self.wish.push and bool(shelf.poisoned),
+        )
+
+    def _files(self) -> dict[str, str]:
+        """The generated bake file, and the user's own over it."""
+        files = {BAKE_FILE: render_bake_file(self.graph, self.settings)}
+        return files if self.wish.override is None else {**files, OVERRIDE_FILE: self.wish.override}
+
+    def _bake(
+        self,
+        doing: str,
+        choices: BakeOptions,
+        watch: StallTimer,
+        before: Trace | None = None,
+        ferry: MountSync | None = None,
+    ) -> tuple[BakeResult, Trace]:
+        trace = Trace(before)
+
+        def listen(line: str) -> None:
+            trace.feed(line)
+            watch.saw(trace)
+            if ferry:
+                ferry.saw(trace)
+            self.progress(doing, trace)
+
+        call = BakeCall(
+            target=target_names(self.graph)[choices.stage],
+            files={**self._files(), "choices.json": render_call_file(self.graph, self.settings, choices)},
+            variables=bake_variables(self.settings, choices, self.wish.access.writes or DEFAULT_SCOPE),
+            allow=bake_permissions(self.settings),
+        )
+        return self.engine.bake(call, listen, lambda: watch.overdue() or bool(ferry and ferry.due)), trace
+
+    def _can_export(self) -> bool:
+        if not self.engine.exports_caches:
+            self.warnings.append(
+                "caches are not saved: the `docker` driver exports none without the containerd image store; "
+                "turn it on: https://docs.docker.com/engine/storage/containerd/"
+            )
+        return self.engine.exports_caches
+
+    def _prove_forced(self, trace: Trace) -> None:
+        """No step of a forced stage may have come from a cache: then something old was shipped."""
+        for step in forceable_steps(self.graph, trace, self.graph.dependents(self.wish.forced)):
+            if step.cached:
+                raise BuildFailed(
+                    f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",
+                    "force all stages: --no-cache without names; and please report this",
+                )
+
+
+def _layers(repository: CacheRepository, tag: str) -> dict[str, int]:
+    """Digest and size in bytes of the layers under a tag; empty where they cannot be read."""
+    try:
+        return layer_sizes(repository.manifest(tag) or b"{}")
+    except (RegistryError, InvalidCache):
+        return {}

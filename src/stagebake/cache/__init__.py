@@ -1,0 +1,1 @@
+"""Read, merge and prune BuildKit caches. Pure: stores are passed in."""

@@ -1,0 +1,168 @@
+"""What a verb works on, taken from the repository, the environment and the flags."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from stagebake.build.run import BuildStores
+from stagebake.cache.scopes import Access, Trigger, access_for
+from stagebake.cache.stage_caches import CacheRepository
+from stagebake.cli.flags import read_settings
+from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
+from stagebake.dockerfile.warnings import force_warnings
+from stagebake.errors import InputError
+from stagebake.explain.ledger_store import LedgerStore, user_cache_folder
+from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
+from stagebake.files import read_text
+from stagebake.fingerprint.context import hash_memory_file
+from stagebake.fingerprint.fingerprinter import Fingerprinter
+from stagebake.generate.bake_file import OVERRIDE_FILE
+from stagebake.project.git import GitCheckout
+from stagebake.project.github_run import GithubRun, default_image, read_github_run
+from stagebake.project.settings import Settings, misspelt_variables
+from stagebake.stores.github_cache import NO_CACHE_SERVICE, connect_cache_service
+from stagebake.stores.oci_layout import OciLayout
+from stagebake.stores.registry import Registry
+
+
+@dataclass(frozen=True)
+class Command:
+    """One run of a verb: its flags, the settings they come to, the git checkout, and GitHub's run where it is one."""
+
+    options: argparse.Namespace
+    settings: Settings
+    checkout: GitCheckout
+    run: GithubRun | None
+
+    @cached_property
+    def text(self) -> str:
+        """The Dockerfile's. Raises InputError."""
+        path = self.settings.root / self.settings.dockerfile
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no Dockerfile", "name it under `dockerfile` in the settings") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}:1: not readable as text: {error}", "is this the Dockerfile?") from None
+
+    @cached_property
+    def graph(self) -> StageGraph:
+        return _parse(self.settings, self.text)
+
+    @cached_property
+    def override(self) -> str | None:
+        """The text of the user's own bake file, which is laid over the generated one."""
+        path = self.settings.root / OVERRIDE_FILE
+        return read_text(path) if path.is_file() else None
+
+    @property
+    def forced(self) -> frozenset[str]:
+        """The stages that --no-cache forces: those it names, all for its bare form."""
+        bare = self.options.no_cache == []
+        return frozenset(self.graph.names) if bare else self.graph.forcing(self._named)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What does less or more than it says: variables that set nothing, and --no-cache."""
+        return (*misspelt_variables(os.environ), *force_warnings(self.graph, self._named))
+
+    @cached_property
+    def _named(self) -> tuple[str, ...]:
+        return tuple(self.graph.find(name, "--no-cache").name for name in self.options.no_cache or ())
+
+    @property
+    def occasion(self) -> Trigger:
+        return self.run.occasion if self.run else Trigger(branch=self.checkout.branch())
+
+    @property
+    def default_branch(self) -> str:
+        return (self.run and self.run.default_branch) or self.checkout.default_branch()
+
+    @cached_property
+    def access(self) -> Access:
+        """The scopes read and written. --scope names another branch's, but gives a stranger's code no more rights."""
+        occasion, scope = self.occasion, self.options.scope
+        chosen = Trigger(branch=scope) if scope and occasion.trusted else occasion
+        return access_for(chosen, self.default_branch, push=self.options.push)
+
+    @property
+    def scope(self) -> str:
+        """Whose caches are read first, as people call it."""
+        return self.access.reads[0].name or self.default_branch
+
+    @cached_property
+    def stores(self) -> BuildStores:
+        """Where the image and its caches lie, as the settings say."""
+        settings = self.settings
+        images = Registry(settings.image) if settings.image else None
+        name = settings.image or settings.local_image
+        if settings.cache == "local":
+            return BuildStores(images=images, caches=OciLayout(settings.cache_folder / name))
+        if settings.cache == "gha":
+            return BuildStores(
+                images=images,
+                caches=connect_cache_service(name, os.environ),
+                lacking=NO_CACHE_SERVICE,
+            )
+        return BuildStores(images=images, caches=images)
+
+    @property
+    def ledgers(self) -> LedgerStore:
+        return self._ledgers(self.stores.caches)
+
+    def _ledgers(self, caches: CacheRepository | None) -> LedgerStore:
+        name = self.settings.image or str(self.settings.root.resolve())
+        return LedgerStore(name, caches, user_cache_folder(os.environ))
+
+    def times(self) -> dict[str, float]:
+        """The seconds of stages: what flags say, and of the others what the ledger knows, the one here first."""
+        times = given_stage_times(self.options.seconds, self.options.times, self.graph)
+        for caches in (None, self.stores.caches):
+            if not {stage.name for stage in self.graph.needed()} <= times.keys():
+                times = ledger_stage_times(self._ledgers(caches).read(self.access)) | times
+        return times
+
+    def scan(self, text: str) -> Fingerprinter:
+        """What takes the fingerprints of this Dockerfile's stages."""
+        platforms = self.settings.platforms
+        each = [replace(self.settings, platforms=(platform,)) for platform in platforms] or [self.settings]
+        graphs = [_parse(settings, text) for settings in each]
+        memory = hash_memory_file(self.settings.root / self.settings.context, os.environ)
+        return Fingerprinter(graphs=graphs, settings=self.settings, override=self.override, memory=memory)
+
+
+def read_command(options: argparse.Namespace) -> Command:
+    """The job in this folder. Where no setting gives the image's name, GitHub's repository or the git remote does."""
+    checkout = GitCheckout(Path())
+    settings = read_settings(options)
+    _refuse_missing_context(settings)
+    if settings.image is None:
+        settings = settings.with_image(default_image(os.environ) or checkout.image())
+    return Command(options, settings, checkout, read_github_run(os.environ))
+
+
+def _refuse_missing_context(settings: Settings) -> None:
+    if not settings.remote_context and not (settings.root / settings.context).is_dir():
+        origin = settings.origins.get("context", "context")
+        raise InputError(f"{origin}: there is no folder `{settings.context}`", "name the folder that COPY copies from")
+
+
+def _parse(settings: Settings, text: str) -> StageGraph:
+    return parse_dockerfile(
+        text,
+        path=settings.dockerfile,
+        target=settings.target,
+        target_origin=settings.origins.get("target"),
+        args={**_epoch(), **settings.args},
+        platforms=settings.platforms,
+        contexts=settings.contexts,
+    )
+
+
+def _epoch() -> dict[str, str]:
+    """What buildx makes a build argument of by itself (docker/buildx, build/build.go)."""
+    return {name: os.environ[name] for name in ("SOURCE_DATE_EPOCH",) if name in os.environ}

@@ -1,0 +1,102 @@
+"""What the next build would restore and rebuild, and why, without building."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+
+from stagebake.cache.merge import available_evidence, drop_blobs
+from stagebake.cache.stage_caches import StageCaches, read_caches
+from stagebake.cli.command import Command, read_command
+from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
+from stagebake.errors import InputError
+from stagebake.explain.expectations import check_plan, parse_expectations
+from stagebake.explain.plan import AvailableCaches, PlanInput, make_plan, mark_uncommitted, plan_json
+from stagebake.fingerprint.commit import (
+    CheckedOutCommit,
+    CommitContext,
+    GitObjects,
+    attributes_changed,
+    changed_files,
+    path_in_repository,
+    resolve_commit,
+    uncommitted_files,
+    work_tree_top,
+)
+from stagebake.fingerprint.context import ContextFolder, hash_memory_file
+from stagebake.fingerprint.fingerprinter import Fingerprints
+from stagebake.report.tables import make_console, show_plan
+
+
+def add_plan_parser(verbs: VerbParsers) -> None:
+    """Its flags."""
+    verb = verbs.add_parser("plan", help="what the next build would restore and rebuild, and why, without building")
+    verb.set_defaults(run=run_plan)
+    add_settings(verb)
+    add_build_choices(verb)
+    verb.add_argument("--push", action="store_true", help="plan a build that is pushed")
+    verb.add_argument("--since", metavar="GITREF", help="what the changes since this commit would rebuild")
+    verb.add_argument("--json", action="store_true", help="for machines")
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    """Plans, and shows the plan."""
+    work = read_command(options)
+    graph = work.graph
+    if options.since == "":
+        raise InputError("--since: no commit is named", "name one: --since origin/main")
+    expected = parse_expectations(options.expect, graph)
+    caches = work.stores.caches
+    shelf = read_caches(caches, graph, work.access) if caches and not options.since else StageCaches()
+    prints, since = _since(options.since, work) if options.since else (work.scan(work.text).of_folder(), None)
+    question = PlanInput(
+        graph=graph,
+        prints=prints,
+        ledgers=work.ledgers.read(work.access),
+        caches=AvailableCaches(
+            available=available_evidence(drop_blobs(held.cache, shelf.unseen) for held in shelf.caches),
+            stages=frozenset(name for name in graph.names if shelf.has(name)),
+            composed=shelf.published is not None,
+            broken=frozenset(shelf.healed),
+            scope=work.scope,
+            unread=shelf.unread,
+        ),
+        forced=work.forced,
+        since=since,
+    )
+    made = replace(make_plan(question), warnings=(*work.warnings, *shelf.warnings))
+    if options.json:
+        print(plan_json(made), end="")
+    else:
+        show_plan(made, work.settings.budgets, make_console(), verbose=options.verbose)
+    check_plan(made, expected)
+    return 0
+
+
+def _since(reference: str, work: Command) -> tuple[Fingerprints, Fingerprints]:
+    """The fingerprints of the files that lie here and of a commit's, both with the settings of now."""
+    settings = work.settings
+    top, commit = work_tree_top(settings.root), resolve_commit(settings.root, reference)
+    path, folder = (path_in_repository(settings.root, top, name) for name in (settings.dockerfile, settings.context))
+    with GitObjects(top) as objects:
+        snapshot = CommitContext(objects=objects, commit=commit, folder=folder, dockerfile=path)
+        if snapshot.text is None or not snapshot.tree:
+            missing = path if snapshot.text is None else folder
+            raise InputError(f"--since: {reference} has no {missing}", "name a commit that has it")
+        unheld = uncommitted_files(settings.root / settings.context)
+        prints = (work.scan(work.text).of_folder(), work.scan(snapshot.text).of_commit(_before(snapshot, unheld, work)))
+        now, before = (mark_uncommitted(each, unheld) for each in prints)
+    return now, before
+
+
+def _before(snapshot: CommitContext, unheld: frozenset[str], work: Command) -> CheckedOutCommit:
+    root = work.settings.root / work.settings.context
+    here = ContextFolder(root, memory=hash_memory_file(root, os.environ), rules=snapshot.rules)
+    return CheckedOutCommit(
+        commit=snapshot,
+        here=here,
+        changed=changed_files(root, snapshot.commit),
+        unheld=unheld,
+        reattributed=attributes_changed(root, snapshot.commit),
+    )

@@ -1,0 +1,1 @@
+"""Read a Dockerfile into stages, variables and copied files. Pure."""

@@ -1,0 +1,76 @@
+"""What is worth a warning before a build: secrets that would stay in the image, files that miss the cache. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from stagebake.dockerfile.parser import Instruction, onbuild_instructions
+from stagebake.dockerfile.stages import StageGraph
+from stagebake.dockerfile.variables import looks_secret
+from stagebake.errors import InputError
+
+
+def secret_warnings(graph: StageGraph) -> tuple[str, ...]:
+    """A warning for each ARG or ENV whose name says that it holds a secret: it would stay in history and caches."""
+    return tuple(
+        f"{graph.path}:{instruction.line}: {instruction.keyword} {name} holds a secret, which stays in the image's "
+        f"history and caches; use RUN --mount=type=secret,id={name.lower()} and --secret id={name.lower()},env={name}"
+        for instruction, name in find_secret_variables(graph)
+    )
+
+
+def find_secret_variables(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
+    """Each ARG or ENV whose name says that it holds a secret, and that name.
+
+    An ARG before the first FROM is in no history (measured): what hands it on to a stage is that stage's own ARG.
+    """
+    written = (instruction for stage in graph.stages for instruction in stage.instructions)
+    for instruction in (found for one in written for found in _carried(one, graph.path)):
+        for name in _names(instruction):
+            if looks_secret(name):
+                yield instruction, name
+
+
+def force_warnings(graph: StageGraph, names: Collection[str]) -> tuple[str, ...]:
+    """A warning where these stages cannot be forced because nothing needs them, or only with others."""
+    needed = {stage.name for stage in graph.needed()}
+    idle = [f"`{name}`" for name in names if name not in needed]
+    beside = [f"`{name}`" for name in graph.names if name in needed & graph.forcing(names) - graph.dependents(names)]
+    warnings = []
+    if idle:
+        warnings.append(
+            f"--no-cache: {graph.final.name} takes nothing from {', '.join(idle)}, so nothing of it is built"
+        )
+    if beside:
+        line = graph.nameless(names)[0].line
+        warnings.append(
+            f"--no-cache: BuildKit forces stages by their names, and that in {graph.path}:{line} has none, so "
+            f"{', '.join(beside)} too is rebuilt; write FROM … AS NAME"
+        )
+    return tuple(warnings)
+
+
+def writable_by_others(mode: int) -> bool:
+    """Whether a checked-out file has another mode than under umask 022, which GitHub's runners have.
+
+    Modes are part of BuildKit's cache keys (moby/buildkit, cache/contenthash): such files never match.
+    """
+    return bool(mode & 0o022)
+
+
+def _carried(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
+    """The instruction; of an ONBUILD what it carries, which the image's config has, nothing where that is none."""
+    if instruction.keyword != "ONBUILD":
+        return (instruction,)
+    try:
+        return onbuild_instructions(instruction, path)
+    except InputError:
+        return ()
+
+
+def _names(instruction: Instruction) -> Iterator[str]:
+    if instruction.keyword == "ARG":
+        yield from (word.partition("=")[0] for word in instruction.args)
+    elif instruction.keyword == "ENV":
+        pairs = zip(instruction.args[::3], instruction.args[1::3], strict=True)
+        yield from (name for name, value in pairs if value.strip("\"'"))

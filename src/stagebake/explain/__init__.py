@@ -1,0 +1,1 @@
+"""Say why a stage is rebuilt, before a build (`plan`) and after it (`after_build`)."""

@@ -1,0 +1,1 @@
+"""Compute what past pushes would have cost with each caching strategy."""

@@ -1,0 +1,1 @@
+"""Write the files of a repository: bake file, workflow, settings, noxfile."""

@@ -1,0 +1,1 @@
+"""Show a result to people: tables, live progress, GitHub's step summary."""

@@ -1,1 +1,0 @@
-"""The rules of doctor: what in a Dockerfile defeats its caches. Pure."""

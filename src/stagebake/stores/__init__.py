@@ -1,0 +1,1 @@
+"""Read and write caches where they are stored: registry, folder, GitHub's cache service."""

@@ -1,0 +1,336 @@
+"""Dockerfile text to StageGraph, held against what BuildKit makes of the same text."""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
+from stagebake.errors import InputError
+
+FILES = Path(__file__).parents[1] / "dockerfiles"
+EXPECTED: dict[str, dict[str, Any]] = tomllib.loads((FILES / "expected.toml").read_text(encoding="utf-8"))
+
+
+def graph_of(name: str) -> StageGraph:
+    facts = EXPECTED[name]
+    return parse_dockerfile(
+        (FILES / f"{name}.Dockerfile").read_text(encoding="utf-8"),
+        args=facts.get("args"),
+        platforms=(facts["platform"],) if "platform" in facts else (),
+    )
+
+
+def refused(text: str, **settings: Any) -> InputError:
+    with pytest.raises(InputError) as caught:
+        parse_dockerfile(text, path="docker/Dockerfile", **settings)
+    return caught.value
+
+
+def test_every_dockerfile_has_its_row_in_the_table() -> None:
+    """The table and the folder name the same Dockerfiles."""
+    assert {path.stem for path in FILES.glob("*.Dockerfile")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_stages_parents_and_images(name: str) -> None:
+    """A Dockerfile has exactly these stages, in order, each with what it takes from stages and from images."""
+    found = {
+        stage.name: (stage.parents, tuple(image.name for image in stage.images)) for stage in graph_of(name).stages
+    }
+    stages = EXPECTED[name]["stages"]
+    assert found == {
+        stage: (tuple(facts.get("parents", ())), tuple(facts.get("images", ()))) for stage, facts in stages.items()
+    }
+    assert list(found) == list(stages)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_last_stage_is_final(name: str) -> None:
+    """Without a target the last stage is the final one."""
+    assert graph_of(name).final.name == list(EXPECTED[name]["stages"])[-1]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_needed_is_topological_and_deterministic(name: str) -> None:
+    """Each needed stage comes after those it takes from, the final one last, and always in the same order."""
+    graph = graph_of(name)
+    order = [stage.name for stage in graph.needed()]
+    assert order[-1] == graph.final.name
+    assert len(order) == len(set(order))
+    for position, stage in enumerate(order):
+        assert set(graph[stage].parents) <= set(order[:position])
+    assert order == [stage.name for stage in graph_of(name).needed()]
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("unused", {"base", "app", "last"}),
+        ("unnamed", {"stage-2"}),
+        ("target-arch", {"bin-arm64", "app"}),
+        ("five-stages", {"base", "python-deps", "node-deps", "builder", "runtime"}),
+        ("onbuild", {"build", "base", "app"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_needed_leaves_out_what_the_final_stage_is_not_made_of(name: str, needed: set[str]) -> None:
+    """Stages that the final one takes nothing from are not needed."""
+    assert {stage.name for stage in graph_of(name).needed()} == needed
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "dependents"),
+    [
+        ("diamond", {"top"}, {"top", "left", "right", "bottom"}),
+        ("diamond", {"right"}, {"right", "bottom"}),
+        ("diamond", set(), set()),
+        ("five-stages", {"node-deps"}, {"node-deps", "builder", "runtime"}),
+        ("five-stages", {"python-deps", "builder"}, {"python-deps", "builder", "runtime"}),
+        ("unused", {"lint"}, {"lint", "lint-report"}),
+        ("numbered", {"stage-0"}, {"stage-0", "stage-2"}),
+        ("run-mounts", {"tools"}, {"tools", "app"}),
+        ("deep", {"s0"}, {f"s{i}" for i in range(12)}),
+    ],
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else value,
+)
+def test_dependents_are_transitive(name: str, changed: set[str], dependents: set[str]) -> None:
+    """What depends on a stage over any number of steps is a dependent, and so is the stage itself."""
+    assert graph_of(name).dependents(changed) == dependents
+
+
+def test_a_target_is_found_by_name_in_any_case() -> None:
+    """The target is the final stage, and only what it is made of is needed."""
+    graph = parse_dockerfile("FROM a AS Base\nFROM base AS App\nFROM app AS docs\n", target="APP")
+    assert graph.final.name == "app"
+    assert [stage.name for stage in graph.needed()] == ["base", "app"]
+
+
+def test_a_stage_keeps_the_name_as_written() -> None:
+    """Names are compared in lower case; the written form is kept beside it."""
+    stage = parse_dockerfile("FROM a AS Base\n").stages[0]
+    assert (stage.name, stage.target, stage.named) == ("base", "Base", True)
+
+
+def test_an_unnamed_stage_is_known_by_its_number() -> None:
+    """A stage without a name is called stage-N, as BuildKit calls it in its events."""
+    stages = parse_dockerfile("FROM a\nFROM b\n").stages
+    assert [(stage.name, stage.index, stage.named) for stage in stages] == [
+        ("stage-0", 0, False),
+        ("stage-1", 1, False),
+    ]
+
+
+@pytest.mark.parametrize("target", ["0", "stage-0"])
+def test_an_unnamed_stage_before_the_last_is_no_target(target: str) -> None:
+    """BuildKit finds targets by written names only (`target stage "0" could not be found`), so this is refused."""
+    error = refused("FROM a\nFROM b AS last\n", target=target)
+    assert target in error.what
+
+
+def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
+    """Unnamed ones by their number, in any case; for another name all are listed."""
+    graph = parse_dockerfile("FROM a\nFROM b AS Last\n")
+    assert [graph.find(name, "--no-cache").name for name in ("stage-0", "Stage-0", "LAST")] == [
+        "stage-0",
+        "stage-0",
+        "last",
+    ]
+    with pytest.raises(InputError, match="--no-cache: no stage `stage-1`") as caught:
+        graph.find("stage-1", "--no-cache")
+    assert "stage-0, last" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "forced"),
+    [
+        ("FROM a AS x\nFROM x AS y\n", {"x"}, {"x"}),
+        ("FROM a\nFROM b AS y\nFROM c AS z\n", {"stage-0"}, {"stage-0", "y", "z"}),
+        ("FROM a AS x\nFROM b AS y\nFROM x\n", {"x"}, {"x", "y", "stage-2"}),
+        ("FROM a AS x\nFROM b\nFROM x AS z\n", {"x"}, {"x"}),
+        ("FROM a\nFROM b AS y\n", set(), set()),
+    ],
+    ids=["named", "unnamed", "unnamed-dependent", "unnamed-beside", "none"],
+)
+def test_what_is_without_a_name_is_forced_with_all(text: str, named: set[str], forced: set[str]) -> None:
+    """BuildKit's filter takes written names: of stages without one, or with such a dependent, all are forced."""
+    assert parse_dockerfile(text).forcing(named) == forced
+
+
+def test_instructions_carry_their_lines_flags_and_heredocs() -> None:
+    """An instruction starts at its first line; flags and heredocs are told apart from its arguments."""
+    text = "FROM a AS x\n\nRUN --network=none \\\n  --mount=type=cache,target=/c \\\n  echo 1\nCOPY <<EOF /f\nhi\nEOF\n"
+    _, run, copy = parse_dockerfile(text).stages[0].instructions
+    assert (run.keyword, run.line) == ("RUN", 3)
+    assert run.flags == ("--network=none", "--mount=type=cache,target=/c")
+    assert run.flag("network") == "none"
+    assert run.flag("security") is None
+    assert (copy.line, copy.heredocs) == (6, ("hi\n",))
+
+
+def test_a_bare_flag_has_an_empty_value() -> None:
+    """`--link` is a flag with the value ""."""
+    copy = parse_dockerfile("FROM a\nCOPY --link a /a\n").stages[0].instructions[1]
+    assert copy.flag("link") == ""
+
+
+def test_images_carry_their_lines() -> None:
+    """An image from outside is known with the line that names it."""
+    stage = parse_dockerfile("FROM debian\nRUN true\nCOPY --from=nginx:1 /a /a\n").stages[0]
+    assert [(image.name, image.line) for image in stage.images] == [("debian", 1), ("nginx:1", 3)]
+
+
+def test_windows_line_endings() -> None:
+    """CRLF endings change nothing."""
+    text = "FROM debian AS base\r\nRUN <<EOF\r\nFROM x AS fake\r\nEOF\r\nFROM base AS app\r\n"
+    assert parse_dockerfile(text).names == ("base", "app")
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64",), ("linux/arm64", "linux/amd64")], ids=str)
+def test_the_build_platform_is_always_known(platforms: tuple[str, ...]) -> None:
+    """BUILDOS and TARGETOS have values without any ARG."""
+    graph = parse_dockerfile("FROM ${TARGETOS}-${BUILDOS} AS a\n", platforms=platforms)
+    assert graph.stages[0].images[0].name == "linux-linux"
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "image"),
+    [
+        ("ARG V\nFROM a:${V:-1}", {}, "a:1"),
+        ("ARG V\nFROM a:${V:-1}", {"V": "2"}, "a:2"),
+        ("ARG V=\nFROM a:${V:-1}", {}, "a:1"),
+        ("ARG V=1\nFROM a:${V}", {"V": ""}, "a:"),
+        ("ARG V=1\nARG W=$V.1\nFROM a:$W", {"V": "2"}, "a:2.1"),
+        ("FROM a:${V:-1}", {"V": "2"}, "a:1"),
+        ("ARG V='1'\nFROM \"a:$V\"", {}, "a:1"),
+        ("ARG V=1\nFROM a AS x\nARG V=2\nFROM a:$V", {}, "a:1"),
+    ],
+    ids=[
+        "default-used",
+        "given",
+        "empty-default",
+        "given-empty",
+        "chained",
+        "undeclared",
+        "quoted",
+        "stage-arg-unseen",
+    ],
+)
+def test_arguments_in_from_lines(text: str, args: dict[str, str], image: str) -> None:
+    """FROM sees the ARGs before the first FROM, and a given value only where such an ARG declares it."""
+    assert parse_dockerfile(text, args=args).stages[-1].images[0].name == image
+
+
+def test_run_mount_takes_no_number() -> None:
+    """`from=0` of a mount is an image called 0: only COPY counts stages."""
+    stage = parse_dockerfile("FROM a\nFROM b\nRUN --mount=from=0,target=/x true\n").stages[1]
+    assert stage.parents == ()
+    assert [image.name for image in stage.images] == ["b", "0"]
+
+
+def test_keys_of_a_mount_are_case_insensitive() -> None:
+    """BuildKit takes `From=tools` of a mount for `from=tools`."""
+    graph = parse_dockerfile("FROM a AS tools\nFROM b AS app\nRUN --mount=type=bind,From=tools,target=/x true\n")
+    assert graph["app"].parents == ("tools",)
+
+
+def test_from_is_case_sensitive() -> None:
+    """`FROM Base` is not the stage `base` to BuildKit, but an image of a name that no registry takes."""
+    with contextlib.suppress(InputError):
+        assert parse_dockerfile("FROM debian AS Base\nFROM Base AS app\n")["app"].parents == ()
+
+
+def test_copy_from_a_later_stage_is_that_stage() -> None:
+    """COPY --from looks at all stages, so a later one of that name hides an image."""
+    graph = parse_dockerfile("FROM a AS x\nCOPY --from=nginx /a /a\nFROM b AS nginx\nFROM c AS last\n")
+    assert graph["x"].parents == ("nginx",)
+
+
+@pytest.mark.parametrize(
+    "line", ["COPY --from=late /a /a", "COPY --from=1 /a /a", "RUN --mount=from=late,target=/x true"]
+)
+def test_a_needed_stage_cannot_take_from_a_later_one(line: str) -> None:
+    """BuildKit: `cannot copy from stage "late", it needs to be defined before current stage`."""
+    error = refused(f"FROM a AS early\n{line}\nFROM b AS late\nFROM early AS last\n")
+    assert error.what.startswith("docker/Dockerfile:2:")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("", 1, "no FROM"),
+        ("# only a comment\nARG A=1\n", 1, "no FROM"),
+        ("ARG A=1\nRUN true\nFROM a\n", 2, "RUN before the first FROM"),
+        ("FROM a\n\nFROM b AS 1st\n", 3, "`1st` is no name"),
+        ("FROM a AS x/y\n", 1, "`x/y` is no name"),
+        ("FROM a AS $X\n", 1, "`$X` is no name"),
+        ("FROM\n", 1, "one or three"),
+        ("FROM a AS\n", 1, "one or three"),
+        ("FROM a\nFROM a named b\n", 2, "one or three"),
+        ("FROM a AS b c\n", 1, "one or three"),
+        ("FROM a AS Base\nRUN true\nFROM b AS base\n", 3, "`base` has the name of stage `Base` in line 1"),
+        ("FROM a AS x\nCOPY --from=y /a /a\nFROM x AS y\n", 1, "circle: x → y → x|circle: y → x → y"),
+        ("FROM a AS other\nFROM a AS x\nCOPY --from=x /a /a\n", 2, "circle: x → x"),
+        ("FROM a\nFROM b\nCOPY --from=2 /a /a\n", 3, "stages are 0 to 1"),
+        ("FROM a AS builder\nFROM b\nCOPY --from=buidler /a /a\n", 3, "no stage `buidler`"),
+        ("FROM a AS builder\nFROM b\nRUN --mount=from=bulider,target=/x true\n", 3, "no stage `bulider`"),
+        ("ARG X\nFROM ${X}\n", 2, "`FROM ${X}` is empty"),
+        ('FROM a\nFROM ""\n', 2, "is empty"),
+        ("FROM a\nFROM ${X:?unset}\n", 2, "unset"),
+        ("FROM a\nFROM ${X\n", 2, "${X"),
+        ("ARG X=${Y:?unset}\nFROM a\n", 1, "unset"),
+        ("FROM a AS b\nFROM c\nCOPY --from=${S} /a /a\n", 3, "no variable in `from=${S}`"),
+        ("FROM a AS b\nFROM c\nRUN --mount=type=bind,from=$S,target=/x true\n", 3, "no variable in `from=$S`"),
+        ("FROM a\nRUN true\nFETCH x\n", 3, "unknown instruction: FETCH"),
+        ("FROM a\n\nRUN <<EOF\necho\n", 3, "unterminated heredoc"),
+        ("FROM a\nENV X\n", 2, "ENV must have two arguments"),
+        ("# escape=x\nFROM a\n", 1, "invalid"),
+    ],
+    ids=[
+        "empty-file", "only-arg", "run-before-from", "name-of-digit", "name-with-slash", "name-of-variable",
+        "from-alone", "from-as-alone", "from-without-as", "from-of-four", "same-name", "circle", "circle-of-one",
+        "number-too-large", "misspelt-copy", "misspelt-mount", "from-empty", "from-quotes", "from-demands",
+        "from-unclosed", "arg-demands", "variable-in-copy", "variable-in-mount", "unknown-instruction",
+        "open-heredoc", "bad-env", "bad-escape",
+    ],
+)  # fmt: skip
+def test_what_is_refused_and_where(text: str, line: int, words: str) -> None:
+    """What BuildKit would refuse is an InputError that begins with path and line and says what to do."""
+    error = refused(text)
+    assert error.what.startswith(f"docker/Dockerfile:{line}: ")
+    assert any(word in error.what for word in words.split("|"))
+    assert error.remedy
+    assert error.exit_code == 2
+
+
+def test_an_unknown_target_lists_the_stages() -> None:
+    """A target that is no stage names the nearest one and all of them."""
+    error = refused("FROM a AS base\nFROM base AS builder\n", target="bulider")
+    assert error.what.startswith("docker/Dockerfile")
+    assert "no stage `bulider`" in error.what
+    assert error.remedy == "did you mean `builder`? the stages are: base, builder"
+
+
+@pytest.mark.parametrize("reference", ["nginx", "builder2/x", "builder:1", "build.er", "builder@sha256:0"])
+def test_what_may_be_an_image_is_no_slip(reference: str) -> None:
+    """Only a bare word that nearly is a stage's name is refused; anything else is an image."""
+    stage = parse_dockerfile(f"FROM a AS builder\nFROM b AS app\nCOPY --from={reference} /a /a\n")["app"]
+    assert stage.images[-1].name == reference
+
+
+def test_the_name_of_a_context_is_no_slip() -> None:
+    """A name that `contexts` gives is never taken for a misspelt stage."""
+    text = "FROM a AS assets\nFROM b AS app\nCOPY --from=asset /a /a\n"
+    assert parse_dockerfile(text, contexts={"asset": "./assets"})["app"].images[-1].name == "asset"
+    refused(text)
+
+
+@pytest.mark.parametrize("reference", ["²", "٣", "9" * 5000], ids=ascii)
+def test_what_is_no_count_of_stages_is_an_image(reference: str) -> None:
+    """Other digits than ASCII's, and more than any Dockerfile has stages, are left to BuildKit."""
+    stage = parse_dockerfile(f"FROM debian AS a\nCOPY --from={reference} /a /a\n")["a"]
+    assert stage.images[-1].name == reference
