@@ -16,6 +16,7 @@ from stagebake.cache.manifest import (
     CacheConfig,
     InvalidCache,
     config_digest,
+    layer_sizes,
     parse_cache,
     serialize_cache,
     sha256_digest,
@@ -260,7 +261,7 @@ def test_the_manifest_names_config_and_blobs() -> None:
     assert document.digest == sha256_digest(document.manifest)
     digests = [entry["digest"] for entry in manifest["layers"]]
     assert len(digests) == len(set(digests))
-    assert manifest.layer_sizes(document.manifest) == merge_caches(real(name) for name in REAL).blobs()
+    assert layer_sizes(document.manifest) == merge_caches(real(name) for name in REAL).blobs()
 
 
 def chain_of(length: int, order: Callable[[int], int]) -> tuple[bytes, bytes]:
