@@ -32,7 +32,7 @@ class Place:
     environment: Mapping[str, str]
     folder: Path
 
-    def held(self) -> int:
+    def stage_cache(self) -> int:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
@@ -54,11 +54,11 @@ def push(place: Place, files: Mapping[str, str], *arguments: str) -> str:
     """Builds on an empty engine; returns the cells of the row."""
     place.project.write(files)
     place.project.engine.empty()
-    held = place.held()
+    stage_cache = place.stage_cache()
     report = place.project.build("--push", *arguments, **place.environment).report
     ran = ", ".join(stage["name"] for stage in report["stages"] if stage["status"] == "rebuilt") or "nothing"
     steps = sum(not step["cached"] for stage in report["stages"] for step in stage["steps"])
-    return f"{ran} ({steps}) | {(place.held() - held) / 1e6:.1f} MB | {place.held() / 1e6:.1f} MB"
+    return f"{ran} ({steps}) | {(place.stage_cache() - stage_cache) / 1e6:.1f} MB | {place.stage_cache() / 1e6:.1f} MB"
 
 
 @contextmanager
@@ -79,15 +79,15 @@ def _place(name: str, folder: Path, engine: Engine, stack: ExitStack) -> Place:
     project.write({"Dockerfile": DOCKERFILE, ".dockerignore": "stagebake.toml\n"})
     project.git("init", "--quiet", "--initial-branch=main")
     project.settings()
-    environment, held = {"STAGEBAKE_CACHE": name}, folder / "registry"
+    environment, stage_cache = {"STAGEBAKE_CACHE": name}, folder / "registry"
     if name == "local":
-        held = folder / "caches"
-        environment["STAGEBAKE_FOLDER"] = str(held)
+        stage_cache = folder / "caches"
+        environment["STAGEBAKE_FOLDER"] = str(stage_cache)
     if name == "gha":
         service = CacheService(folder)
         stack.callback(service.stop)
-        environment, held = environment | service.environment("refs/heads/main"), service.entries
-    return Place(project=project, environment=environment, folder=held)
+        environment, stage_cache = environment | service.environment("refs/heads/main"), service.entries
+    return Place(project=project, environment=environment, folder=stage_cache)
 
 
 if __name__ == "__main__":

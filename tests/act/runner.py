@@ -121,7 +121,7 @@ class Runner:
 
 def digests(project: Project) -> dict[str, object]:
     """What each tag of the image's repository points at."""
-    return {tag: project.registry.manifest(project.name, tag) for tag in project.tags()}
+    return {tag: project.registry.read_manifest(project.name, tag) for tag in project.tags()}
 
 
 def edit(project: Project) -> None:

@@ -18,7 +18,7 @@ def test_a_push_to_main_ships_the_image_and_its_caches(fresh: Runner) -> None:
     assert first.rebuilt == set(STAGES)
     assert first.outputs["rebuilt"] == ",".join(STAGES)
     assert first.outputs["tags"].startswith(f"{project.image}:latest,{project.image}:main-")
-    assert project.registry.manifest(project.name, first.outputs["digest"])
+    assert project.registry.read_manifest(project.name, first.outputs["digest"])
     assert project.tags() >= {"latest", *CACHES}
     golden.check("first-push", first.summary)
     before = project.pushed()

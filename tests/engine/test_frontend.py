@@ -130,7 +130,7 @@ def test_the_args_have_buildkit_s_values(frontend: Frontend, name: str) -> None:
 
 def _declared(graph: StageGraph) -> set[str]:
     """The ARGs within the stages that are built, with what they say."""
-    found = (i for stage in graph.needed() for i in stage.instructions if i.keyword == "ARG")
+    found = (i for stage in graph.needed_stages() for i in stage.instructions if i.keyword == "ARG")
     return {word for instruction in found for word in instruction.args}
 
 
@@ -144,7 +144,7 @@ def _asked_for(graph: StageGraph, text: str) -> set[str]:
         for word in instruction.args
     }
     asked: set[str] = set()
-    left = " ".join(stage.instructions[0].text for stage in graph.needed())
+    left = " ".join(stage.instructions[0].text for stage in graph.needed_stages())
     while new := {name for name in re.findall(r"\$\{?(\w+)", left) if name in outer} - asked:
         asked |= new
         left = " ".join(outer[name] for name in new)
@@ -159,7 +159,7 @@ def _args(graph: StageGraph) -> dict[str, set[str]]:
     images = {image.name: ANY for stage in stages for image in stage.images}
     prints = fingerprint_stages(replace(graph, stages=stages), BuildInputs(context=None, images=images))
     values = {name: {value} for name, value in graph.variables.items()}
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         for part in (part for part in prints[stage.name].parts if part.kind == "arg"):
             values.setdefault(part.name, set()).add(part.value)
     return values

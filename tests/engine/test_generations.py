@@ -78,7 +78,7 @@ def test_the_composed_cache_does_not_grow(shipped: Project) -> None:
     for number in range(CHANGES):
         shipped.write({"src/page.ts": f"{number}\n"})
         shipped.build("--push")
-        config = shipped.registry.manifest(shipped.name, "cache")["config"]
+        config = shipped.registry.read_manifest(shipped.name, "cache")["config"]
         sizes.append(config["size"])
         refs.append(len(shipped.tags()))
     print(f"\nbytes of the composed config: {', '.join(map(str, sizes))}")

@@ -73,7 +73,7 @@ def test_a_broken_blob_of_each_stage(shipped: Project, broken: Broken, stage: st
 def test_a_composed_cache_that_is_old_is_made_anew(shipped: Project) -> None:
     """A push that has nothing to save still sees to it that others read what the caches make together now."""
     whole = shipped.registry.digest(shipped.name, "cache")
-    old = shipped.registry.manifest(shipped.name, "cache-base")
+    old = shipped.registry.read_manifest(shipped.name, "cache-base")
     put_manifest(shipped, "cache", old, old["mediaType"])
     outcome = shipped.build("--push")
     assert outcome.ran == set()

@@ -17,7 +17,7 @@ from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.engine import Engine
-from tests.support.held import changed
+from tests.support.memory_files import changed
 from tests.support.project import CONTEXTS
 
 STAGES = {

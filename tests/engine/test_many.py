@@ -141,4 +141,4 @@ def test_a_fork_s_pull_request_writes_no_cache(shipped: Project, scope: tuple[st
 
 def contents(project: Project) -> dict[str, str]:
     """Tag to what it names."""
-    return {tag: str(project.registry.manifest(project.name, tag)) for tag in project.tags()}
+    return {tag: str(project.registry.read_manifest(project.name, tag)) for tag in project.tags()}

@@ -106,7 +106,7 @@ def add_a_package(project: Project) -> None:
 def of_mounts(project: Project, seen: list[Exchange], tag: str = "cache.mount") -> list[Exchange]:
     """What was asked or moved for the sake of a mount: its tags, and all that the manifests under them name."""
     tags = [name for name in project.tags() if name.startswith(tag)]
-    manifests = [project.registry.manifest(project.name, name) for name in tags]
+    manifests = [project.registry.read_manifest(project.name, name) for name in tags]
     blobs = {blob["digest"] for manifest in manifests for blob in (manifest["config"], *manifest["layers"])}
     return [e for e in seen if "cache.mount" in e.path or any(blob in e.path for blob in blobs)]
 
@@ -177,20 +177,20 @@ def test_a_forced_stage_begins_with_an_empty_mount(mounted: Project) -> None:
 
 def test_a_mount_over_the_bound_is_not_saved_and_named(mounted: Project) -> None:
     """It is said how large it is; the content that was saved before stays."""
-    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
     outcome = mounted.stagebake("build", "--push", STAGEBAKE_CACHE_MOUNTS_LIMIT="50")
     (warning,) = outcome.report["warnings"]
     assert warning.startswith("cache mount /mnt was not saved: it holds 72 bytes, more than cache-mounts-limit (50)")
     assert "--no-cache deps" in warning
     assert outcome.exit_code == 0
-    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+    assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt")) == before
 
 
 @pytest.mark.parametrize("what", ["restoring", "saving"])
 def test_a_mount_that_cannot_be_carried_is_a_warning(mounted: Project, what: str) -> None:
     """The registry refuses: the build ships, says so, and the saved content stays as it was."""
-    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     layer = before["layers"][0]["digest"]
     add_a_package(mounted)
 
@@ -209,7 +209,7 @@ def test_a_mount_that_cannot_be_carried_is_a_warning(mounted: Project, what: str
         assert mounted.pushed()["plain"].split() == ["one", "two"]
     else:
         assert warning.startswith("cache mount /mnt was not saved: ")
-        assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+        assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt")) == before
 
 
 @pytest.mark.parametrize("garbage", ["<html>", "[]", '{"layers": [{}]}', '{"layers": 7}'])
@@ -227,12 +227,12 @@ def test_garbage_in_the_place_of_a_mount_is_a_warning(mounted: Project, garbage:
     assert outcome.exit_code == 0, outcome.stderr
     assert outcome.ran == {"deps", "app"}
     assert outcome.report["warnings"][0].startswith("cache mounts are not read: cache.mount")
-    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))["layers"]
+    assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))["layers"]
 
 
 def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
     """The image and the caches are out when the mounts are saved; ^C then costs the new content alone."""
-    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
 
     reached, over = threading.Event(), threading.Event()
@@ -259,7 +259,7 @@ def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
             running.kill()
     assert running.returncode == 130
     assert mounted.pushed()["plain"] == "two"
-    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+    assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt")) == before
 
 
 def test_a_fork_reads_the_default_branchs_mounts_and_writes_none(mounted: Project) -> None:
@@ -277,7 +277,7 @@ def test_a_branch_reads_the_default_branchs_and_writes_its_own(mounted: Project)
 
     A step that comes before what changed is restored, so its mount stays where it is.
     """
-    before = mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt"))
+    before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
     mounted.git("checkout", "--quiet", "-b", "topic")
     outcome = mounted.build("--push")
@@ -286,7 +286,7 @@ def test_a_branch_reads_the_default_branchs_and_writes_its_own(mounted: Project)
     assert carried["id"] == "/mnt"
     assert carried["restored"]
     assert carried["saved"]
-    assert mounted.registry.manifest(mounted.name, tag_of(mounted, "mnt")) == before
+    assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt")) == before
     assert len([tag for tag in mounted.tags() if tag.startswith("cache.mount_topic.")]) == 1
 
 

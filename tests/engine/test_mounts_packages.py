@@ -101,5 +101,5 @@ def files(project: Project) -> set[str]:
 
 
 def blobs(project: Project, tag: str) -> set[str]:
-    manifest = project.registry.manifest(project.name, tag)
+    manifest = project.registry.read_manifest(project.name, tag)
     return {manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}

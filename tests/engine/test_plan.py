@@ -99,7 +99,7 @@ def test_a_lost_ledger_loses_explanations_only(planned: Project) -> None:
 def test_a_ledger_that_lies_changes_nothing(planned: Project) -> None:
     """Whatever lies under its tag, the build restores what it restored before, and writes the ledger anew."""
     elsewhere = {"XDG_CACHE_HOME": str(planned.folder.parent / "empty")}
-    base = planned.registry.manifest(planned.name, "cache-base")
+    base = planned.registry.read_manifest(planned.name, "cache-base")
     put_manifest(planned, "cache.ledger", base, base["mediaType"])
     assert planned.build("--push", **elsewhere).ran == set()
     assert set(plan(planned, "--push", **elsewhere).values()) == {"unknown"}

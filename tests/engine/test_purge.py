@@ -14,7 +14,7 @@ from tests.support.project import Project
 from tests.support.proxy import Fault
 
 SEVEN = Scope("pr-7", pull_request=True)
-OWN = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), SEVEN.ledger_tag)
+OWN = (SEVEN.merged_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), SEVEN.ledger_tag)
 OTHERS = ("cache", "cache.ledger", "cache-base", "latest", "pr-7", Scope("pr-7").stage_tag("base"))
 
 
@@ -25,7 +25,7 @@ def put(project: Project, tag: str, note: str) -> None:
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": described | {"size": len(config)}}
     document = ManifestAndConfig(manifest=json.dumps(manifest | {"layers": []}).encode(), config=config)
     with closing(Registry(project.image)) as registry:
-        registry.put(document, tag)
+        registry.push_manifest(document, tag)
 
 
 def test_one_scope_goes(repository: Project) -> None:

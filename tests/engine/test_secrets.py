@@ -69,7 +69,7 @@ def kept(project: Project) -> Iterator[tuple[str, bytes]]:
         pending = [tag]
         while pending:
             reference = pending.pop()
-            document = project.registry.manifest(project.name, reference)
+            document = project.registry.read_manifest(project.name, reference)
             yield f"{tag}: {reference}", project.registry.get(f"{project.name}/manifests/{reference}")
             pending += [entry["digest"] for entry in document.get("manifests", [])]
             for blob in [document["config"], *document["layers"]] if "layers" in document else []:

@@ -111,7 +111,7 @@ def test_the_composed_cache_before_the_build(two: Project, what: str) -> None:
 
 def garbage(project: Project) -> None:
     """A config that is no JSON."""
-    manifest = project.registry.manifest(project.name, "cache-base")
+    manifest = project.registry.read_manifest(project.name, "cache-base")
     config = manifest["config"] | {"digest": put_blob(project, b"garbage"), "size": 7}
     put_manifest(project, "cache-base", manifest | {"config": config}, MANIFEST)
 
@@ -197,7 +197,7 @@ def test_blobs_are_asked_for_at_once(two: Project) -> None:
 
     proxy = two.registry.proxy
     with closing(Registry(two.image)) as registry, proxy.watched() as seen, proxy.faults(wait, STAGEBAKE):
-        found = registry.sizes(digests)
+        found = registry.read_blob_sizes(digests)
     assert found == dict.fromkeys(digests)
     assert sorted(e.path.rpartition("/")[2] for e in seen if e.method == "HEAD") == sorted(digests)
 
@@ -205,7 +205,7 @@ def test_blobs_are_asked_for_at_once(two: Project) -> None:
 def test_a_composed_cache_whose_config_lies_wrong(two: Project) -> None:
     """The registry keeps the wrong bytes, which are as many: what is read is another blob, and restores all."""
     before, broken = two.pushed(), Broken()
-    config = two.registry.manifest(two.name, "cache")["config"]["digest"]
+    config = two.registry.read_manifest(two.name, "cache")["config"]["digest"]
     broken.make(two.registry.blob(config), "flipped")
     try:
         outcome = two.build("--push", f"--image={two.image}:latest")
@@ -218,7 +218,7 @@ def test_a_composed_cache_whose_config_lies_wrong(two: Project) -> None:
 
 def rewrite(project: Project, tag: str, change: Callable[[list[Any]], list[Any]]) -> None:
     """Puts another cache under a tag, with other records in its config."""
-    manifest = project.registry.manifest(project.name, tag)
+    manifest = project.registry.read_manifest(project.name, tag)
     config = json.loads(project.registry.get(f"{project.name}/blobs/{manifest['config']['digest']}"))
     content = json.dumps(config | {"records": change(config["records"])}).encode()
     descriptor = manifest["config"] | {"digest": put_blob(project, content), "size": len(content)}

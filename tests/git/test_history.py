@@ -54,7 +54,7 @@ def test_commits_without_a_usable_dockerfile(grown: Grow) -> None:
     """They are left out and counted, and the next one is compared with the last that could be built."""
     broken: Change = {"Dockerfile": "FROM\n"}
     renamed: Change = {"Dockerfile": FIVE["Dockerfile"].replace("node-deps", "npm")}
-    unread: Change = {".dockerignore": "[a-\n"}
+    read_failure: Change = {".dockerignore": "[a-\n"}
     back: Change = {"Dockerfile": FIVE["Dockerfile"]}
     repository = grown(
         {"src/page.ts": "1"},
@@ -63,7 +63,7 @@ def test_commits_without_a_usable_dockerfile(grown: Grow) -> None:
         renamed,
         {"Dockerfile": None},
         back,
-        unread,
+        read_failure,
         {".dockerignore": None},
         {"src/page.ts": "2"},
     )

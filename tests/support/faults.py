@@ -62,7 +62,7 @@ class Rule:
 
 def blob_of(project: Project, stage: str) -> str:
     """The layer in which the stage's value lies."""
-    manifest = project.registry.manifest(project.name, f"cache-{stage}")
+    manifest = project.registry.read_manifest(project.name, f"cache-{stage}")
     for layer in manifest["layers"]:
         content = project.registry.get(f"{project.name}/blobs/{layer['digest']}")
         with archive.open_layer(content) as members:
@@ -110,7 +110,7 @@ def put_blob(project: Project, content: bytes) -> str:
 
 
 def _digests(project: Project, tag: str) -> list[str]:
-    document = project.registry.manifest(project.name, tag)
+    document = project.registry.read_manifest(project.name, tag)
     if "manifests" in document:
         return [d for entry in document["manifests"] for d in (entry["digest"], *_digests(project, entry["digest"]))]
     return [document["config"]["digest"], *(layer["digest"] for layer in document["layers"])]

@@ -87,30 +87,30 @@ class Packages:
             return 503, {"message": "Service unavailable"}, None
         if token not in (TOKEN, POWERLESS):
             return 401, {"message": "Requires authentication"}, None
-        held = self.versions.get(unquote(found["name"])) if found else None
-        if found is None or (found["kind"], found["owner"]) != (self.kind, self.owner) or held is None:
+        stage_cache = self.versions.get(unquote(found["name"])) if found else None
+        if found is None or (found["kind"], found["owner"]) != (self.kind, self.owner) or stage_cache is None:
             return 404, {"message": "Package not found."}, None
         if method == "GET":
-            return self._page(path, sorted(held.items()), query)
-        return (*self._delete(held, int(found["id"]), token), None)
+            return self._page(path, sorted(stage_cache.items()), query)
+        return (*self._delete(stage_cache, int(found["id"]), token), None)
 
     def _page(
-        self, path: str, held: list[tuple[int, list[str]]], query: Mapping[str, str]
+        self, path: str, stage_cache: list[tuple[int, list[str]]], query: Mapping[str, str]
     ) -> tuple[int, Any, str | None]:
         number, size = int(query.get("page", 1)), int(query.get("per_page", 30))
         end = number * size
-        following = f"{self.url}{path}?per_page={size}&page={number + 1}" if end < len(held) else None
-        return 200, [_version(key, tags) for key, tags in held[end - size : end]], following
+        following = f"{self.url}{path}?per_page={size}&page={number + 1}" if end < len(stage_cache) else None
+        return 200, [_version(key, tags) for key, tags in stage_cache[end - size : end]], following
 
     @staticmethod
-    def _delete(held: dict[int, list[str]], key: int, token: str) -> tuple[int, Any]:
+    def _delete(stage_cache: dict[int, list[str]], key: int, token: str) -> tuple[int, Any]:
         if token == POWERLESS:
             return 403, {"message": "Resource not accessible by integration"}
-        if key not in held:
+        if key not in stage_cache:
             return 404, {"message": "Package version not found."}
-        if held[key] and sum(bool(tags) for tags in held.values()) == 1:
+        if stage_cache[key] and sum(bool(tags) for tags in stage_cache.values()) == 1:
             return 400, {"message": _LAST}
-        del held[key]
+        del stage_cache[key]
         return 204, None
 
 

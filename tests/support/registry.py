@@ -56,15 +56,15 @@ class Registry:
                     raise
             return set()
 
-    def manifest(self, name: str, reference: str) -> dict[str, Any]:
+    def read_manifest(self, name: str, reference: str) -> dict[str, Any]:
         """A manifest or index by tag or digest."""
         document: dict[str, Any] = json.loads(self.get(f"{name}/manifests/{reference}"))
         return document
 
     def image_manifest(self, name: str, reference: str) -> dict[str, Any]:
         """The manifest of an image; of an index the one image in it."""
-        document = self.manifest(name, reference)
-        return self.manifest(name, archive.image_of(document)) if "manifests" in document else document
+        document = self.read_manifest(name, reference)
+        return self.read_manifest(name, archive.image_of(document)) if "manifests" in document else document
 
     def files(self, name: str, reference: str) -> dict[str, bytes]:
         """The files of an image, read without an engine."""

@@ -90,7 +90,7 @@ def find_mounts(graph: StageGraph, platforms: Sequence[str] = ()) -> tuple[tuple
     warnings: dict[str, None] = {}
     for platform in platforms or ("",):
         outer = {**graph.variables, **(predefined_args((platform,), graph.final.target) if platform else {})}
-        for stage in graph.needed():
+        for stage in graph.needed_stages():
             for mount, problem in _of_stage(graph, stage, outer):
                 key = (mount.namespace, mount.id, mount.options)
                 if problem:
@@ -116,7 +116,7 @@ def run_mount_uses(graph: StageGraph, trace: Trace) -> frozenset[MountUse]:
 def following_steps(graph: StageGraph, ran: Collection[MountUse]) -> frozenset[MountUse]:
     """All steps that will run where these do: what follows in a stage, and what takes from a stage that changes."""
     first: dict[str, int] = {}
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         starts = [use.step for use in ran if use.stage == stage.name]
         starts += [i for i, step in enumerate(stage.steps) if any(source in first for source in step.sources)]
         if starts:

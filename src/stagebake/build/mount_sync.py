@@ -99,16 +99,16 @@ class MountSync:
             self.warnings += problems
 
     @property
-    def carried(self) -> tuple[CarriedMount, ...]:
+    def carried_mounts(self) -> tuple[CarriedMount, ...]:
         """What was restored and saved."""
         return tuple(self._carried.values())
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether the build is to be broken off, to `restore` what it is about to need."""
         return bool(self._due)
 
-    def saw(self, trace: Trace) -> None:
+    def observe_trace(self, trace: Trace) -> None:
         """Looks, after an event of the build, whether a step has begun that leads to a mount whose content is saved."""
         if self._due or not self._left:
             return
@@ -184,7 +184,7 @@ class MountSync:
         if self.repository is None:
             return ()
         tags = {(mount.name, scope): scope.mount_tag(mount.name) for mount in group for scope in self.access.reads}
-        answers = self.repository.manifests(tags.values())
+        answers = self.repository.read_manifests(tags.values())
         failures = {str(answer) for answer in answers.values() if isinstance(answer, RegistryError)}
         self.warnings += [f"cache mounts are not read: {failure}" for failure in sorted(failures)]
         image = self.repository.image
@@ -212,11 +212,11 @@ class MountSync:
     ) -> str:
         """One bake call of the stages in `text`, appended to the user's Dockerfile; returns what went wrong, or ""."""
 
-        watch = StallTimer(self.settings.patience)
+        stall_timer = StallTimer(self.settings.patience)
 
         def listen(line: str) -> None:
             trace.feed(line)
-            watch.saw(trace)
+            stall_timer.observe_trace(trace)
             self.progress(doing, trace)
 
         body = {
@@ -228,15 +228,15 @@ class MountSync:
             "attest": ["type=provenance,disabled=true"],
         }
         cache = self.cache if any(mount.starts_from(self.graph) for mount in group) else None
-        choices = BakeOptions(stage=self.graph.final.name, output=output, cache=cache)
+        bake_options = BakeOptions(stage=self.graph.final.name, output=output, cache=cache)
         call = BakeCall(
             target=MOUNT_STAGE,
             files={**self.files, "mounts.json": json.dumps({"target": {MOUNT_STAGE: body}})},
-            variables=bake_variables(self.settings, choices, DEFAULT_SCOPE),
+            variables=bake_variables(self.settings, bake_options, DEFAULT_SCOPE),
             allow=(*bake_permissions(self.settings), *rights),
         )
-        baked = self.engine.bake(call, listen, watch.overdue)
-        return "" if baked.exit_code == 0 else failure_summary(trace, watch.gave_up)
+        bake_result = self.engine.bake(call, listen, stall_timer.overdue)
+        return "" if bake_result.exit_code == 0 else failure_summary(trace, stall_timer.gave_up)
 
 
 def _by_image(items: Sequence[T], mount: Callable[[T], CacheMount]) -> list[tuple[T, ...]]:

@@ -90,7 +90,7 @@ def stage_results(
     `forced` are the stages that --no-cache named; `cached` tells whether a stage had a cache to be restored from.
     """
     ran = rebuilt_stages(graph, trace)
-    needed = {stage.name for stage in graph.needed()}
+    needed = {stage.name for stage in graph.needed_stages()}
     steps = steps_by_stage(graph, trace)
 
     def result(stage: Stage) -> StageResult:

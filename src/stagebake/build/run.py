@@ -108,13 +108,13 @@ class BuildStores:
 
     images: CacheRepository | None = None
     caches: CacheRepository | None = None
-    lacking: str | None = None
+    missing_reason: str | None = None
 
 
 def build_image(
     graph: StageGraph,
     settings: Settings,
-    wish: BuildRequest,
+    request: BuildRequest,
     engine: BakeRunner,
     stores: BuildStores,
     progress: ProgressListener,
@@ -123,25 +123,25 @@ def build_image(
 
     Raises BuildFailed when the build itself fails. A cache that cannot be read or saved is a warning, never a failure.
     """
-    run = _Run(graph=graph, settings=settings, wish=wish, engine=engine, stores=stores, progress=progress)
+    run = _Run(graph=graph, settings=settings, request=request, engine=engine, stores=stores, progress=progress)
     started = time.monotonic()
-    shelf, baked, trace = run.ship(run.read())
+    stage_caches, bake_result, trace = run.ship(run.read())
     shipped = time.monotonic()
-    stages = stage_results(graph, trace, forced=wish.forced, cached=shelf.has)
-    saved = run.save(shelf, rebuilt_stages(graph, trace), baked.digest)
-    run.ferry.save(trace)
+    stages = stage_results(graph, trace, forced=request.forced, cached=stage_caches.has_stage)
+    saved = run.save(stage_caches, rebuilt_stages(graph, trace), bake_result.digest)
+    run.mount_sync.save(trace)
     return BuildResult(
         stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
-        refs=wish.names.refs,
-        pushed_image=wish.push,
-        digest=baked.digest,
+        refs=request.names.refs,
+        pushed_image=request.push,
+        digest=bake_result.digest,
         ship_seconds=shipped - started,
         save_seconds=time.monotonic() - shipped,
         pulled=trace.pulled,
         pushed=sum(entry.bytes for entry in saved.values()),
-        healed=shelf.healed,
-        mounts=run.ferry.carried,
-        warnings=tuple(dict.fromkeys((*shelf.warnings, *run.warnings))),
+        healed=stage_caches.healed,
+        mounts=run.mount_sync.carried_mounts,
+        warnings=tuple(dict.fromkeys((*stage_caches.warnings, *run.warnings))),
     )
 
 
@@ -151,7 +151,7 @@ class _Run:
 
     graph: StageGraph
     settings: Settings
-    wish: BuildRequest
+    request: BuildRequest
     engine: BakeRunner
     stores: BuildStores
     progress: ProgressListener
@@ -160,13 +160,13 @@ class _Run:
     """The stages that are built anew, because the engine has lost a step's result."""
 
     @cached_property
-    def ferry(self) -> MountSync:
+    def mount_sync(self) -> MountSync:
         """What carries the cache mounts."""
         return MountSync(
             graph=self.graph,
             settings=self.settings,
-            access=self.wish.access,
-            forced=self.graph.dependents(self.wish.forced),
+            access=self.request.access,
+            forced=self.graph.with_dependents(self.request.forced),
             files=self._files(),
             engine=self.engine,
             repository=self.stores.images,
@@ -182,11 +182,11 @@ class _Run:
     def read(self) -> StageCaches:
         """The caches that this build may read."""
         if self.repository is None:
-            return StageCaches(warnings=(self.stores.lacking,) if self.stores.lacking else ())
+            return StageCaches(warnings=(self.stores.missing_reason,) if self.stores.missing_reason else ())
         self.progress("reading the caches", Trace())
-        return read_caches(self.repository, self.graph, self.wish.access)
+        return read_caches(self.repository, self.graph, self.request.access)
 
-    def ship(self, shelf: StageCaches) -> tuple[StageCaches, BakeResult, Trace]:
+    def ship(self, stage_caches: StageCaches) -> tuple[StageCaches, BakeResult, Trace]:
         """Builds the final stage; returns the caches that served.
 
         What ran in an attempt is known to the engine in the next one, and still counts as run.
@@ -196,40 +196,48 @@ class _Run:
             on=_Later, attempts=_OFFERS, timeout=None, wait_initial=1.0, wait_max=10.0
         ):
             with attempt:
-                shelf, baked, trace = self._attempt(shelf, trace)
+                stage_caches, bake_result, trace = self._attempt(stage_caches, trace)
                 if too_many_requests(trace) and attempt.num < _OFFERS:
                     raise _Later
-        if baked.exit_code != 0:
+        if bake_result.exit_code != 0:
             raise explain_failure(self.graph, trace)
         self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
         if anew := [name for name in self.graph.names if name in self.lost]:
             why = "a build that was cancelled had left the engine without a step's result"
             self.warnings.append(f"built anew: {', '.join(anew)}: {why}")
         self._prove_forced(trace)
-        return shelf, baked, trace
+        return stage_caches, bake_result, trace
 
-    def _attempt(self, shelf: StageCaches, trace: Trace) -> tuple[StageCaches, BakeResult, Trace]:
+    def _attempt(self, stage_caches: StageCaches, trace: Trace) -> tuple[StageCaches, BakeResult, Trace]:
         """Builds; what proves broken is left out and tried again, in the end without any cache."""
         asked_again = stalled = False
         for number in range(_ATTEMPTS):
-            watch = StallTimer(self.settings.patience, strict=bool(shelf.caches) and not asked_again, suspect=stalled)
-            baked, trace = self._build_final(self._final(shelf), watch, trace)
-            if baked.exit_code != 0 and self._add_lost(trace):
+            stall_timer = StallTimer(
+                self.settings.patience, strict=bool(stage_caches.caches) and not asked_again, suspect=stalled
+            )
+            bake_result, trace = self._build_final(self._final(stage_caches), stall_timer, trace)
+            if bake_result.exit_code != 0 and self._add_lost(trace):
                 continue
-            blame = None if baked.exit_code == 0 else find_cache_fault(trace, watch.gave_up, shelf.blobs().keys())
-            if blame is None and baked.exit_code != 0 and watch.gave_up and watch.gave_up != "import":
-                raise stalled_build(self.wish.names.refs, watch.gave_up, self.settings.patience)
-            if blame is None:
+            fault = (
+                None
+                if bake_result.exit_code == 0
+                else find_cache_fault(trace, stall_timer.gave_up, stage_caches.blob_sizes().keys())
+            )
+            if fault is None and bake_result.exit_code != 0 and stall_timer.gave_up and stall_timer.gave_up != "import":
+                raise stalled_build(self.request.names.refs, stall_timer.gave_up, self.settings.patience)
+            if fault is None:
                 break
-            stalled = watch.gave_up == "read"
-            if blame.passing and not asked_again:
+            stalled = stall_timer.gave_up == "read"
+            if fault.passing and not asked_again:
                 asked_again = True
                 time.sleep(_PAUSE)
-            elif blame.blobs and number < _ATTEMPTS - 2:
-                shelf = drop_broken_blobs(shelf, blame.blobs, poisoned=blame.blobs)
+            elif fault.blobs and number < _ATTEMPTS - 2:
+                stage_caches = drop_broken_blobs(stage_caches, fault.blobs, corrupt_blobs=fault.blobs)
             else:
-                shelf = shelf.emptied(f"built without any cache: {failure_summary(trace, watch.gave_up)}")
-        return shelf, baked, trace
+                stage_caches = stage_caches.without_caches(
+                    f"built without any cache: {failure_summary(trace, stall_timer.gave_up)}"
+                )
+        return stage_caches, bake_result, trace
 
     def _add_lost(self, trace: Trace) -> bool:
         """Adds the stage that met a lost result, then every stage, to what is built anew; whether it added any."""
@@ -239,37 +247,39 @@ class _Run:
         self.lost = every if stage.name in self.lost else self.lost | {stage.name}
         return True
 
-    def _build_final(self, choices: BakeOptions, watch: StallTimer, trace: Trace) -> tuple[BakeResult, Trace]:
+    def _build_final(
+        self, bake_options: BakeOptions, stall_timer: StallTimer, trace: Trace
+    ) -> tuple[BakeResult, Trace]:
         """Builds the final stage; broken off for cache mounts, it goes on when they are restored."""
-        self.ferry.cache = choices.cache
-        baked, trace = self._bake("building", choices, watch, trace, self.ferry)
-        while baked.exit_code != 0 and self.ferry.due:
-            trace = self.ferry.restore(trace)
-            baked, trace = self._bake("building", choices, watch, trace, self.ferry)
-        return baked, trace
+        self.mount_sync.cache = bake_options.cache
+        bake_result, trace = self._bake("building", bake_options, stall_timer, trace, self.mount_sync)
+        while bake_result.exit_code != 0 and self.mount_sync.is_due:
+            trace = self.mount_sync.restore(trace)
+            bake_result, trace = self._bake("building", bake_options, stall_timer, trace, self.mount_sync)
+        return bake_result, trace
 
-    def save(self, shelf: StageCaches, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
+    def save(self, stage_caches: StageCaches, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
         """Saves the caches of the stages that ran, one bake call each, then composes anew.
 
         Their old caches are not imported meanwhile, or a forced stage's old result might be saved again. With the
         first thing that the registry refuses it ends: one warning, and the next build saves what is not.
         """
-        scope = self.wish.access.writes
-        stages = self._unsaved(shelf, ran, digest)
+        scope = self.request.access.writes
+        stages = self._unsaved(stage_caches, ran, digest)
         if scope is None or self.repository is None:
             return {}
-        due = stages or shelf.damaged(scope) or self._outdated(self.repository, shelf, scope)
+        due = stages or stage_caches.is_damaged(scope) or self._outdated(self.repository, stage_caches, scope)
         if not due or not self._can_export():
             return {}
         self.progress("saving the caches", Trace())
         saved: dict[str, SavedCache] = {}
         found: tuple[StageCache, ...] = ()
         try:
-            base = self._put(self.repository, shelf.composed(leaving_out=ran))
-            known = shelf.blobs()
+            base = self._put(self.repository, stage_caches.merged(leaving_out=ran))
+            known = stage_caches.blob_sizes()
             for stage in stages:
-                saved[stage] = self._save_stage(self.repository, stage, scope, base, shelf, known)
-            found = self._compose_anew(self.repository, scope, shelf.poisoned).caches
+                saved[stage] = self._save_stage(self.repository, stage, scope, base, stage_caches, known)
+            found = self._compose_anew(self.repository, scope, stage_caches.corrupt_blobs).caches
         except RegistryError as error:
             left = [stage for stage in stages if stage not in saved]
             what = (
@@ -278,7 +288,7 @@ class _Run:
             self.warnings.append(f"{what} not saved: {error}")
             refs = {stage: f"{self.repository.image}:{scope.stage_tag(stage)}" for stage in left}
             saved |= {stage: SavedCache(ref=ref, saved=False, bytes=0) for stage, ref in refs.items()}
-        contents = {held.digest: held.cache for held in found}
+        contents = {stage_cache.digest: stage_cache.cache for stage_cache in found}
         return {
             stage: replace(entry, evidence=collect_evidence(contents[entry.digest]))
             if entry.digest in contents
@@ -286,31 +296,33 @@ class _Run:
             for stage, entry in saved.items()
         }
 
-    def _outdated(self, repository: CacheRepository, shelf: StageCaches, scope: Scope) -> bool:
+    def _outdated(self, repository: CacheRepository, stage_caches: StageCaches, scope: Scope) -> bool:
         """Whether the composed cache under its tag, which others read, is not what the caches make together now."""
-        document = shelf.composed()
-        if document is None or shelf.unread:
+        document = stage_caches.merged()
+        if document is None or stage_caches.read_failure:
             return False
         try:
-            published = repository.manifest(scope.composed_tag)
-            return published is None or config_digest(published) != sha256_digest(document.config)
+            merged_source = repository.read_manifest(scope.merged_tag)
+            return merged_source is None or config_digest(merged_source) != sha256_digest(document.config)
         except RegistryError:
             return False
         except InvalidCache:
             return True
 
-    def _compose_anew(self, repository: CacheRepository, scope: Scope, poisoned: frozenset[str]) -> StageCaches:
+    def _compose_anew(self, repository: CacheRepository, scope: Scope, corrupt_blobs: frozenset[str]) -> StageCaches:
         """Composes what is in the registry now, and writes what is broken there without it. Raises RegistryError."""
         self.progress("saving the composed cache", Trace())
-        shelf = read_stage_caches(repository, self.graph, self.wish.access)
-        self.warnings += shelf.warnings
-        shelf = drop_broken_blobs(shelf, poisoned & shelf.blobs().keys(), poisoned=poisoned)
-        self._put(repository, shelf.fitting().composed(), scope.composed_tag)
-        repair_refs(repository, shelf, scope)
-        repository.sweep()
-        return shelf
+        stage_caches = read_stage_caches(repository, self.graph, self.request.access)
+        self.warnings += stage_caches.warnings
+        stage_caches = drop_broken_blobs(
+            stage_caches, corrupt_blobs & stage_caches.blob_sizes().keys(), corrupt_blobs=corrupt_blobs
+        )
+        self._put(repository, stage_caches.within_size_limit().merged(), scope.merged_tag)
+        repair_refs(repository, stage_caches, scope)
+        repository.remove_unused_blobs()
+        return stage_caches
 
-    def _unsaved(self, shelf: StageCaches, ran: frozenset[str], digest: str | None) -> list[str]:
+    def _unsaved(self, stage_caches: StageCaches, ran: frozenset[str], digest: str | None) -> list[str]:
         """The stages whose results the caches lack, in the order in which they depend on each other.
 
         These are the ones that ran, and what depends on them: one that was restored because its inputs came out the
@@ -318,15 +330,15 @@ class _Run:
         And the ones that the engine still knew of an earlier build that was not pushed: their layers are in the image
         and in no cache. Where something is poisoned the image is recompressed, and its layers do not tell.
         """
-        needed = [stage.name for stage in self.graph.needed() if stage in self.graph.targets]
-        if self.wish.access.writes is None or self.repository is None:
+        needed = [stage.name for stage in self.graph.needed_stages() if stage in self.graph.buildable_stages]
+        if self.request.access.writes is None or self.repository is None:
             return []
-        if digest and not ran and not shelf.poisoned and self.stores.images:
+        if digest and not ran and not stage_caches.corrupt_blobs and self.stores.images:
             layers = image_layer_sizes(self.stores.images, digest)
-            if not layers.keys() <= shelf.blobs().keys():
+            if not layers.keys() <= stage_caches.blob_sizes().keys():
                 return needed
-        changed = self.graph.dependents(ran)
-        return [name for name in needed if name in changed or not shelf.has(name)]
+        changed = self.graph.with_dependents(ran)
+        return [name for name in needed if name in changed or not stage_caches.has_stage(name)]
 
     def _save_stage(
         self,
@@ -334,31 +346,33 @@ class _Run:
         stage: str,
         scope: Scope,
         base: str | None,
-        shelf: StageCaches,
+        stage_caches: StageCaches,
         known: dict[str, int],
     ) -> SavedCache:
         """Saves a stage's cache; its layers are `known` from then on. Raises RegistryError."""
-        choices = BakeOptions(stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(shelf.poisoned))
-        watch = StallTimer(self.settings.patience)
-        baked, trace = self._bake(f"saving {stage}", choices, watch)
-        if baked.exit_code != 0:
-            raise RegistryError(failure_summary(trace, watch.gave_up), "the next build saves it")
+        bake_options = BakeOptions(
+            stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(stage_caches.corrupt_blobs)
+        )
+        stall_timer = StallTimer(self.settings.patience)
+        bake_result, trace = self._bake(f"saving {stage}", bake_options, stall_timer)
+        if bake_result.exit_code != 0:
+            raise RegistryError(failure_summary(trace, stall_timer.gave_up), "the next build saves it")
         if again := rerun_stages(self.graph, trace):
             self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
         tag = scope.stage_tag(stage)
         layers = _layers(repository, tag)
         fresh = layers.items() - known.items()
         known.update(fresh)
-        rotate_generations(repository, shelf, scope, stage, layers.keys())
+        rotate_generations(repository, stage_caches, scope, stage, layers.keys())
         new = sum(size for _, size in fresh)
         return SavedCache(ref=f"{repository.image}:{tag}", saved=True, bytes=new, digest=trace.exported)
 
-    def _cache_ref(self, shelf: StageCaches) -> str | None:
+    def _cache_ref(self, stage_caches: StageCaches) -> str | None:
         """The ref of the one cache that the build reads."""
-        if shelf.published is not None or self.wish.access.writes is None:
-            return shelf.published
+        if stage_caches.merged_source is not None or self.request.access.writes is None:
+            return stage_caches.merged_source
         try:
-            return self._put(self.repository, shelf.composed()) if self.repository else None
+            return self._put(self.repository, stage_caches.merged()) if self.repository else None
         except RegistryError as error:
             self.warnings.append(f"no cache is read, since what they make together could not be pushed: {error}")
             return None
@@ -367,47 +381,49 @@ class _Run:
         self, repository: CacheRepository, document: ManifestAndConfig | None, tag: str | None = None
     ) -> str | None:
         """Pushes a composed cache; returns what names it, None where there is none. Raises RegistryError."""
-        return repository.source(repository.put(document, tag), tag) if document else None
+        return repository.import_source(repository.push_manifest(document, tag), tag) if document else None
 
-    def _final(self, shelf: StageCaches) -> BakeOptions:
+    def _final(self, stage_caches: StageCaches) -> BakeOptions:
         return BakeOptions(
             stage=self.graph.final.name,
-            output=_PUSH if self.wish.push else _LOAD if self.wish.load else _NOTHING,
-            cache=self._cache_ref(shelf),
-            forced=self.graph.dependents(self.wish.forced | self.lost),
-            names=self.wish.names,
-            recompress=self.wish.push and bool(shelf.poisoned),
+            output=_PUSH if self.request.push else _LOAD if self.request.load else _NOTHING,
+            cache=self._cache_ref(stage_caches),
+            forced=self.graph.with_dependents(self.request.forced | self.lost),
+            names=self.request.names,
+            recompress=self.request.push and bool(stage_caches.corrupt_blobs),
         )
 
     def _files(self) -> dict[str, str]:
         """The generated bake file, and the user's own over it."""
         files = {BAKE_FILE: render_bake_file(self.graph, self.settings)}
-        return files if self.wish.override is None else {**files, OVERRIDE_FILE: self.wish.override}
+        return files if self.request.override is None else {**files, OVERRIDE_FILE: self.request.override}
 
     def _bake(
         self,
         doing: str,
-        choices: BakeOptions,
-        watch: StallTimer,
+        bake_options: BakeOptions,
+        stall_timer: StallTimer,
         before: Trace | None = None,
-        ferry: MountSync | None = None,
+        mount_sync: MountSync | None = None,
     ) -> tuple[BakeResult, Trace]:
         trace = Trace(before)
 
         def listen(line: str) -> None:
             trace.feed(line)
-            watch.saw(trace)
-            if ferry:
-                ferry.saw(trace)
+            stall_timer.observe_trace(trace)
+            if mount_sync:
+                mount_sync.observe_trace(trace)
             self.progress(doing, trace)
 
         call = BakeCall(
-            target=target_names(self.graph)[choices.stage],
-            files={**self._files(), "choices.json": render_call_file(self.graph, self.settings, choices)},
-            variables=bake_variables(self.settings, choices, self.wish.access.writes or DEFAULT_SCOPE),
+            target=target_names(self.graph)[bake_options.stage],
+            files={**self._files(), "choices.json": render_call_file(self.graph, self.settings, bake_options)},
+            variables=bake_variables(self.settings, bake_options, self.request.access.writes or DEFAULT_SCOPE),
             allow=bake_permissions(self.settings),
         )
-        return self.engine.bake(call, listen, lambda: watch.overdue() or bool(ferry and ferry.due)), trace
+        return self.engine.bake(
+            call, listen, lambda: stall_timer.overdue() or bool(mount_sync and mount_sync.is_due)
+        ), trace
 
     def _can_export(self) -> bool:
         if not self.engine.exports_caches:
@@ -419,7 +435,7 @@ class _Run:
 
     def _prove_forced(self, trace: Trace) -> None:
         """No step of a forced stage may have come from a cache: then something old was shipped."""
-        for step in forceable_steps(self.graph, trace, self.graph.dependents(self.wish.forced)):
+        for step in forceable_steps(self.graph, trace, self.graph.with_dependents(self.request.forced)):
             if step.cached:
                 raise BuildFailed(
                     f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",
@@ -430,6 +446,6 @@ class _Run:
 def _layers(repository: CacheRepository, tag: str) -> dict[str, int]:
     """Digest and size in bytes of the layers under a tag; empty where they cannot be read."""
     try:
-        return layer_sizes(repository.manifest(tag) or b"{}")
+        return layer_sizes(repository.read_manifest(tag) or b"{}")
     except (RegistryError, InvalidCache):
         return {}

@@ -36,7 +36,7 @@ class StallTimer:
         self._refused = False
         self.gave_up: str | None = None
 
-    def saw(self, trace: Trace) -> None:
+    def observe_trace(self, trace: Trace) -> None:
         """Looks at what is known after an event."""
         if trace.changes == self._changes:
             return

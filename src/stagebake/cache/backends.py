@@ -23,12 +23,12 @@ class Backend:
     """
 
     reads: str
-    composed: str
+    merged_ref: str
     goal: str
     options: str = _EXPORT
     in_folder: bool = False
 
-    def writes(self, tag: str) -> str:
+    def export_attribute(self, tag: str) -> str:
         """The cache-to of the cache with this tag."""
         return f"{self.goal}{tag},{self.options}"
 
@@ -36,18 +36,18 @@ class Backend:
 BACKENDS = {
     "registry": Backend(
         reads="type=registry,ref=${CACHE}",
-        composed="${IMAGE}:cache${SCOPE}",
+        merged_ref="${IMAGE}:cache${SCOPE}",
         goal="type=registry,ref=${IMAGE}:",
     ),
     "local": Backend(
         reads="type=local,src=${FOLDER}/${IMAGE},${CACHE}",
-        composed="tag=cache${SCOPE}",
+        merged_ref="tag=cache${SCOPE}",
         goal="type=local,dest=${FOLDER}/${IMAGE},tag=",
         in_folder=True,
     ),
     "gha": Backend(
         reads="type=gha,scope=${CACHE}",
-        composed="${IMAGE}:cache${SCOPE}",
+        merged_ref="${IMAGE}:cache${SCOPE}",
         goal="type=gha,scope=${IMAGE}:",
         options="mode=max",
     ),

@@ -115,7 +115,7 @@ class CacheConfig:
     layers: Mapping[str, CacheLayer] = field(default_factory=dict)
     records: Mapping[str, CacheRecord] = field(default_factory=dict)
 
-    def blobs(self) -> dict[str, int]:
+    def blob_sizes(self) -> dict[str, int]:
         """Digest and size in bytes of every blob."""
         return {layer.blob: int(layer.descriptor["size"]) for layer in self.layers.values()}
 
@@ -135,7 +135,7 @@ class ManifestAndConfig:
     def too_large(self) -> bool:
         return max(len(self.manifest), len(self.config)) > MAX_BYTES
 
-    def respelled(self) -> ManifestAndConfig:
+    def with_other_config(self) -> ManifestAndConfig:
         """The same cache with another blob for its config: JSON may end in white space. An artifact stays as it is."""
         manifest, config = json.loads(self.manifest), self.config + b"\n"
         if manifest["config"]["mediaType"] != CONFIG_TYPE:

@@ -44,7 +44,7 @@ class Scope:
         return f"_{readable}.{_digest(f'{kind}:{self.name}')}"
 
     @property
-    def composed_tag(self) -> str:
+    def merged_tag(self) -> str:
         return f"cache{self.suffix}"
 
     @property
@@ -108,20 +108,20 @@ def _of_pull_request(pull_request: Mapping[str, Any]) -> Trigger:
     return Trigger(pull_request=pull_request.get("number"), trusted=head is not None and head == base)
 
 
-def access_for(occasion: Trigger, default_branch: str, *, push: bool) -> Access:
+def access_for(trigger: Trigger, default_branch: str, *, push: bool) -> Access:
     """The scopes of a build.
 
     A branch or a pull request of the same repository reads its own, then the default branch's, and writes its own if
     it pushes. What is untrusted, and a tag, reads the default branch's and writes nothing. So nothing that a stranger
     wrote is ever read.
     """
-    if not occasion.trusted:
+    if not trigger.trusted:
         return READ_DEFAULT
-    if occasion.pull_request is not None:
-        return _own(Scope(f"pr-{occasion.pull_request}", pull_request=True), push)
-    if occasion.branch is None:
+    if trigger.pull_request is not None:
+        return _own(Scope(f"pr-{trigger.pull_request}", pull_request=True), push)
+    if trigger.branch is None:
         return READ_DEFAULT
-    return _own(DEFAULT_SCOPE if occasion.branch == default_branch else Scope(occasion.branch), push)
+    return _own(DEFAULT_SCOPE if trigger.branch == default_branch else Scope(trigger.branch), push)
 
 
 def _own(scope: Scope, push: bool) -> Access:

@@ -57,16 +57,16 @@ def run_build(options: argparse.Namespace) -> int:
     if options.report:
         refuse_unwritable(options.report, "--report")
     expected = parse_expectations(options.expect, graph)
-    wish = _wish(work)
+    request = _wish(work)
     engine = Engine(settings.root, options.builder)
     engine.check()
-    scan = work.scan(work.text)
+    scan = work.fingerprinter(work.text)
     prints = scan.later()
     progress = BuildProgress(graph, make_console(stderr=True))
     with progress.running():
-        result = build_image(graph, settings, wish, engine, work.stores, progress)
+        result = build_image(graph, settings, request, engine, work.stores, progress)
         progress("saving the ledger", Trace())
-        result, known = record_build(result, graph, scan, prints, work.ledgers, work.access, work.scope)
+        result, known = record_build(result, graph, scan, prints, work.ledger_store, work.access, work.scope)
     result = replace(result, warnings=(*_warnings(settings, graph), *work.warnings, *result.warnings))
     _tell(result, work, usual_stages(known, graph))
     check_build(result, expected)
@@ -95,7 +95,7 @@ def _wish(work: Command) -> BuildRequest:
 def _names(work: Command) -> ImageNames:
     settings, commit = work.settings, work.checkout.commit()
     commit = replace(commit, source=work.run.source) if work.run else commit
-    tags = (settings.tag,) if settings.tag else tags_for(work.occasion, work.default_branch, commit)
+    tags = (settings.tag,) if settings.tag else tags_for(work.trigger, work.default_branch, commit)
     local = () if work.options.push or settings.tag else ("latest",)
     image = settings.image or settings.local_image
     refs = tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags)))

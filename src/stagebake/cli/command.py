@@ -63,7 +63,7 @@ class Command:
     def forced(self) -> frozenset[str]:
         """The stages that --no-cache forces: those it names, all for its bare form."""
         bare = self.options.no_cache == []
-        return frozenset(self.graph.names) if bare else self.graph.forcing(self._named)
+        return frozenset(self.graph.names) if bare else self.graph.forced_stages(self._named)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -72,11 +72,11 @@ class Command:
 
     @cached_property
     def _named(self) -> tuple[str, ...]:
-        return tuple(self.graph.find(name, "--no-cache").name for name in self.options.no_cache or ())
+        return tuple(self.graph.find_stage(name, "--no-cache").name for name in self.options.no_cache or ())
 
     @property
-    def occasion(self) -> Trigger:
-        return self.run.occasion if self.run else Trigger(branch=self.checkout.branch())
+    def trigger(self) -> Trigger:
+        return self.run.trigger if self.run else Trigger(branch=self.checkout.branch())
 
     @property
     def default_branch(self) -> str:
@@ -85,8 +85,8 @@ class Command:
     @cached_property
     def access(self) -> Access:
         """The scopes read and written. --scope names another branch's, but gives a stranger's code no more rights."""
-        occasion, scope = self.occasion, self.options.scope
-        chosen = Trigger(branch=scope) if scope and occasion.trusted else occasion
+        trigger, scope = self.trigger, self.options.scope
+        chosen = Trigger(branch=scope) if scope and trigger.trusted else trigger
         return access_for(chosen, self.default_branch, push=self.options.push)
 
     @property
@@ -106,27 +106,27 @@ class Command:
             return BuildStores(
                 images=images,
                 caches=connect_cache_service(name, os.environ),
-                lacking=NO_CACHE_SERVICE,
+                missing_reason=NO_CACHE_SERVICE,
             )
         return BuildStores(images=images, caches=images)
 
     @property
-    def ledgers(self) -> LedgerStore:
+    def ledger_store(self) -> LedgerStore:
         return self._ledgers(self.stores.caches)
 
     def _ledgers(self, caches: CacheRepository | None) -> LedgerStore:
         name = self.settings.image or str(self.settings.root.resolve())
         return LedgerStore(name, caches, user_cache_folder(os.environ))
 
-    def times(self) -> dict[str, float]:
+    def stage_times(self) -> dict[str, float]:
         """The seconds of stages: what flags say, and of the others what the ledger knows, the one here first."""
-        times = given_stage_times(self.options.seconds, self.options.times, self.graph)
+        times = given_stage_times(self.options.seconds, self.options.stage_times, self.graph)
         for caches in (None, self.stores.caches):
-            if not {stage.name for stage in self.graph.needed()} <= times.keys():
+            if not {stage.name for stage in self.graph.needed_stages()} <= times.keys():
                 times = ledger_stage_times(self._ledgers(caches).read(self.access)) | times
         return times
 
-    def scan(self, text: str) -> Fingerprinter:
+    def fingerprinter(self, text: str) -> Fingerprinter:
         """What takes the fingerprints of this Dockerfile's stages."""
         platforms = self.settings.platforms
         each = [replace(self.settings, platforms=(platform,)) for platform in platforms] or [self.settings]

@@ -27,7 +27,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     """Examines, and tells what is found."""
     work = read_command(options)
     settings, graph = work.settings, work.graph
-    times = work.times()
+    times = work.stage_times()
     notes: list[str] = []
     try:
         found = run_build_checks(graph, settings)

@@ -28,7 +28,7 @@ def run_forecast(options: argparse.Namespace) -> int:
     """Forecasts, and shows it."""
     work = read_command(options)
     settings, graph = work.settings, work.graph
-    times = require_stage_times(graph, work.times())
+    times = require_stage_times(graph, work.stage_times())
     past = forecast_past_pushes(settings, options.commits, times)
     if options.svg:
         _draw(options.svg, past)

@@ -48,24 +48,26 @@ def run_plan(options: argparse.Namespace) -> int:
         raise InputError("--since: no commit is named", "name one: --since origin/main")
     expected = parse_expectations(options.expect, graph)
     caches = work.stores.caches
-    shelf = read_caches(caches, graph, work.access) if caches and not options.since else StageCaches()
-    prints, since = _since(options.since, work) if options.since else (work.scan(work.text).of_folder(), None)
+    stage_caches = read_caches(caches, graph, work.access) if caches and not options.since else StageCaches()
+    prints, since = _since(options.since, work) if options.since else (work.fingerprinter(work.text).of_folder(), None)
     question = PlanInput(
         graph=graph,
         prints=prints,
-        ledgers=work.ledgers.read(work.access),
+        ledgers=work.ledger_store.read(work.access),
         caches=AvailableCaches(
-            available=available_evidence(drop_blobs(held.cache, shelf.unseen) for held in shelf.caches),
-            stages=frozenset(name for name in graph.names if shelf.has(name)),
-            composed=shelf.published is not None,
-            broken=frozenset(shelf.healed),
+            available=available_evidence(
+                drop_blobs(stage_cache.cache, stage_caches.unchecked_blobs) for stage_cache in stage_caches.caches
+            ),
+            stages=frozenset(name for name in graph.names if stage_caches.has_stage(name)),
+            merged=stage_caches.merged_source is not None,
+            broken=frozenset(stage_caches.healed),
             scope=work.scope,
-            unread=shelf.unread,
+            read_failure=stage_caches.read_failure,
         ),
         forced=work.forced,
         since=since,
     )
-    made = replace(make_plan(question), warnings=(*work.warnings, *shelf.warnings))
+    made = replace(make_plan(question), warnings=(*work.warnings, *stage_caches.warnings))
     if options.json:
         print(plan_json(made), end="")
     else:
@@ -85,7 +87,10 @@ def _since(reference: str, work: Command) -> tuple[Fingerprints, Fingerprints]:
             missing = path if snapshot.text is None else folder
             raise InputError(f"--since: {reference} has no {missing}", "name a commit that has it")
         unheld = uncommitted_files(settings.root / settings.context)
-        prints = (work.scan(work.text).of_folder(), work.scan(snapshot.text).of_commit(_before(snapshot, unheld, work)))
+        prints = (
+            work.fingerprinter(work.text).of_folder(),
+            work.fingerprinter(snapshot.text).of_commit(_before(snapshot, unheld, work)),
+        )
         now, before = (mark_uncommitted(each, unheld) for each in prints)
     return now, before
 

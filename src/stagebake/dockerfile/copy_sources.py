@@ -31,7 +31,7 @@ class PathSelector:
     def all(self) -> Sequence[str]:
         return self._paths
 
-    def choose(self, source: str, *, parents: bool = False, excludes: Iterable[str] = ()) -> Collection[str]:
+    def choose_paths(self, source: str, *, parents: bool = False, excludes: Iterable[str] = ()) -> Collection[str]:
         """The paths that a source stands for, with what its links lead to. `parents` is COPY's flag.
 
         Raises ValueError for a pattern that BuildKit refuses.

@@ -90,41 +90,41 @@ class StageGraph:
     def names(self) -> tuple[str, ...]:
         return tuple(stage.name for stage in self.stages)
 
-    def needed(self) -> tuple[Stage, ...]:
+    def needed_stages(self) -> tuple[Stage, ...]:
         """The stages that the final one is made of, itself included, each after those it takes from."""
         order = TopologicalSorter({stage.name: stage.parents for stage in self._below(self.final)})
         return tuple(self[name] for name in order.static_order())
 
-    def dependents(self, names: Iterable[str]) -> frozenset[str]:
+    def with_dependents(self, names: Iterable[str]) -> frozenset[str]:
         """These stages and every stage that takes from one of them, over any number of steps."""
         wanted = set(names)
         return frozenset(s.name for s in self.stages if wanted & {below.name for below in self._below(s)})
 
     @property
-    def targets(self) -> tuple[Stage, ...]:
+    def buildable_stages(self) -> tuple[Stage, ...]:
         """The stages that can be built by themselves: BuildKit finds a stage by its name, or the last one."""
         return tuple(stage for stage in self.stages if stage.named or stage is self.stages[-1])
 
-    def find(self, wanted: str, origin: str) -> Stage:
+    def find_stage(self, wanted: str, origin: str) -> Stage:
         """The stage of that name, in any case. Raises InputError that names the origin and lists the stages."""
         return _found(wanted, origin, self.stages)
 
     def find_target(self, wanted: str, origin: str | None = None) -> Stage:
         """The same of the stages that can be built by themselves."""
-        return _found(wanted, origin or self.path, self.targets)
+        return _found(wanted, origin or self.path, self.buildable_stages)
 
-    def forcing(self, names: Iterable[str]) -> frozenset[str]:
+    def forced_stages(self, names: Iterable[str]) -> frozenset[str]:
         """What has to be forced for these stages to come out new: they, or all stages.
 
         BuildKit forces stages by their written names; where one is without, of these and of what depends on them,
         it is all or none.
         """
         wanted = frozenset(names)
-        return wanted if not self.nameless(wanted) else frozenset(self.names)
+        return wanted if not self.unnamed_dependents(wanted) else frozenset(self.names)
 
-    def nameless(self, names: Iterable[str]) -> tuple[Stage, ...]:
+    def unnamed_dependents(self, names: Iterable[str]) -> tuple[Stage, ...]:
         """The stages without a name among these and what depends on them."""
-        affected = self.dependents(names)
+        affected = self.with_dependents(names)
         return tuple(stage for stage in self.stages if stage.name in affected and not stage.named)
 
     def _below(self, stage: Stage) -> tuple[Stage, ...]:
@@ -262,7 +262,7 @@ class _Reader:
 
     def refuse_later_sources(self, graph: StageGraph) -> None:
         """BuildKit builds no stage that takes from one further down."""
-        needed = {stage.name for stage in graph.needed()}
+        needed = {stage.name for stage in graph.needed_stages()}
         for stage in graph.stages:
             for step in stage.steps:
                 for source in step.sources:

@@ -33,16 +33,20 @@ def find_secret_variables(graph: StageGraph) -> Iterator[tuple[Instruction, str]
 
 def force_warnings(graph: StageGraph, names: Collection[str]) -> tuple[str, ...]:
     """A warning where these stages cannot be forced because nothing needs them, or only with others."""
-    needed = {stage.name for stage in graph.needed()}
+    needed = {stage.name for stage in graph.needed_stages()}
     idle = [f"`{name}`" for name in names if name not in needed]
-    beside = [f"`{name}`" for name in graph.names if name in needed & graph.forcing(names) - graph.dependents(names)]
+    beside = [
+        f"`{name}`"
+        for name in graph.names
+        if name in needed & graph.forced_stages(names) - graph.with_dependents(names)
+    ]
     warnings = []
     if idle:
         warnings.append(
             f"--no-cache: {graph.final.name} takes nothing from {', '.join(idle)}, so nothing of it is built"
         )
     if beside:
-        line = graph.nameless(names)[0].line
+        line = graph.unnamed_dependents(names)[0].line
         warnings.append(
             f"--no-cache: BuildKit forces stages by their names, and that in {graph.path}:{line} has none, so "
             f"{', '.join(beside)} too is rebuilt; write FROM … AS NAME"

@@ -90,7 +90,7 @@ def copied_idle_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Fin
 def moving_bases(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
     """An image without a digest moves when its tag does, and then everything built on it runs again."""
     told: set[str] = set()
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         for image in stage.images:
             if "@" in image.name or image.name in told or image.name in facts.replaced:
                 continue
@@ -143,7 +143,7 @@ def _junk_in(path: str) -> str | None:
 
 def _asked_for(graph: StageGraph) -> set[str]:
     """What the build itself uses: one that runs git may want the repository."""
-    commands = " ".join(run_command(i) for s in graph.needed() for i in s.instructions if i.keyword == "RUN")
+    commands = " ".join(run_command(i) for s in graph.needed_stages() for i in s.instructions if i.keyword == "RUN")
     return {".git"} if _READS_GIT.search(commands) else set()
 
 

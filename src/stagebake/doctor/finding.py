@@ -61,7 +61,7 @@ class ContextCopy:
 
 def context_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[ContextCopy]:
     """Every COPY, ADD and bind mount of the context, in the stages that are built."""
-    built = {stage.name for stage in graph.needed()}
+    built = {stage.name for stage in graph.needed_stages()}
     files = facts.files.union(*facts.commits)
     selector = PathSelector(sorted(files | {folder for path in files for folder in _folders(path)}), {})
     for stage in graph.stages:
@@ -79,7 +79,7 @@ def _folders(path: str) -> Iterator[str]:
 def _chosen(selector: PathSelector, source: str, instruction: Instruction) -> Collection[str]:
     parents = instruction.flag("parents") not in (None, "false")
     try:
-        return selector.choose(source, parents=parents, excludes=instruction.flag_values("exclude"))
+        return selector.choose_paths(source, parents=parents, excludes=instruction.flag_values("exclude"))
     except ValueError:
         return set()
 

@@ -56,7 +56,7 @@ class PackageInstall:
 
 def find_installs(graph: StageGraph) -> Iterator[PackageInstall]:
     """Every RUN that installs packages and needs no code for it, in the stages that are built."""
-    built = {stage.name for stage in graph.needed()}
+    built = {stage.name for stage in graph.needed_stages()}
     for stage in graph.stages:
         for instruction in stage.instructions:
             if stage.name in built and instruction.keyword == "RUN" and (tools := _tools_in(run_command(instruction))):
@@ -93,7 +93,7 @@ def with_mounts(install: PackageInstall) -> tuple[str, ...]:
 
 def separate_apt_updates(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
     """An `apt-get update` in a RUN of its own is restored for months, and later installs then ask for what is gone."""
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         for instruction in stage.instructions:
             text = run_command(instruction) if instruction.keyword == "RUN" else ""
             if not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", text) or _mentions_install(text):

@@ -163,7 +163,7 @@ def early_arguments(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Findi
 
     docs.docker.com/reference/dockerfile, "Impact on build caching".
     """
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         for variable in _restless(stage):
             idle, used = _idle(stage, variable)
             if idle:

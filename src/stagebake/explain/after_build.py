@@ -32,7 +32,7 @@ def explain_result(
     """
     why: dict[str, tuple[RebuildReason, ...]] = {}
     stages = {stage.name: stage for stage in result.stages}
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         now = prints.get(stage.name)
         results = [known for ledger in ledgers for known in ledger.of(stage.name)]
         changed = nearest_changes(results, now) if now else ()
@@ -68,7 +68,7 @@ def ledger_entries(
     when: int,
 ) -> dict[str, LedgerEntry]:
     """What the ledger is to remember of a build, for the stages of which a fingerprint is given."""
-    held = _held(result, graph)
+    stage_cache = _held(result, graph)
     found: dict[str, LedgerEntry] = {}
     for stage in result.stages:
         if stage.status == "unused" or stage.name not in prints:
@@ -76,7 +76,7 @@ def ledger_entries(
         known = [entry for ledger in ledgers for entry in ledger.of(stage.name)]
         found[stage.name] = LedgerEntry(
             fingerprint=prints[stage.name],
-            evidence=held.get(stage.name, frozenset()),
+            evidence=stage_cache.get(stage.name, frozenset()),
             ran=_ran(stage, known) if stage.status == "rebuilt" else None,
             restored=stage.seconds if stage.status == "restored" else None,
             bytes=stage.cache.bytes if stage.cache else 0,
@@ -94,12 +94,12 @@ def overhead_seconds(result: BuildResult, graph: StageGraph) -> float:
 def _held(result: BuildResult, graph: StageGraph) -> dict[str, Evidence]:
     """Of each stage the cache that was saved, or one of those saved with it: a cache holds all that it stands on."""
     saved = {stage.name: stage.cache.evidence for stage in result.stages if stage.cache and stage.cache.evidence}
-    held = dict(saved)
-    for stage in reversed(graph.needed()):
+    stage_cache = dict(saved)
+    for stage in reversed(graph.needed_stages()):
         for parent in stage.parents:
-            if stage.name in held:
-                held.setdefault(parent, held[stage.name])
-    return held
+            if stage.name in stage_cache:
+                stage_cache.setdefault(parent, stage_cache[stage.name])
+    return stage_cache
 
 
 def _ran(stage: StageResult, known: Sequence[LedgerEntry]) -> float:

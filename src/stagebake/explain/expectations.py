@@ -25,7 +25,7 @@ def parse_expectations(words: Sequence[str], graph: StageGraph) -> Expectations:
         if verdict not in _VERDICTS.values() or not names:
             raise InputError(f"--expect: `{word}`", "write restore:STAGE,STAGE or rebuild:STAGE,STAGE")
         for name in names.split(","):
-            stage = graph.find(name.strip(), "--expect").name
+            stage = graph.find_stage(name.strip(), "--expect").name
             if expected.setdefault(stage, verdict) != verdict:
                 raise InputError(f"--expect: `{stage}` cannot be both restored and rebuilt", "name it once")
     return expected

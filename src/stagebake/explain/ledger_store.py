@@ -17,11 +17,11 @@ from stagebake.files import write_file
 class LedgerRepository(Protocol):
     """What this module asks of the place where caches lie; `registry.Registry` is one."""
 
-    def manifest(self, reference: str) -> bytes | None: ...
+    def read_manifest(self, reference: str) -> bytes | None: ...
 
-    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]: ...
+    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]: ...
 
-    def put(self, document: ManifestAndConfig, tag: str | None = None) -> str: ...
+    def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str: ...
 
 
 def user_cache_folder(environment: Mapping[str, str]) -> Path:
@@ -51,7 +51,7 @@ class LedgerStore:
             write_file(self._path(near), serialize_ledger(self._own(near).with_build(built, rest)))
             if self._store and scope is not None:
                 stored = serialize_ledger(self._stored(scope).with_build(built, rest))
-                self._store.put(build_artifact(stored, LEDGER_TYPE), scope.ledger_tag)
+                self._store.push_manifest(build_artifact(stored, LEDGER_TYPE), scope.ledger_tag)
         except (RegistryError, OSError) as error:
             return (f"the ledger was not written, so later builds know less of why: {error}",)
         return ()
@@ -60,8 +60,8 @@ class LedgerStore:
         if self._store is None:
             return Ledger()
         try:
-            manifest = self._store.manifest(scope.ledger_tag) or b"{}"
-            (content,) = self._store.blobs(layer_sizes(manifest)).values()
+            manifest = self._store.read_manifest(scope.ledger_tag) or b"{}"
+            (content,) = self._store.read_blobs(layer_sizes(manifest)).values()
         except (RegistryError, InvalidCache, ValueError):
             return Ledger()
         return parse_ledger(content if isinstance(content, bytes) else None)

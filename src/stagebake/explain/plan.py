@@ -56,10 +56,10 @@ class AvailableCaches:
 
     available: Evidence = frozenset()
     stages: frozenset[str] = frozenset()
-    composed: bool = False
+    merged: bool = False
     broken: frozenset[str] = frozenset()
     scope: str = "main"
-    unread: str = ""
+    read_failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class PlanInput:
 def make_plan(question: PlanInput) -> Plan:
     """What is expected of each stage, and in how many seconds."""
     expected: dict[str, PlannedStage] = {}
-    for stage in question.graph.needed():
+    for stage in question.graph.needed_stages():
         verdict, why = _expect(stage, question, expected)
         seconds = _seconds(question, stage.name, verdict)
         expected[stage.name] = PlannedStage(name=stage.name, verdict=verdict, reasons=why, seconds=seconds)
@@ -163,11 +163,11 @@ def _expect(
 def _missing(stage: Stage, question: PlanInput) -> tuple[Verdict, tuple[RebuildReason, ...]]:
     """Why there is no cache of a stage in which nothing changed."""
     caches, results = question.caches, question.results(stage.name)
-    if caches.unread:
-        return "unknown", (RebuildReason("unknown", f"what the caches have: {caches.unread}"),)
+    if caches.read_failure:
+        return "unknown", (RebuildReason("unknown", f"what the caches have: {caches.read_failure}"),)
     if stage.name in caches.broken:
         return "rebuild", (RebuildReason("cache", "cache left out: blob missing"),)
-    new = caches.composed and not results and any(ledger.stages for ledger in question.ledgers)
+    new = caches.merged and not results and any(ledger.stages for ledger in question.ledgers)
     if new or stage.name not in caches.stages:
         return "rebuild", (RebuildReason("cache", f"no cache in scope {caches.scope}"),)
     same = [result for result in results if result.fingerprint.digest == question.prints[stage.name].digest]
@@ -207,7 +207,7 @@ def nearest_changes(results: Sequence[LedgerEntry], now: Fingerprint) -> tuple[R
 def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> float:
     """The seconds of the longest way through the stages."""
     done: dict[str, float] = {}
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         done[stage.name] = max((done[parent] for parent in stage.parents), default=0.0) + seconds[stage.name]
     return max(done.values())
 

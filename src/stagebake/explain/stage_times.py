@@ -18,7 +18,7 @@ def given_stage_times(words: list[str], report: Path | None, graph: StageGraph) 
     times = _reported(report) if report else {}
     for word in (word for text in words for word in text.split(",")):
         name, _, number = word.partition("=")
-        stage = graph.find(name, "--seconds").name
+        stage = graph.find_stage(name, "--seconds").name
         try:
             times[stage] = _time(number)
         except ValueError:
@@ -55,7 +55,7 @@ def ledger_stage_times(ledgers: Iterable[Ledger]) -> dict[str, float]:
 
 def require_stage_times(graph: StageGraph, times: Mapping[str, float]) -> dict[str, float]:
     """The times, which have every stage that is built. Raises InputError that names those without."""
-    names = [stage.name for stage in graph.needed()]
+    names = [stage.name for stage in graph.needed_stages()]
     if missing := [name for name in names if name not in times]:
         raise InputError(
             f"it is not known how long {', '.join(missing)} take{'s' * (len(missing) == 1)}",

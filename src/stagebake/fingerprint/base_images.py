@@ -39,10 +39,10 @@ def _image(reference: str, platform: str) -> ImageInfo | None:
 def _described(registry: Registry, digest: str, platform: str) -> ImageInfo:
     """The image with its configuration, or with its digest alone where that cannot be read."""
     try:
-        manifest = json.loads(registry.manifest(digest) or b"{}")
+        manifest = json.loads(registry.read_manifest(digest) or b"{}")
         if "manifests" in manifest:
-            manifest = json.loads(registry.manifest(_of_platform(manifest["manifests"], platform)) or b"{}")
-        content = registry.blobs([manifest["config"]["digest"]])[manifest["config"]["digest"]]
+            manifest = json.loads(registry.read_manifest(_of_platform(manifest["manifests"], platform)) or b"{}")
+        content = registry.read_blobs([manifest["config"]["digest"]])[manifest["config"]["digest"]]
         config = json.loads(content if isinstance(content, bytes) else b"{}")["config"]
         env = dict(pair.split("=", 1) for pair in config.get("Env") or ())
         return ImageInfo(digest=digest, env=env, triggers=tuple(config.get("OnBuild") or ()))

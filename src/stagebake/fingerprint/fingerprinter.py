@@ -95,7 +95,7 @@ def _harmless(text: str) -> bool:
 
 def _images(graph: StageGraph, settings: Settings) -> dict[str, ImageInfo]:
     """What registries tell of the images that stages take from, after the settings' `contexts`."""
-    names: Iterable[str] = {image.name for stage in graph.needed() for image in stage.images}
+    names: Iterable[str] = {image.name for stage in graph.needed_stages() for image in stage.images}
     contexts = {familiar_name(name): value for name, value in settings.contexts.items()}
     stands = {name: contexts.get(familiar_name(name), f"{_IMAGE}{name}") for name in {*names, graph.syntax} if name}
     references = {name: value.removeprefix(_IMAGE) for name, value in stands.items() if value.startswith(_IMAGE)}

@@ -292,7 +292,9 @@ class _Draft:
         if any(self._veiled(a, b) for a, b in zip(instruction.flag_values("exclude"), excludes, strict=True)):
             excludes = []
         try:
-            return selector.choose(path, parents=instruction.flag("parents") not in (None, "false"), excludes=excludes)
+            return selector.choose_paths(
+                path, parents=instruction.flag("parents") not in (None, "false"), excludes=excludes
+            )
         except ValueError:
             return selector.all
 

@@ -83,7 +83,7 @@ def _state(settings: Settings, snapshot: CommitContext, seconds: Mapping[str, fl
             platforms=settings.platforms,
             contexts=settings.contexts,
         )
-        if not {stage.name for stage in graph.needed()} <= seconds.keys():
+        if not {stage.name for stage in graph.needed_stages()} <= seconds.keys():
             return NO_TIMES
         prints = fingerprint_stages(graph, _inputs(settings, graph, snapshot))
     except InputError:

@@ -133,7 +133,7 @@ def replay_pushes(states: Iterable[CommitState], seconds: Mapping[str, float]) -
 def build_seconds(graph: StageGraph, ran: frozenset[str], seconds: Mapping[str, float]) -> float:
     """The time until the last stage is done: each starts when those that it takes from are there, as in BuildKit."""
     done: dict[str, float] = {}
-    for stage in graph.needed():
+    for stage in graph.needed_stages():
         start = max((done[parent] for parent in stage.parents), default=0.0)
         done[stage.name] = start + (seconds[stage.name] if stage.name in ran else 0.0)
     return done[graph.final.name]
@@ -211,7 +211,7 @@ def _run(graph: StageGraph, sources: Iterable[str], ran: set[str], whole: set[st
 
 
 def _needed(graph: StageGraph) -> frozenset[str]:
-    return frozenset(stage.name for stage in graph.needed())
+    return frozenset(stage.name for stage in graph.needed_stages())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""StageGraph and Settings to docker-bake.hcl, and one build's choices to the JSON that is laid over it.
+"""StageGraph and Settings to docker-bake.hcl, and one build's bake_options to the JSON that is laid over it.
 
 The file is an ordinary bake file (https://docs.docker.com/build/bake/reference/): it builds without stagebake.
 """
@@ -73,14 +73,16 @@ def render_bake_file(graph: StageGraph, settings: Settings) -> str:
         _block("group", "stages", {"targets": _strings(targets.values())}),
         _block("target", COMMON_TARGET, _common(settings)),
     ]
-    blocks += [_block("target", targets[stage.name], _target(stage, graph, settings)) for stage in graph.targets]
+    blocks += [
+        _block("target", targets[stage.name], _target(stage, graph, settings)) for stage in graph.buildable_stages
+    ]
     return "\n".join(blocks)
 
 
 def _cache_variables(settings: Settings) -> list[str]:
     backend = BACKENDS[settings.cache]
-    composed = _unless_empty(settings, f'"{backend.composed}"', nothing='""')
-    found = [_variable("CACHE", composed, "The composed cache that every build reads; empty for none.")]
+    merged = _unless_empty(settings, f'"{backend.merged_ref}"', nothing='""')
+    found = [_variable("CACHE", merged, "The composed cache that every build reads; empty for none.")]
     if backend.in_folder:
         folder = _literal(settings.folder)
         home, below = ("${HOME}", folder[1:]) if folder.startswith("~/") else ("", folder)
@@ -99,42 +101,42 @@ def target_names(graph: StageGraph) -> dict[str, str]:
     """Stage that can be built by itself to bake target. Bake takes [A-Za-z0-9_-]+; two names are groups here."""
     names: dict[str, str] = {}
     taken = {"default", "stages", COMMON_TARGET}
-    for stage in sorted(graph.targets, key=lambda s: "." in s.name):
+    for stage in sorted(graph.buildable_stages, key=lambda s: "." in s.name):
         name = stage.name.replace(".", "_")
         while name in taken:
             name += "_"
         taken.add(name)
         names[stage.name] = name
-    return {stage.name: names[stage.name] for stage in graph.targets}
+    return {stage.name: names[stage.name] for stage in graph.buildable_stages}
 
 
-def bake_variables(settings: Settings, choices: BakeOptions, scope: Scope) -> dict[str, str]:
+def bake_variables(settings: Settings, bake_options: BakeOptions, scope: Scope) -> dict[str, str]:
     """The environment of one bake call: a value for every variable of the file."""
     return {
         "IMAGE": settings.image or settings.local_image,
         "TAGS": settings.tag or "latest",
         "SCOPE": scope.suffix,
-        "CACHE": choices.cache or "",
-        "SAVE": "1" if choices.save else "",
+        "CACHE": bake_options.cache or "",
+        "SAVE": "1" if bake_options.save else "",
         **({"FOLDER": str(settings.cache_folder)} if BACKENDS[settings.cache].in_folder else {}),
     }
 
 
-def render_call_file(graph: StageGraph, settings: Settings, choices: BakeOptions) -> str:
+def render_call_file(graph: StageGraph, settings: Settings, bake_options: BakeOptions) -> str:
     """The JSON bake file of one call. It is a file because bake ignores a filter that `--set` gives it."""
-    body: dict[str, Any] = {"output": [choices.output]}
-    if choices.recompress and choices.save:
-        body["cache-to"] = [f"{_goal(graph[choices.stage], settings)},{_OTHER_BLOBS}"]
-    elif choices.recompress:
-        body["output"] = [f"{choices.output},{_OTHER_BLOBS}"]
-    if choices.names:
-        body |= {"tags": list(choices.names.refs), "labels": choices.names.labels}
-    forced = graph.forcing(choices.forced)
+    body: dict[str, Any] = {"output": [bake_options.output]}
+    if bake_options.recompress and bake_options.save:
+        body["cache-to"] = [f"{_goal(graph[bake_options.stage], settings)},{_OTHER_BLOBS}"]
+    elif bake_options.recompress:
+        body["output"] = [f"{bake_options.output},{_OTHER_BLOBS}"]
+    if bake_options.names:
+        body |= {"tags": list(bake_options.names.refs), "labels": bake_options.names.labels}
+    forced = graph.forced_stages(bake_options.forced)
     if len(forced) == len(graph.stages):
         body["no-cache"] = True
     elif forced:
         body["no-cache-filter"] = [stage.target for stage in graph.stages if stage.name in forced]
-    return json.dumps({"target": {target_names(graph)[choices.stage]: body}}, indent=2)
+    return json.dumps({"target": {target_names(graph)[bake_options.stage]: body}}, indent=2)
 
 
 def bake_permissions(settings: Settings) -> tuple[str, ...]:
@@ -175,7 +177,7 @@ def _target(stage: Stage, graph: StageGraph, settings: Settings) -> dict[str, An
 
 
 def _goal(stage: Stage, settings: Settings) -> str:
-    return BACKENDS[settings.cache].writes("cache${SCOPE}-" + short_stage_name(stage.name))
+    return BACKENDS[settings.cache].export_attribute("cache${SCOPE}-" + short_stage_name(stage.name))
 
 
 def _seen_from_context(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from stagebake.cache.scopes import Trigger, github_trigger
 class GithubRun:
     """One run of a workflow."""
 
-    occasion: Trigger
+    trigger: Trigger
     default_branch: str | None
     source: str | None = None
 
@@ -36,13 +36,13 @@ def read_github_run(environment: Mapping[str, str]) -> GithubRun | None:
     except (OSError, ValueError):
         event = {}
     event = event if isinstance(event, dict) else {}
-    occasion = github_trigger(environment, event)
+    trigger = github_trigger(environment, event)
     # a schedule runs on the default branch only, and does not name it
     scheduled = environment.get("GITHUB_EVENT_NAME") == "schedule"
     server, repository = environment.get("GITHUB_SERVER_URL"), environment.get("GITHUB_REPOSITORY")
     return GithubRun(
-        occasion=occasion,
-        default_branch=occasion.branch if scheduled else (event.get("repository") or {}).get("default_branch"),
+        trigger=trigger,
+        default_branch=trigger.branch if scheduled else (event.get("repository") or {}).get("default_branch"),
         source=f"{server}/{repository}" if server and repository else None,
     )
 

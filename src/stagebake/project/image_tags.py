@@ -37,20 +37,20 @@ class ImageNames:
                 raise InputError(f"{ref}: tags that begin with `cache` are the caches'", "give the image another tag")
 
 
-def tags_for(occasion: Trigger, default_branch: str, commit: CommitInfo) -> tuple[str, ...]:
+def tags_for(trigger: Trigger, default_branch: str, commit: CommitInfo) -> tuple[str, ...]:
     """The tags of a pushed image: `latest` and `main-1a2b3c4`, `feature-x-1a2b3c4`, `pr-7`, `v1.2`.
 
     A tag that could be taken for a cache's is avoided.
     """
     short = commit.revision[:7] if commit.revision else None
-    if occasion.pull_request is not None:
-        return (f"pr-{occasion.pull_request}",)
-    if occasion.tag is not None:
-        return (_clean(occasion.tag),)
-    if occasion.branch is None or short is None:
+    if trigger.pull_request is not None:
+        return (f"pr-{trigger.pull_request}",)
+    if trigger.tag is not None:
+        return (_clean(trigger.tag),)
+    if trigger.branch is None or short is None:
         return (short or "latest",)
-    branch = f"{_clean(occasion.branch)[: _LONGEST - 8]}-{short}"
-    return ("latest", branch) if occasion.branch == default_branch else (branch,)
+    branch = f"{_clean(trigger.branch)[: _LONGEST - 8]}-{short}"
+    return ("latest", branch) if trigger.branch == default_branch else (branch,)
 
 
 def labels_for(commit: CommitInfo) -> dict[str, str]:

@@ -71,23 +71,23 @@ class ActionsCache:
         self._contents: dict[str, bytes] = {}
         self._manifests: dict[str, bytes] = {}
 
-    def source(self, digest: str, tag: str | None) -> str:
+    def import_source(self, digest: str, tag: str | None) -> str:
         """What the variable CACHE of a bake file says to read the cache with this tag or digest."""
         return f"{self.image}:{tag or _tag(digest)}"
 
-    def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The manifests of tags or digests; None for what is not there, the error for what failed."""
-        return fetch_all(self.manifest, references)
+        return fetch_all(self.read_manifest, references)
 
-    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """What the manifests asked for before have named; None for others."""
         return {digest: self._contents.get(digest) for digest in digests}
 
-    def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """UNTOLD for blobs that are there; None for what is not there, the error for what failed."""
         return fetch_all(self._size, digests)
 
-    def manifest(self, reference: str) -> bytes | None:
+    def read_manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag, made of its index; of a digest only where its tag was asked for before."""
         if reference.startswith("sha256:"):
             return self._manifests.get(reference)
@@ -96,7 +96,7 @@ class ActionsCache:
                 return self._remember(self._service.read(entry.url))
         return None
 
-    def put(self, document: ManifestAndConfig, tag: str | None = None) -> str:
+    def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
         """Saves a config under a tag, else under its digest's name. Returns the manifest's digest."""
         if self._writes is None:
             raise RegistryError("gha: this run may not write caches", "its token says so; see docs/backends.md")
@@ -106,7 +106,7 @@ class ActionsCache:
             self._save_next(prefix, newest, document.config)
         return document.digest
 
-    def sweep(self) -> None:
+    def remove_unused_blobs(self) -> None:
         """GitHub removes by itself what was not read for a week, and the oldest where there is too much."""
 
     def _save_next(self, prefix: str, newest: ServiceEntry | None, content: bytes) -> None:

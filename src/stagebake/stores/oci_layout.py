@@ -40,28 +40,28 @@ class OciLayout:
         self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
 
-    def source(self, digest: str, _tag: str | None) -> str:
+    def import_source(self, digest: str, _tag: str | None) -> str:
         """What the variable CACHE of a bake file says to read the cache with this digest."""
         return f"digest={digest}"
 
-    def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The manifests of tags or digests; None for what is not there, the error for what failed."""
-        return fetch_all(self.manifest, references)
+        return fetch_all(self.read_manifest, references)
 
-    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The contents of blobs; None for what is not there, the error for what failed."""
         return fetch_all(self._blob, digests)
 
-    def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """The sizes of blobs in bytes; None for what is not there, the error for what failed."""
         return fetch_all(self._size, digests)
 
-    def manifest(self, reference: str) -> bytes | None:
+    def read_manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag or digest, None where there is none."""
         digest = reference if reference.startswith("sha256:") else self._tags().get(reference)
         return self._blob(digest) if digest else None
 
-    def put(self, document: ManifestAndConfig, tag: str | None = None) -> str:
+    def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
         """Writes a cache's config and manifest, and gives it the tag. Returns the manifest's digest."""
         try:
             self._write(sha256_digest(document.config), document.config)
@@ -73,7 +73,7 @@ class OciLayout:
             raise self._failed(error) from None
         return document.digest
 
-    def sweep(self) -> None:
+    def remove_unused_blobs(self) -> None:
         """Removes the blobs that no tag leads to, and what an export that was cut short has left."""
         try:
             wanted = {name for digest in self._tags().values() for name in self._names(digest)}

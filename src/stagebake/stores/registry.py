@@ -49,30 +49,30 @@ class Registry:
             follow_redirects=True,
         )
 
-    def manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The manifests of tags or digests, all at once; None for what is not there, the error for what failed."""
-        return fetch_all(self.manifest, references)
+        return fetch_all(self.read_manifest, references)
 
-    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         """The contents of blobs, all at once; None for what is not there, the error for what failed."""
         return fetch_all(self._blob, digests)
 
-    def sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
         """The sizes of blobs in bytes, all at once; None for what is not there, the error for what failed."""
         return fetch_all(self._size, digests)
 
-    def manifest(self, reference: str) -> bytes | None:
+    def read_manifest(self, reference: str) -> bytes | None:
         """The manifest of a tag or digest, None where there is none."""
         response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
         return response.content if response else None
 
-    def put(self, document: ManifestAndConfig, tag: str | None = None) -> str:
+    def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
         """Pushes a cache's config and manifest, under a tag or by its digest alone. Returns the manifest's digest.
 
         A registry takes no blob again that it has, though with other bytes: then the config is spelled otherwise.
         """
         if not self._put_blob(document.config):
-            document = document.respelled()
+            document = document.with_other_config()
             if not self._put_blob(document.config):
                 raise self._spoiled(sha256_digest(document.config))
         self._request(
@@ -83,11 +83,11 @@ class Registry:
         )
         return document.digest
 
-    def source(self, digest: str, _tag: str | None) -> str:
+    def import_source(self, digest: str, _tag: str | None) -> str:
         """What the variable CACHE of a bake file says to read the cache with this digest."""
         return f"{self.image}@{digest}"
 
-    def sweep(self) -> None:
+    def remove_unused_blobs(self) -> None:
         """A registry removes by itself what nothing names, or its owner does."""
 
     def versions(self) -> list[TaggedVersion]:

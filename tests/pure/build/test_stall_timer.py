@@ -23,7 +23,7 @@ class Call:
     def __init__(self, *, strict: bool = False, suspect: bool = False) -> None:
         self.now = 0.0
         self.trace = Trace()
-        self.watch = StallTimer(PATIENCE, strict=strict, suspect=suspect, clock=lambda: self.now)
+        self.stall_timer = StallTimer(PATIENCE, strict=strict, suspect=suspect, clock=lambda: self.now)
 
     def vertex(self, name: str, **more: Any) -> None:
         self._feed(vertexes=[{"digest": name, "name": name, "started": "2026-01-01T10:00:00Z"} | more])
@@ -34,13 +34,13 @@ class Call:
     def gives_up_after(self, seconds: float) -> bool:
         """Whether it does so within a second after this many, and not before."""
         start, self.now = self.now, self.now + seconds - 1
-        early = self.watch.overdue()
+        early = self.stall_timer.overdue()
         self.now = start + seconds + 1
-        return not early and self.watch.overdue()
+        return not early and self.stall_timer.overdue()
 
     def _feed(self, **event: Any) -> None:
         self.trace.feed(json.dumps(event))
-        self.watch.saw(self.trace)
+        self.stall_timer.observe_trace(self.trace)
 
 
 def test_an_import_that_stalls() -> None:
@@ -48,7 +48,7 @@ def test_an_import_that_stalls() -> None:
     call = Call()
     call.vertex(IMPORT)
     assert call.gives_up_after(60)
-    assert call.watch.gave_up == "read"
+    assert call.stall_timer.gave_up == "read"
 
 
 def test_a_layer_that_stalls() -> None:
@@ -60,9 +60,9 @@ def test_a_layer_that_stalls() -> None:
     call.status(BLOB, STEP, current=11)
     for call.now in range(59, 119):
         call.status(BLOB, STEP, current=11)
-        assert not call.watch.overdue()
+        assert not call.stall_timer.overdue()
     call.now = 120
-    assert call.watch.overdue()
+    assert call.stall_timer.overdue()
 
 
 def test_an_upload_that_stalls() -> None:
@@ -71,7 +71,7 @@ def test_an_upload_that_stalls() -> None:
     call.vertex(EXPORT)
     call.status("pushing layers", EXPORT)
     assert call.gives_up_after(600)
-    assert call.watch.gave_up == "write"
+    assert call.stall_timer.gave_up == "write"
 
 
 @pytest.mark.parametrize("other", ["step", "unpacking", "compressing"])
@@ -89,7 +89,7 @@ def test_what_the_engine_does_by_itself_may_be_silent(other: str) -> None:
         call.vertex(EXPORT)
         call.status("exporting layers", EXPORT)
     call.now = 100_000
-    assert not call.watch.overdue()
+    assert not call.stall_timer.overdue()
 
 
 def test_what_has_ended_is_not_waited_for() -> None:
@@ -112,8 +112,8 @@ def test_a_cache_that_is_refused() -> None:
     for strict in (True, False):
         call = Call(strict=strict)
         call.vertex(IMPORT, completed="2026-01-01T10:00:01Z", error="503")
-        assert call.watch.overdue() == strict
-        assert call.watch.gave_up == ("import" if strict else None)
+        assert call.stall_timer.overdue() == strict
+        assert call.stall_timer.gave_up == ("import" if strict else None)
 
 
 @pytest.mark.parametrize(("suspect", "seconds"), [(False, 600), (True, 60)])
@@ -121,9 +121,9 @@ def test_an_engine_that_does_nothing(suspect: bool, seconds: float) -> None:
     """A step that is named and not begun: another build may have to end first, unless an import has just stalled."""
     call = Call(suspect=suspect)
     call.trace.feed(json.dumps({"vertexes": [{"digest": STEP, "name": STEP}]}))
-    call.watch.saw(call.trace)
+    call.stall_timer.observe_trace(call.trace)
     assert call.gives_up_after(seconds)
-    assert call.watch.gave_up == "idle"
+    assert call.stall_timer.gave_up == "idle"
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_a_question_that_stalls(name: str) -> None:
     call = Call()
     call.vertex(name)
     assert call.gives_up_after(60)
-    assert call.watch.gave_up == "read"
+    assert call.stall_timer.gave_up == "read"

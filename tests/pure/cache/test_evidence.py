@@ -28,7 +28,7 @@ def test_what_was_saved_is_found_in_the_composed_cache(stage: str) -> None:
 def test_what_stands_on_a_lost_blob_is_missed(stage: str) -> None:
     """Whichever blob of a stage is left out, its evidence is no longer there."""
     whole = saved(stage)
-    for blob in whole.blobs():
+    for blob in whole.blob_sizes():
         left = [drop_blobs(saved(name), frozenset({blob})) for name in REAL]
         assert not collect_evidence(whole) <= available_evidence(left)
 

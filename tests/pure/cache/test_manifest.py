@@ -128,7 +128,7 @@ def test_selectors_annotations_and_descriptors_survive() -> None:
     assert only.notes == notes
     assert only.descriptor["size"] == 7
     assert [link.selector for entry in cache.records.values() for (link,) in entry.inputs] == [digest("path")]
-    assert cache.blobs() == {digest("a"): 7}
+    assert cache.blob_sizes() == {digest("a"): 7}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_blob_without_a_size_is_zero_bytes_or_no_cache() -> None:
     document = json.loads(manifest)
     del document["layers"][0]["size"]
     try:
-        sizes = parse_cache(json.dumps(document).encode(), config).blobs()
+        sizes = parse_cache(json.dumps(document).encode(), config).blob_sizes()
     except InvalidCache:
         return
     assert sizes == {digest("a"): 0}

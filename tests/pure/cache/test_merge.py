@@ -48,7 +48,7 @@ def test_the_real_caches_share_their_base() -> None:
     """Joined, the caches of five stages hold each step and each blob once, and every result of each."""
     caches = [real(name) for name in REAL]
     joined = merge_caches(caches)
-    assert joined.blobs() == {blob: size for cache in caches for blob, size in cache.blobs().items()}
+    assert joined.blob_sizes() == {blob: size for cache in caches for blob, size in cache.blob_sizes().items()}
     assert {d for cache in caches for d in results_of(cache)} == set(results_of(joined))
     assert len(joined.records) < sum(len(cache.records) for cache in caches)
 
@@ -187,7 +187,7 @@ def test_join_drops_what_leads_to_no_result() -> None:
     cache = cache_of(layer("a"), layer("loose"), records=[record("s"), record("a", [0], layer=0), record("key", [1])])
     joined = merge_caches([cache])
     assert {entry.digest for entry in joined.records.values()} == {digest("s"), digest("a")}
-    assert set(joined.blobs()) == {digest("a")}
+    assert set(joined.blob_sizes()) == {digest("a")}
 
 
 def test_joining_nothing_is_an_empty_cache() -> None:
@@ -211,7 +211,7 @@ def test_without_blobs_drops_what_stands_on_them() -> None:
     )  # fmt: skip
     healed = drop_blobs(cache, frozenset({digest("bad")}))
     assert set(results_of(healed)) == {digest("base"), digest("good"), digest("last")}
-    assert set(healed.blobs()) == {digest(name) for name in ("base", "good", "last")}
+    assert set(healed.blob_sizes()) == {digest(name) for name in ("base", "good", "last")}
     assert {entry.digest for entry in healed.records.values()} == {
         digest(name) for name in ("s", "base", "bad", "good", "last")
     }
@@ -261,7 +261,7 @@ def test_the_manifest_names_config_and_blobs() -> None:
     assert document.digest == sha256_digest(document.manifest)
     digests = [entry["digest"] for entry in manifest["layers"]]
     assert len(digests) == len(set(digests))
-    assert layer_sizes(document.manifest) == merge_caches(real(name) for name in REAL).blobs()
+    assert layer_sizes(document.manifest) == merge_caches(real(name) for name in REAL).blob_sizes()
 
 
 def chain_of(length: int, order: Callable[[int], int]) -> tuple[bytes, bytes]:
@@ -335,7 +335,7 @@ def test_without_blobs_keeps_exactly_the_results_that_do_not_touch_them(cache: C
     """Each result stays or goes by its own layers alone; no blob is left of those that were taken out."""
     bad = frozenset(digest(name) for name in names)
     healed = drop_blobs(cache, bad)
-    if not bad & cache.blobs().keys():
+    if not bad & cache.blob_sizes().keys():
         assert healed == cache
         return
     kept = {
@@ -345,7 +345,7 @@ def test_without_blobs_keeps_exactly_the_results_that_do_not_touch_them(cache: C
     }
     assert {identity for identity, entry in healed.records.items() if entry.result} == kept
     assert all(healed.records[identity] == cache.records[identity] for identity in kept)
-    assert not bad & healed.blobs().keys()
+    assert not bad & healed.blob_sizes().keys()
     assert {link.record for entry in healed.records.values() for links in entry.inputs for link in links} <= set(
         healed.records
     )

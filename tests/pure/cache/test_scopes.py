@@ -33,7 +33,7 @@ quick = settings(max_examples=80, deadline=None, database=None, derandomize=True
 @given(scope_values, stages, st.integers(0, 9))
 def test_every_tag_is_valid(scope: Scope, stage: str, generation: int) -> None:
     """Whatever a branch or a stage is called, a registry takes the tag."""
-    assert TAG.fullmatch(scope.composed_tag)
+    assert TAG.fullmatch(scope.merged_tag)
     assert TAG.fullmatch(scope.ledger_tag)
     assert TAG.fullmatch(scope.stage_tag(stage, generation))
 
@@ -43,10 +43,10 @@ def test_every_tag_is_valid(scope: Scope, stage: str, generation: int) -> None:
 def test_two_scopes_share_no_tag(one: Scope, two: Scope, stage: str, other: str) -> None:
     """Different scopes never write the same tag, and no stage, composed cache and ledger share one."""
     for tag in (one.stage_tag(stage), one.stage_tag(stage, 1)):
-        assert tag not in (one.composed_tag, two.composed_tag, one.ledger_tag, two.ledger_tag)
-    assert one.ledger_tag != two.composed_tag
+        assert tag not in (one.merged_tag, two.merged_tag, one.ledger_tag, two.ledger_tag)
+    assert one.ledger_tag != two.merged_tag
     if one != two:
-        assert one.composed_tag != two.composed_tag
+        assert one.merged_tag != two.merged_tag
         assert one.ledger_tag != two.ledger_tag
         assert one.stage_tag(stage) != two.stage_tag(other)
 
@@ -65,12 +65,12 @@ def test_a_mounts_tag_is_its_own(scope: Scope, other: Scope, mount: str, second:
     tag = scope.mount_tag(mount)
     assert TAG.fullmatch(tag)
     assert (tag == other.mount_tag(second)) == ((scope, mount) == (other, second))
-    assert tag not in (other.stage_tag(stage, age), other.composed_tag)
+    assert tag not in (other.stage_tag(stage, age), other.merged_tag)
 
 
 def test_the_default_branch_has_the_plain_tags() -> None:
     """The caches of the default branch are `cache` and `cache-STAGE`."""
-    assert (DEFAULT_SCOPE.suffix, DEFAULT_SCOPE.composed_tag, DEFAULT_SCOPE.stage_tag("base")) == (
+    assert (DEFAULT_SCOPE.suffix, DEFAULT_SCOPE.merged_tag, DEFAULT_SCOPE.stage_tag("base")) == (
         "",
         "cache",
         "cache-base",
@@ -81,16 +81,16 @@ def test_the_default_branch_has_the_plain_tags() -> None:
 def test_the_tag_of_a_branch_can_be_read() -> None:
     """A person sees the branch and the stage in the tag; a hash of the exact name lies between."""
     assert re.fullmatch(r"cache_feature_new_login\.[0-9a-f]{10}-base", Scope("feature/New-Login").stage_tag("base"))
-    assert re.fullmatch(r"cache_feature_new_login\.[0-9a-f]{10}", Scope("feature/New-Login").composed_tag)
+    assert re.fullmatch(r"cache_feature_new_login\.[0-9a-f]{10}", Scope("feature/New-Login").merged_tag)
 
 
 def test_the_same_scope_has_the_same_tags_for_ever() -> None:
     """Tags are a contract with what lies in registries already."""
-    assert Scope("feature/a").composed_tag == Scope("feature/a").composed_tag == "cache_feature_a.d1c6898d01"
+    assert Scope("feature/a").merged_tag == Scope("feature/a").merged_tag == "cache_feature_a.d1c6898d01"
 
 
 @pytest.mark.parametrize(
-    ("occasion", "push", "access"),
+    ("trigger", "push", "access"),
     [
         (Trigger(branch="main"), True, Access(reads=(DEFAULT_SCOPE,), writes=DEFAULT_SCOPE)),
         (Trigger(branch="main"), False, Access(reads=(DEFAULT_SCOPE,), writes=None)),
@@ -115,9 +115,9 @@ def test_the_same_scope_has_the_same_tags_for_ever() -> None:
         "detached-not-pushed", "pull-request", "fork", "untrusted-default", "case-matters",
     ],
 )  # fmt: skip
-def test_what_is_read_and_written(occasion: Trigger, push: bool, access: Access) -> None:
+def test_what_is_read_and_written(trigger: Trigger, push: bool, access: Access) -> None:
     """Its own scope first, then the default branch's; only what is pushed writes, and nothing untrusted."""
-    assert access_for(occasion, "main", push=push) == access
+    assert access_for(trigger, "main", push=push) == access
 
 
 def pull_request(head: str | None) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def pull_request(head: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "reference", "event", "occasion"),
+    ("name", "reference", "event", "trigger"),
     [
         ("push", "refs/heads/feature/x", {}, Trigger(branch="feature/x")),
         ("push", "refs/tags/v1", {}, Trigger(tag="v1")),
@@ -149,7 +149,7 @@ def pull_request(head: str | None) -> dict[str, Any]:
         "workflow-run", "comment", "pull-request", "fork", "fork-gone", "fork-target", "no-payload", "no-event",
     ],
 )  # fmt: skip
-def test_occasions_of_github(name: str, reference: str, event: dict[str, Any], occasion: Trigger) -> None:
+def test_occasions_of_github(name: str, reference: str, event: dict[str, Any], trigger: Trigger) -> None:
     """What a run is for follows from the event; whatever may carry a stranger's code is not trusted."""
     environment = {"GITHUB_EVENT_NAME": name, "GITHUB_REF": reference}
-    assert github_trigger(environment, event) == occasion
+    assert github_trigger(environment, event) == trigger

@@ -26,7 +26,7 @@ from tests.support.caches import cache_of, digest, layer, record
 BRANCH = Scope("feature")
 
 
-def held(tag: str, steps: int, *, scope: Scope = DEFAULT_SCOPE, generation: int = 0) -> StageCache:
+def stage_cache(tag: str, steps: int, *, scope: Scope = DEFAULT_SCOPE, generation: int = 0) -> StageCache:
     """A cache of about 130 bytes for each step."""
     records = [record(f"{tag} {number}", layer=0) for number in range(steps)]
     return StageCache(
@@ -34,51 +34,55 @@ def held(tag: str, steps: int, *, scope: Scope = DEFAULT_SCOPE, generation: int 
     )
 
 
-def tags(shelf: StageCaches) -> list[str]:
-    return [found.tag for found in shelf.caches]
+def tags(stage_caches: StageCaches) -> list[str]:
+    return [found.tag for found in stage_caches.caches]
 
 
 def test_what_fits_is_read_whole() -> None:
     """Nothing is left out without need."""
-    shelf = StageCaches(caches=(held("a", 10), held("b", 10, generation=1)))
-    assert shelf.fitting() is shelf
+    stage_caches = StageCaches(caches=(stage_cache("a", 10), stage_cache("b", 10, generation=1)))
+    assert stage_caches.within_size_limit() is stage_caches
 
 
 def test_older_generations_are_left_out_first() -> None:
     """Then farther scopes."""
-    new, old = held("new", 10), held("old", 9000, generation=1)
-    assert tags(StageCaches(caches=(new, old)).fitting()) == ["new"]
-    near, far = held("near", 10, scope=BRANCH), held("far", 9000)
-    assert tags(StageCaches(caches=(near, far)).fitting()) == ["near"]
+    new, old = stage_cache("new", 10), stage_cache("old", 9000, generation=1)
+    assert tags(StageCaches(caches=(new, old)).within_size_limit()) == ["new"]
+    near, far = stage_cache("near", 10, scope=BRANCH), stage_cache("far", 9000)
+    assert tags(StageCaches(caches=(near, far)).within_size_limit()) == ["near"]
 
 
 def test_of_one_scope_the_largest_is_left_out() -> None:
     """One stage that is too large does not take the others with it."""
-    shelf = StageCaches(caches=(held("small", 10), held("large", 9000), held("middle", 20)))
-    assert tags(shelf.fitting()) == ["small", "middle"]
+    stage_caches = StageCaches(caches=(stage_cache("small", 10), stage_cache("large", 9000), stage_cache("middle", 20)))
+    assert tags(stage_caches.within_size_limit()) == ["small", "middle"]
 
 
 def test_an_emptied_shelf_still_says_what_was_broken() -> None:
     """The broken refs are written anew although the build read nothing."""
-    shelf = StageCaches(caches=(held("a", 1), held("b", 1)))
-    shelf = drop_broken_blobs(shelf, frozenset({digest("blob of a")}), poisoned=frozenset({digest("blob of a")}))
-    emptied = shelf.emptied("why")
-    assert (emptied.healed, emptied.composed(), emptied.warnings) == (("a",), None, ("why",))
-    assert emptied.poisoned == {digest("blob of a")}
+    stage_caches = StageCaches(caches=(stage_cache("a", 1), stage_cache("b", 1)))
+    stage_caches = drop_broken_blobs(
+        stage_caches, frozenset({digest("blob of a")}), corrupt_blobs=frozenset({digest("blob of a")})
+    )
+    emptied = stage_caches.without_caches("why")
+    assert (emptied.healed, emptied.merged(), emptied.warnings) == (("a",), None, ("why",))
+    assert emptied.corrupt_blobs == {digest("blob of a")}
 
 
 def test_a_published_cache_with_a_broken_blob_is_not_read_and_that_is_said() -> None:
     """It lies in the registry as it is, so nothing can be left out of it."""
-    composed = replace(held("cache", 1), stage=None)
-    shelf = drop_broken_blobs(
-        StageCaches(caches=(composed,), published="host/name@sha256:1"),
-        frozenset(composed.cache.blobs()),
-        poisoned=frozenset(composed.cache.blobs()),
+    merged = replace(stage_cache("cache", 1), stage=None)
+    stage_caches = drop_broken_blobs(
+        StageCaches(caches=(merged,), merged_source="host/name@sha256:1"),
+        frozenset(merged.cache.blob_sizes()),
+        corrupt_blobs=frozenset(merged.cache.blob_sizes()),
     )
-    assert shelf.published is None
-    assert shelf.poisoned == composed.cache.blobs().keys(), "what is rebuilt may not become the same blob"
-    assert shelf.caches == ()
-    (warning,) = shelf.warnings
+    assert stage_caches.merged_source is None
+    assert stage_caches.corrupt_blobs == merged.cache.blob_sizes().keys(), (
+        "what is rebuilt may not become the same blob"
+    )
+    assert stage_caches.caches == ()
+    (warning,) = stage_caches.warnings
     assert "cache is left out" in warning
     assert digest("blob of cache") in warning
 
@@ -111,11 +115,11 @@ def saved(layout: OciLayout, blob: str, generation: int = 0, *, there: bool = Tr
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(bytes(layer_size(blob)))
     made = cache_of(layer(blob), records=[record(blob, layer=0)])
-    layout.put(serialize_cache(made), DEFAULT_SCOPE.stage_tag("app", generation))
+    layout.push_manifest(serialize_cache(made), DEFAULT_SCOPE.stage_tag("app", generation))
 
 
 def layer_size(blob: str) -> int:
-    return cache_of(layer(blob), records=[record(blob, layer=0)]).blobs()[digest(blob)]
+    return cache_of(layer(blob), records=[record(blob, layer=0)]).blob_sizes()[digest(blob)]
 
 
 def shelf_of(layout: OciLayout) -> StageCaches:
@@ -127,30 +131,34 @@ def test_healing_ends_although_nothing_is_left_of_a_stage(tmp_path: Path) -> Non
     layout = OciLayout(tmp_path)
     saved(layout, "gone", there=False)
     broken = shelf_of(layout)
-    assert (broken.healed, broken.damaged(DEFAULT_SCOPE), broken.has("app")) == (("app",), True, True)
+    assert (broken.healed, broken.is_damaged(DEFAULT_SCOPE), broken.has_stage("app")) == (("app",), True, True)
     repair_refs(layout, broken, DEFAULT_SCOPE)
     mended = shelf_of(layout)
-    assert (mended.healed, mended.damaged(DEFAULT_SCOPE), mended.warnings) == ((), False, ())
-    assert mended.has("app"), "saving a stage that did not run would run it"
+    assert (mended.healed, mended.is_damaged(DEFAULT_SCOPE), mended.warnings) == ((), False, ())
+    assert mended.has_stage("app"), "saving a stage that did not run would run it"
 
 
 @pytest.mark.parametrize("older", [False, True])
 def test_a_ref_that_holds_something_else_is_replaced(tmp_path: Path, older: bool) -> None:
     """It is named once. Where an older result is whole the ref takes that, else the stage is saved anew."""
     layout = OciLayout(tmp_path)
-    layout.put(build_artifact(b"{}", "text/plain"), DEFAULT_SCOPE.stage_tag("app"))
+    layout.push_manifest(build_artifact(b"{}", "text/plain"), DEFAULT_SCOPE.stage_tag("app"))
     if older:
         saved(layout, "older", generation=1)
-    shelf = shelf_of(layout)
-    assert len(shelf.warnings) == 1
-    assert (shelf.healed, shelf.damaged(DEFAULT_SCOPE), shelf.has("app")) == ((), True, older)
-    assert not shelf.damaged(BRANCH), "what another scope holds is not ours to write"
-    before = layout.manifest("cache-app")
-    repair_refs(layout, shelf, DEFAULT_SCOPE)
+    stage_caches = shelf_of(layout)
+    assert len(stage_caches.warnings) == 1
+    assert (stage_caches.healed, stage_caches.is_damaged(DEFAULT_SCOPE), stage_caches.has_stage("app")) == (
+        (),
+        True,
+        older,
+    )
+    assert not stage_caches.is_damaged(BRANCH), "what another scope holds is not ours to write"
+    before = layout.read_manifest("cache-app")
+    repair_refs(layout, stage_caches, DEFAULT_SCOPE)
     mended = shelf_of(layout)
-    assert mended.damaged(DEFAULT_SCOPE) == bool(mended.warnings) == (not older)
-    assert mended.blobs().keys() == ({digest("older")} if older else set())
-    assert (layout.manifest("cache-app") == before) == (not older), "it may have been a cache all the time"
+    assert mended.is_damaged(DEFAULT_SCOPE) == bool(mended.warnings) == (not older)
+    assert mended.blob_sizes().keys() == ({digest("older")} if older else set())
+    assert (layout.read_manifest("cache-app") == before) == (not older), "it may have been a cache all the time"
 
 
 def test_a_config_with_wrong_bytes_is_replaced(tmp_path: Path) -> None:
@@ -158,11 +166,11 @@ def test_a_config_with_wrong_bytes_is_replaced(tmp_path: Path) -> None:
     layout = OciLayout(tmp_path)
     saved(layout, "new")
     saved(layout, "old", generation=1)
-    config = config_digest(layout.manifest("cache-app") or b"")
+    config = config_digest(layout.read_manifest("cache-app") or b"")
     Path(layout.image, "blobs/sha256", config.removeprefix("sha256:")).write_bytes(b"{}")
-    shelf = shelf_of(layout)
-    assert shelf.damaged(DEFAULT_SCOPE)
-    repair_refs(layout, shelf, DEFAULT_SCOPE)
+    stage_caches = shelf_of(layout)
+    assert stage_caches.is_damaged(DEFAULT_SCOPE)
+    repair_refs(layout, stage_caches, DEFAULT_SCOPE)
     assert shelf_of(layout).warnings == ()
 
 
@@ -171,14 +179,14 @@ def test_a_config_that_cannot_be_read_is_not_an_absent_cache(tmp_path: Path, acc
     """Nobody knows what it holds: a plan that took the cache for gone would say `rebuild`. What is spoiled is known."""
     layout = OciLayout(tmp_path)
     saved(layout, "new")
-    layout.put(serialize_cache(shelf_of(layout).caches[0].cache), DEFAULT_SCOPE.composed_tag)
-    config = config_digest(layout.manifest("cache-app") or b"")
+    layout.push_manifest(serialize_cache(shelf_of(layout).caches[0].cache), DEFAULT_SCOPE.merged_tag)
+    config = config_digest(layout.read_manifest("cache-app") or b"")
     file = Path(layout.image, "blobs/sha256", config.removeprefix("sha256:"))
     file.write_bytes(b"{}")
-    assert read_caches(layout, GRAPH, access).unread == ""
+    assert read_caches(layout, GRAPH, access).read_failure == ""
     file.unlink()
     file.mkdir()
-    assert "Is a directory" in read_caches(layout, GRAPH, access).unread
+    assert "Is a directory" in read_caches(layout, GRAPH, access).read_failure
 
 
 def test_saving_the_same_layers_again_pushes_no_older_result_out(tmp_path: Path) -> None:
@@ -186,10 +194,10 @@ def test_saving_the_same_layers_again_pushes_no_older_result_out(tmp_path: Path)
     layout = OciLayout(tmp_path)
     for generation, blob in enumerate(("new", "old", "oldest")):
         saved(layout, blob, generation)
-    shelf = shelf_of(layout)
-    before = {held.tag: held.digest for held in shelf.caches}
-    rotate_generations(layout, shelf, DEFAULT_SCOPE, "app", {digest("new")})
-    assert {held.tag: held.digest for held in shelf_of(layout).caches} == before
-    rotate_generations(layout, shelf, DEFAULT_SCOPE, "app", {digest("newest")})
-    after = {held.tag: held.digest for held in shelf_of(layout).caches}
+    stage_caches = shelf_of(layout)
+    before = {stage_cache.tag: stage_cache.digest for stage_cache in stage_caches.caches}
+    rotate_generations(layout, stage_caches, DEFAULT_SCOPE, "app", {digest("new")})
+    assert {stage_cache.tag: stage_cache.digest for stage_cache in shelf_of(layout).caches} == before
+    rotate_generations(layout, stage_caches, DEFAULT_SCOPE, "app", {digest("newest")})
+    after = {stage_cache.tag: stage_cache.digest for stage_cache in shelf_of(layout).caches}
     assert (after["cache1-app"], after["cache2-app"]) == (before["cache-app"], before["cache1-app"])

@@ -35,7 +35,7 @@ SELECTOR = PathSelector((*FILES, *FOLDERS, *LINKS), LINKS)
 
 def chosen(source: str, **flags: object) -> set[str]:
     """The files and links that a source stands for."""
-    return set(SELECTOR.choose(source, **flags)) - set(FOLDERS)  # type: ignore[arg-type]
+    return set(SELECTOR.choose_paths(source, **flags)) - set(FOLDERS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_parents_are_patterns_from_the_root_or_the_pivot() -> None:
     """With `--parents` two stars cross folders, and `/./` says where the pattern begins."""
     assert chosen("docs/**/*.md", parents=True) == {"docs/a.md", "docs/sub/c.md"}
     assert chosen("lib/./x/*.txt", parents=True) == {"lib/x/one.txt"}
-    assert set(SELECTOR.choose("lib/x/one.txt", parents=True)) == {"lib", "lib/x", "lib/x/one.txt"}
+    assert set(SELECTOR.choose_paths("lib/x/one.txt", parents=True)) == {"lib", "lib/x", "lib/x/one.txt"}
 
 
 def test_a_pattern_that_buildkit_refuses() -> None:
     """It is refused here too."""
     with pytest.raises(ValueError, match="syntax error in pattern"):
-        SELECTOR.choose("[a")
+        SELECTOR.choose_paths("[a")
 
 
 ANYTHING = st.lists(

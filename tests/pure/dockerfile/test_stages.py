@@ -59,12 +59,12 @@ def test_the_last_stage_is_final(name: str) -> None:
 def test_needed_is_topological_and_deterministic(name: str) -> None:
     """Each needed stage comes after those it takes from, the final one last, and always in the same order."""
     graph = graph_of(name)
-    order = [stage.name for stage in graph.needed()]
+    order = [stage.name for stage in graph.needed_stages()]
     assert order[-1] == graph.final.name
     assert len(order) == len(set(order))
     for position, stage in enumerate(order):
         assert set(graph[stage].parents) <= set(order[:position])
-    assert order == [stage.name for stage in graph_of(name).needed()]
+    assert order == [stage.name for stage in graph_of(name).needed_stages()]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_needed_is_topological_and_deterministic(name: str) -> None:
 )
 def test_needed_leaves_out_what_the_final_stage_is_not_made_of(name: str, needed: set[str]) -> None:
     """Stages that the final one takes nothing from are not needed."""
-    assert {stage.name for stage in graph_of(name).needed()} == needed
+    assert {stage.name for stage in graph_of(name).needed_stages()} == needed
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_needed_leaves_out_what_the_final_stage_is_not_made_of(name: str, needed
 )
 def test_dependents_are_transitive(name: str, changed: set[str], dependents: set[str]) -> None:
     """What depends on a stage over any number of steps is a dependent, and so is the stage itself."""
-    assert graph_of(name).dependents(changed) == dependents
+    assert graph_of(name).with_dependents(changed) == dependents
 
 
 def test_a_target_is_found_by_name_in_any_case() -> None:
     """The target is the final stage, and only what it is made of is needed."""
     graph = parse_dockerfile("FROM a AS Base\nFROM base AS App\nFROM app AS docs\n", target="APP")
     assert graph.final.name == "app"
-    assert [stage.name for stage in graph.needed()] == ["base", "app"]
+    assert [stage.name for stage in graph.needed_stages()] == ["base", "app"]
 
 
 def test_a_stage_keeps_the_name_as_written() -> None:
@@ -135,13 +135,13 @@ def test_an_unnamed_stage_before_the_last_is_no_target(target: str) -> None:
 def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
     """Unnamed ones by their number, in any case; for another name all are listed."""
     graph = parse_dockerfile("FROM a\nFROM b AS Last\n")
-    assert [graph.find(name, "--no-cache").name for name in ("stage-0", "Stage-0", "LAST")] == [
+    assert [graph.find_stage(name, "--no-cache").name for name in ("stage-0", "Stage-0", "LAST")] == [
         "stage-0",
         "stage-0",
         "last",
     ]
     with pytest.raises(InputError, match="--no-cache: no stage `stage-1`") as caught:
-        graph.find("stage-1", "--no-cache")
+        graph.find_stage("stage-1", "--no-cache")
     assert "stage-0, last" in caught.value.remedy
 
 
@@ -158,7 +158,7 @@ def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
 )
 def test_what_is_without_a_name_is_forced_with_all(text: str, named: set[str], forced: set[str]) -> None:
     """BuildKit's filter takes written names: of stages without one, or with such a dependent, all are forced."""
-    assert parse_dockerfile(text).forcing(named) == forced
+    assert parse_dockerfile(text).forced_stages(named) == forced
 
 
 def test_instructions_carry_their_lines_flags_and_heredocs() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from stagebake.explain.changes import fingerprint_changes
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
-from tests.support.held import BUSYBOX, Held, changed, prints
+from tests.support.memory_files import BUSYBOX, Held, changed, prints
 
 TEXT = """\
 ARG NODE_MAJOR=18
@@ -88,7 +88,9 @@ def test_ignore_rules_are_told_by_what_they_do() -> None:
 def test_the_ignore_file_that_counts_is_named(before: str, after: str, words: str) -> None:
     """By its name; both where another one counts now, and the old one where there is none any more."""
     contexts = (Held(FILES, "*.md\n", rules_name=before), Held(FILES, "" if not after else "*.txt\n", rules_name=after))
-    one, two = (prints(TEXT, inputs=BuildInputs(context=held, images={"busybox:1": BUSYBOX})) for held in contexts)
+    one, two = (
+        prints(TEXT, inputs=BuildInputs(context=stage_cache, images={"busybox:1": BUSYBOX})) for stage_cache in contexts
+    )
     (change,) = fingerprint_changes(one["app"], two["app"])
     assert change.what == words
     assert change.part.name == (after or before)

@@ -29,13 +29,13 @@ def values(book: Ledger) -> list[str]:
 class Down:
     """A registry that answers nothing."""
 
-    def manifest(self, reference: str) -> bytes | None:
+    def read_manifest(self, reference: str) -> bytes | None:
         raise RegistryError(f"{reference}: not reached", "is the network up?")
 
-    def blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
         raise AssertionError(f"there is no manifest that names {digests}")
 
-    def put(self, document: ManifestAndConfig, tag: str | None = None) -> str:
+    def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
         raise RegistryError(f"{tag}: {document.digest} not reached", "is the network up?")
 
 
@@ -73,7 +73,7 @@ def test_garbage_under_the_tag_is_no_ledger(tmp_path: Path) -> None:
     store = OciLayout(tmp_path / "store")
     (tmp_path / "store").mkdir()
     for manifest in (b"{}", b"garbage", b'{"layers": 3}', b'{"layers": [{"digest": "sha256:0", "size": 1}]}'):
-        store.put(ManifestAndConfig(manifest=manifest, config=b"x"), BRANCH.ledger_tag)
+        store.push_manifest(ManifestAndConfig(manifest=manifest, config=b"x"), BRANCH.ledger_tag)
         books = LedgerStore("i", store, tmp_path / sha256_digest(manifest))
         assert values(books.read(LOOK)[0]) == []
         assert books.write(PUSH, made("1"), 1.0) == ()

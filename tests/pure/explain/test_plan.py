@@ -32,7 +32,7 @@ ALL = frozenset(GRAPH.names)
 def prints(**files: str) -> dict[str, Fingerprint]:
     """The fingerprints of all stages, each with the file that it copies and the stages it takes from."""
     found: dict[str, Fingerprint] = {}
-    for stage in GRAPH.needed():
+    for stage in GRAPH.needed_stages():
         parts = [Part("stage", parent, found[parent].digest) for parent in stage.parents]
         if stage.name in OWN:
             value = files.get(OWN[stage.name], "1")
@@ -58,12 +58,12 @@ def book(of: Mapping[str, Fingerprint], when: int = 1) -> Ledger:
     )
 
 
-def held(*names: str, when: int = 1) -> frozenset[str]:
+def stage_cache(*names: str, when: int = 1) -> frozenset[str]:
     return frozenset(f"{name}{when}" for name in names or ALL)
 
 
 def asked(now: Mapping[str, Fingerprint], available: frozenset[str] | None = None) -> PlanInput:
-    caches = AvailableCaches(available=held() if available is None else available, stages=ALL)
+    caches = AvailableCaches(available=stage_cache() if available is None else available, stages=ALL)
     return PlanInput(graph=GRAPH, prints=now, ledgers=(book(prints()),), caches=caches)
 
 
@@ -116,9 +116,9 @@ def test_a_certain_change_beats_an_unknown() -> None:
 @pytest.mark.parametrize("lost", sorted(ALL))
 def test_what_the_caches_lack_is_not_restored(lost: str) -> None:
     """A piece of a stage's cache is gone: neither it nor anything that takes from it is restored."""
-    made = make_plan(asked(prints(), held(*(ALL - {lost}))))
+    made = make_plan(asked(prints(), stage_cache(*(ALL - {lost}))))
     restored = {name for name, verdict in verdicts(made).items() if verdict == "restore"}
-    assert restored == ALL - GRAPH.dependents({lost})
+    assert restored == ALL - GRAPH.with_dependents({lost})
 
 
 def test_an_older_result_is_restored_too() -> None:
@@ -129,7 +129,7 @@ def test_an_older_result_is_restored_too() -> None:
         graph=GRAPH,
         prints=older,
         ledgers=(Ledger(stages=stages),),
-        caches=AvailableCaches(available=held(), stages=ALL),
+        caches=AvailableCaches(available=stage_cache(), stages=ALL),
     )
     assert set(verdicts(make_plan(question)).values()) == {"restore"}
 
@@ -169,7 +169,7 @@ def test_without_caches_and_without_a_ledger() -> None:
 
 def test_a_broken_cache_is_named() -> None:
     """Something of the stage's cache was left out, so it is rebuilt for that."""
-    question = asked(prints(), held("base", "side", "builder", "image"))
+    question = asked(prints(), stage_cache("base", "side", "builder", "image"))
     made = make_plan(replace(question, caches=replace(question.caches, broken=frozenset({"deps"}))))
     assert said(made, "deps") == [("cache", "cache left out: blob missing")]
     assert verdicts(made)["builder"] == "rebuild"
@@ -179,7 +179,7 @@ def test_forcing() -> None:
     """--no-cache rebuilds the stage and what takes from it, whatever the caches have."""
     made = make_plan(replace(asked(prints()), forced=frozenset({"deps"})))
     assert said(made, "deps") == [("forced", "--no-cache")]
-    assert {n for n, v in verdicts(made).items() if v == "rebuild"} == GRAPH.dependents({"deps"})
+    assert {n for n, v in verdicts(made).items() if v == "rebuild"} == GRAPH.with_dependents({"deps"})
 
 
 def test_since_a_commit() -> None:
@@ -198,7 +198,7 @@ def test_a_stage_on_other_results_than_ever() -> None:
         graph=GRAPH,
         prints=prints(deps="2", src="2"),
         ledgers=(Ledger(stages=stages),),
-        caches=AvailableCaches(available=held() | held(when=2), stages=ALL),
+        caches=AvailableCaches(available=stage_cache() | stage_cache(when=2), stages=ALL),
     )
     made = make_plan(both)
     assert verdicts(made)["deps"] == "restore"
@@ -207,7 +207,7 @@ def test_a_stage_on_other_results_than_ever() -> None:
 
 def test_a_stage_that_is_new_beside_a_composed_cache() -> None:
     """It names no stages, but the ledger would know of one that was ever built; without a ledger nobody does."""
-    caches = AvailableCaches(available=held(*(ALL - {"side"})), stages=ALL, composed=True)
+    caches = AvailableCaches(available=stage_cache(*(ALL - {"side"})), stages=ALL, merged=True)
     known = Ledger(stages={name: book(prints()).of(name) for name in ALL - {"side"}})
     made = make_plan(replace(asked(prints()), caches=caches, ledgers=(known,)))
     assert said(made, "side") == [("cache", "no cache in scope main")]
@@ -231,10 +231,12 @@ def test_the_json() -> None:
 
 def test_what_could_not_be_looked_at_is_unknown() -> None:
     """A registry that did not answer, for a ref or for a blob, neither has the cache nor lacks it."""
-    caches = AvailableCaches(available=held(*(ALL - {"side"})), stages=ALL - {"deps"}, unread="GET answered 429")
+    caches = AvailableCaches(
+        available=stage_cache(*(ALL - {"side"})), stages=ALL - {"deps"}, read_failure="GET answered 429"
+    )
     made = make_plan(replace(asked(prints()), caches=caches))
     assert verdicts(made)["side"] == "unknown"
     assert said(made, "side") == [("unknown", "what the caches have: GET answered 429")]
-    assert set(verdicts(make_plan(replace(asked(prints()), caches=AvailableCaches(unread="silent")))).values()) == {
-        "unknown"
-    }
+    assert set(
+        verdicts(make_plan(replace(asked(prints()), caches=AvailableCaches(read_failure="silent")))).values()
+    ) == {"unknown"}

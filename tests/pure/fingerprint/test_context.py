@@ -14,7 +14,7 @@ from stagebake.errors import InputError
 from stagebake.fingerprint.context import ContextFolder, git_blob_id, hash_memory_file
 from stagebake.fingerprint.model import BuildInputs
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
-from tests.support.held import BUSYBOX
+from tests.support.memory_files import BUSYBOX
 
 FILES = int(os.environ.get("STAGEBAKE_FILES", "10000"))  # 50000: as many as a large repository has
 WARM = 12  # how often the folder could be listed in the time that all its fingerprints take

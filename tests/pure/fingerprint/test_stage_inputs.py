@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagebake.dockerfile.ignore_file import parse_patterns
-from tests.support.held import changed, prints
+from tests.support.memory_files import changed, prints
 
 PATHS = (
     "a.txt",

@@ -242,7 +242,7 @@ def test_a_filter_names_stages_as_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "choices", "scope", "expected"),
+    ("settings", "bake_options", "scope", "expected"),
     [
         (
             SETTINGS,
@@ -265,9 +265,9 @@ def test_a_filter_names_stages_as_written() -> None:
     ],
     ids=["plain", "everything", "no-image"],
 )
-def test_variables(settings: Settings, choices: BakeOptions, scope: Scope, expected: dict[str, str]) -> None:
+def test_variables(settings: Settings, bake_options: BakeOptions, scope: Scope, expected: dict[str, str]) -> None:
     """Every variable of the file has a value, so that nothing of the caller's environment slips in."""
-    assert bake_variables(settings, choices, scope) == expected
+    assert bake_variables(settings, bake_options, scope) == expected
     assert set(expected) == set(blocks(render_bake_file(FIVE, settings), "variable"))
 
 

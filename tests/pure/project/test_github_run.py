@@ -117,7 +117,7 @@ def access_of(case: Case, folder: Path, *, push: bool) -> Access:
         }
     )
     assert run is not None
-    return access_for(run.occasion, run.default_branch or "main", push=push)
+    return access_for(run.trigger, run.default_branch or "main", push=push)
 
 
 @every
@@ -145,7 +145,7 @@ def test_a_laptop() -> None:
 def tags(scope: Scope) -> set[str]:
     """Every tag that a scope's caches can have."""
     kept = {scope.stage_tag(stage, generation) for stage in STAGES for generation in range(GENERATIONS)}
-    return {scope.composed_tag, scope.ledger_tag, *kept}
+    return {scope.merged_tag, scope.ledger_tag, *kept}
 
 
 def written(access: Access) -> set[str]:
@@ -193,8 +193,8 @@ def test_a_branch_that_is_called_like_a_pull_request(branch: str) -> None:
 def test_an_image_has_no_tag_of_a_cache(name: str) -> None:
     """Neither that of a branch or a git tag, nor one that somebody gives."""
     commit = CommitInfo(revision="0123456789abcdef")
-    for occasion in (Trigger(branch=name), Trigger(tag=name)):
-        for tag in tags_for(occasion, name, commit):
+    for trigger in (Trigger(branch=name), Trigger(tag=name)):
+        for tag in tags_for(trigger, name, commit):
             assert not tag.startswith("cache")
             assert TAG.fullmatch(tag)
     if TAG.fullmatch(name) and name.startswith("cache"):
@@ -210,9 +210,9 @@ occasions = st.builds(
 )
 
 
-def whose(occasion: Trigger) -> tuple[str, object]:
-    number = occasion.pull_request
-    return ("branch", occasion.branch) if number is None else ("pull request", number)
+def whose(trigger: Trigger) -> tuple[str, object]:
+    number = trigger.pull_request
+    return ("branch", trigger.branch) if number is None else ("pull request", number)
 
 
 @quick
@@ -220,7 +220,7 @@ def whose(occasion: Trigger) -> tuple[str, object]:
 def test_nothing_untrusted_is_read_whatever_the_names(one: Trigger, two: Trigger, default_branch: str) -> None:
     """For any branch and any number: what an untrusted occasion writes, and what a branch or another pull request
     writes, is not read by one that is not the same."""
-    first, second = (access_for(occasion, default_branch, push=True) for occasion in (one, two))
+    first, second = (access_for(trigger, default_branch, push=True) for trigger in (one, two))
     if not one.trusted:
         assert not written(first)
     if whose(one) != whose(two) and first.writes not in (None, DEFAULT_SCOPE):

@@ -15,7 +15,7 @@ OURS = ImageNames(refs=("ghcr.io/o/n:latest",), labels={"org.opencontainers.imag
 
 
 @pytest.mark.parametrize(
-    ("occasion", "expected"),
+    ("trigger", "expected"),
     [
         (Trigger(branch="main"), ("latest", "main-1a2b3c4")),
         (Trigger(branch="feature/exercise-template"), ("feature-exercise-template-1a2b3c4",)),
@@ -25,9 +25,9 @@ OURS = ImageNames(refs=("ghcr.io/o/n:latest",), labels={"org.opencontainers.imag
         (Trigger(), ("1a2b3c4",)),
     ],
 )
-def test_tags(occasion: Trigger, expected: tuple[str, ...]) -> None:
+def test_tags(trigger: Trigger, expected: tuple[str, ...]) -> None:
     """`latest` on the default branch alone, a branch with its commit, a pull request by number, a tag by its name."""
-    assert tags_for(occasion, "main", COMMIT) == expected
+    assert tags_for(trigger, "main", COMMIT) == expected
 
 
 def test_labels_say_what_is_known() -> None:

@@ -77,22 +77,22 @@ def test_a_tag_stands_for_the_newest_entry_of_the_nearest_ref() -> None:
     entries = Entries()
     main = ActionsCache("o/n", entries, (MAIN,), MAIN)
     branch = ActionsCache("o/n", entries, (BRANCH, MAIN), BRANCH)
-    main.put(cache("one"), "cache-base")
-    main.put(cache("two"), "cache-base")
+    main.push_manifest(cache("one"), "cache-base")
+    main.push_manifest(cache("two"), "cache-base")
     assert [key[-2:] for key in entries.entries] == ["#1", "#2"]
-    manifest = branch.manifest("cache-base")
+    manifest = branch.read_manifest("cache-base")
     assert manifest is not None
-    assert branch.blobs([config_digest(manifest)]) == {config_digest(manifest): cache("two").config}
+    assert branch.read_blobs([config_digest(manifest)]) == {config_digest(manifest): cache("two").config}
     assert layer_sizes(manifest) == {LAYER["blob"]: 7}
-    branch.put(cache("own"), "cache-base")
-    assert branch.manifest("cache-base") != main.manifest("cache-base") == manifest
+    branch.push_manifest(cache("own"), "cache-base")
+    assert branch.read_manifest("cache-base") != main.read_manifest("cache-base") == manifest
 
 
 def test_two_images_of_a_repository_do_not_meet() -> None:
     """The image is a part of the key: GitHub has one cache for all images of a repository."""
     entries = Entries()
-    ActionsCache("o/n", entries, (MAIN,), MAIN).put(cache("one"), "cache-base")
-    assert ActionsCache("o/m", entries, (MAIN,), MAIN).manifest("cache-base") is None
+    ActionsCache("o/n", entries, (MAIN,), MAIN).push_manifest(cache("one"), "cache-base")
+    assert ActionsCache("o/m", entries, (MAIN,), MAIN).read_manifest("cache-base") is None
 
 
 def test_what_a_build_reads_is_called_by_its_digest() -> None:
@@ -100,19 +100,19 @@ def test_what_a_build_reads_is_called_by_its_digest() -> None:
     entries = Entries()
     store = ActionsCache("o/n", entries, (MAIN,), MAIN)
     for _ in range(3):
-        digest = store.put(cache("one"))
+        digest = store.push_manifest(cache("one"))
     assert len(entries.entries) == 1
-    assert store.source(digest, None) == f"o/n:composed-{digest[7:39]}"
-    assert store.source(digest, "cache") == "o/n:cache"
+    assert store.import_source(digest, None) == f"o/n:composed-{digest[7:39]}"
+    assert store.import_source(digest, "cache") == "o/n:cache"
 
 
 def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
     """A ledger's bytes are kept under a tag too; as a cache they are refused."""
     store = ActionsCache("o/n", Entries(), (MAIN,), MAIN)
-    store.put(build_artifact(b"\xfd7zXZ", "application/x-ledger"), "cache-ledger")
-    manifest = store.manifest("cache-ledger")
+    store.push_manifest(build_artifact(b"\xfd7zXZ", "application/x-ledger"), "cache-ledger")
+    manifest = store.read_manifest("cache-ledger")
     assert manifest is not None
-    assert list(store.blobs(layer_sizes(manifest)).values()) == [b"\xfd7zXZ"]
+    assert list(store.read_blobs(layer_sizes(manifest)).values()) == [b"\xfd7zXZ"]
     with pytest.raises(InvalidCache):
         config_digest(manifest)
 
@@ -122,8 +122,8 @@ def test_a_size_that_no_blob_has_makes_no_cache() -> None:
     entries = Entries()
     store = ActionsCache("o/n", entries, (MAIN,), MAIN)
     odd = ManifestAndConfig(manifest=b"odd", config=cache("x").config.replace(b'"size": 7', b'"size": 1e999'))
-    store.put(odd, "cache-base")
-    manifest = store.manifest("cache-base")
+    store.push_manifest(odd, "cache-base")
+    manifest = store.read_manifest("cache-base")
     assert manifest is not None
     with pytest.raises(InvalidCache):
         config_digest(manifest)
@@ -132,7 +132,7 @@ def test_a_size_that_no_blob_has_makes_no_cache() -> None:
 def test_a_run_that_may_not_write_says_so() -> None:
     """A token without the right to write is refused before anything is asked."""
     with pytest.raises(RegistryError, match="may not write"):
-        ActionsCache("o/n", Entries(), (MAIN,), None).put(cache("one"), "cache")
+        ActionsCache("o/n", Entries(), (MAIN,), None).push_manifest(cache("one"), "cache")
 
 
 ODD = {
@@ -154,9 +154,9 @@ def test_an_answer_that_is_none_is_an_outage(version: type[ServiceV1 | ServiceV2
     """A proxy's page, or JSON of another shape: reading and saving end in the error that an outage ends in."""
     with answering(body) as url, closing(version(url, "token")) as service:
         store = ActionsCache("o/n", service, (MAIN,), MAIN)
-        (read,) = store.manifests(["cache-base"]).values()
+        (read,) = store.read_manifests(["cache-base"]).values()
         assert isinstance(read, RegistryError)
-        for save in (lambda: store.put(cache("one"), "cache-base"), lambda: service.save("key", b"content")):
+        for save in (lambda: store.push_manifest(cache("one"), "cache-base"), lambda: service.save("key", b"content")):
             with pytest.raises(RegistryError, match="gha: ") as caught:
                 save()
             assert caught.value.remedy
@@ -169,14 +169,14 @@ def test_an_address_that_is_none_is_an_outage() -> None:
     )
     assert found is not None
     with pytest.raises(RegistryError, match="gha: "):
-        found.manifest("cache-base")
+        found.read_manifest("cache-base")
 
 
 def test_an_entry_that_was_not_asked_for_is_not_counted_on() -> None:
     """Where the service finds another key than one that begins so and ends in a number, there is no next number."""
     entries = Entries()
     store = ActionsCache("o/n", entries, (MAIN,), MAIN)
-    store.put(cache("one"), "cache-base")
+    store.push_manifest(cache("one"), "cache-base")
     entries.entries = {f"{key}a": content for key, content in entries.entries.items()}
     with pytest.raises(RegistryError, match="gha: "):
-        store.put(cache("two"), "cache-base")
+        store.push_manifest(cache("two"), "cache-base")

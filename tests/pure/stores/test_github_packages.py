@@ -21,7 +21,7 @@ MAIN = {1: ["latest", "main-1a2b3c4"], 2: ["cache"], 3: ["cache-base"], 4: ["cac
 
 def of_seven() -> dict[int, list[str]]:
     """The caches of a pull request: composed, of a stage, of its older generation, what lies beside; and its image."""
-    tags = (SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), *BESIDE)
+    tags = (SEVEN.merged_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), *BESIDE)
     return {10 + number: [tag] for number, tag in enumerate(tags)} | {20: ["pr-7"], 21: []}
 
 
@@ -38,7 +38,7 @@ def test_only_the_scope_goes(kind: str) -> None:
     others = {30: [Scope("pr-70", pull_request=True).stage_tag("base")], 31: [Scope("pr-7").stage_tag("base")]}
     with GitHub(kind, "owner", {"app": {**MAIN, **of_seven(), **others}}) as github:
         answer = purged(github)
-        assert set(answer.tags) == {SEVEN.composed_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), *BESIDE}
+        assert set(answer.tags) == {SEVEN.merged_tag, SEVEN.stage_tag("base"), SEVEN.stage_tag("base", 1), *BESIDE}
         assert github.versions["app"] == {**MAIN, 20: ["pr-7"], 21: [], **others}
         assert not answer.kept
 
@@ -85,7 +85,7 @@ def test_a_dry_run_deletes_nothing() -> None:
 
 def test_the_last_version_with_a_tag_stays() -> None:
     """GitHub keeps a package's last tagged version; this is said in its words, and is no failure."""
-    with GitHub("users", "owner", {"app": {10: [SEVEN.composed_tag], 11: []}}) as github:
+    with GitHub("users", "owner", {"app": {10: [SEVEN.merged_tag], 11: []}}) as github:
         (kept,) = purged(github).kept
     assert "last tagged version" in kept.why
 

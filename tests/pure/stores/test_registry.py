@@ -75,9 +75,9 @@ def test_blobs_in_a_storage_behind(status: int) -> None:
         return status, {"Location": f"http://{behind}/{DIGEST}?signed=1"}, b""
 
     with server(storage) as behind, registry(front) as found:
-        assert found.sizes([DIGEST]) == {DIGEST: SIZE_UNKNOWN}
-        assert found.blobs([DIGEST]) == {DIGEST: CONTENT}
-        assert found.blobs([DIGEST]) == {DIGEST: CONTENT}
+        assert found.read_blob_sizes([DIGEST]) == {DIGEST: SIZE_UNKNOWN}
+        assert found.read_blobs([DIGEST]) == {DIGEST: CONTENT}
+        assert found.read_blobs([DIGEST]) == {DIGEST: CONTENT}
     assert shown == [None, None]
 
 
@@ -95,7 +95,7 @@ def test_a_storage_is_not_shown_the_login(folder: Path) -> None:
     ):
         log_in(folder, {"auths": {host: {"auth": encoded("user:word")}}})
         with closing(Registry(f"{host}/app")) as found:
-            assert isinstance(found.blobs([DIGEST])[DIGEST], RegistryError)
+            assert isinstance(found.read_blobs([DIGEST])[DIGEST], RegistryError)
     assert shown == ["None"]
 
 
@@ -105,7 +105,7 @@ def test_a_redirect_of_what_is_written_is_a_failure() -> None:
         registry(lambda asked, _: (404 if asked.command == "GET" else 307, {}, b"")) as found,
         pytest.raises(RegistryError, match="POST answered 307"),
     ):
-        found.put(CACHE)
+        found.push_manifest(CACHE)
 
 
 class Shelf:
@@ -135,13 +135,13 @@ def flipped(content: bytes) -> bytes:
 
 def test_a_config_with_wrong_bytes_is_not_trusted() -> None:
     """As long as the right one, and not taken again: the cache is pushed with another blob that says the same."""
-    shelf = Shelf({CONFIG: flipped(CACHE.config)})
-    with registry(shelf) as found:
-        digest = found.put(CACHE, "cache")
-        assert digest == sha256_digest(shelf.manifests["cache"]) != CACHE.digest
-        assert found.put(CACHE, "cache") == digest
-    manifest = shelf.manifests["cache"]
-    config = shelf.blobs[config_digest(manifest)]
+    stage_caches = Shelf({CONFIG: flipped(CACHE.config)})
+    with registry(stage_caches) as found:
+        digest = found.push_manifest(CACHE, "cache")
+        assert digest == sha256_digest(stage_caches.manifests["cache"]) != CACHE.digest
+        assert found.push_manifest(CACHE, "cache") == digest
+    manifest = stage_caches.manifests["cache"]
+    config = stage_caches.blobs[config_digest(manifest)]
     assert sha256_digest(config) == config_digest(manifest) != CONFIG
     assert json.loads(config) == json.loads(CACHE.config)
     assert parse_cache(manifest, config) == parse_cache(CACHE.manifest, CACHE.config)
@@ -149,21 +149,21 @@ def test_a_config_with_wrong_bytes_is_not_trusted() -> None:
 
 def test_a_right_config_is_pushed_once() -> None:
     """What is there with the right bytes stays, and the cache keeps its digest."""
-    shelf = Shelf({})
-    with registry(shelf) as found:
-        assert found.put(CACHE) == found.put(CACHE, "cache") == CACHE.digest
-    assert shelf.blobs == {CONFIG: CACHE.config}
+    stage_caches = Shelf({})
+    with registry(stage_caches) as found:
+        assert found.push_manifest(CACHE) == found.push_manifest(CACHE, "cache") == CACHE.digest
+    assert stage_caches.blobs == {CONFIG: CACHE.config}
 
 
 @pytest.mark.parametrize("document", [CACHE, build_artifact(b"\xfd7z", "application/x-ledger")])
 def test_wrong_bytes_that_cannot_be_passed_by_are_told(document: ManifestAndConfig) -> None:
     """An artifact's bytes have one spelling; where a cache's second one is broken too, there is no third."""
-    configs = (document.config, document.respelled().config)
+    configs = (document.config, document.with_other_config().config)
     with (
         registry(Shelf({sha256_digest(config): flipped(config) for config in configs})) as found,
         pytest.raises(RegistryError, match="holds other bytes"),
     ):
-        found.put(document)
+        found.push_manifest(document)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,14 @@ def test_an_upload_that_leads_nowhere(headers: dict[str, str]) -> None:
         registry(lambda asked, _: (404, {}, b"") if asked.command == "GET" else (202, headers, b"")) as found,
         pytest.raises(RegistryError),
     ):
-        found.put(CACHE)
+        found.push_manifest(CACHE)
 
 
 @pytest.mark.parametrize("digest", ["sha256:\n", "sha256:\x7f", "sha256:\ud800"], ids=["newline", "delete", "half"])
 def test_a_digest_that_no_address_can_hold(digest: str) -> None:
     """It is told of this one alone: the registry is there, and is asked for the others."""
     with registry(lambda *_: (200, {}, CONTENT)) as found:
-        for answers in (found.blobs([digest, DIGEST]), found.sizes([digest, DIGEST])):
+        for answers in (found.read_blobs([digest, DIGEST]), found.read_blob_sizes([digest, DIGEST])):
             assert isinstance(answers[digest], RegistryError)
             assert not isinstance(answers[digest], Unreached)
             assert not isinstance(answers[DIGEST], RegistryError)
@@ -236,7 +236,7 @@ def test_an_identity_token_is_exchanged(folder: Path) -> None:
     with server(answer) as host:
         log_in(folder, {"auths": {host: {"auth": encoded("user:"), "identitytoken": "mine"}}})
         with closing(Registry(f"{host}/app")) as found:
-            assert found.blobs([DIGEST]) == {DIGEST: CONTENT}
+            assert found.read_blobs([DIGEST]) == {DIGEST: CONTENT}
     assert forms == [
         {
             "grant_type": ["refresh_token"],
