@@ -120,7 +120,7 @@ class Command:
 
     def stage_times(self) -> dict[str, float]:
         """The seconds of stages: what flags say, and of the others what the ledger knows, the one here first."""
-        times = given_stage_times(self.options.seconds, self.options.stage_times, self.graph)
+        times = given_stage_times(self.options.seconds, self.options.times, self.graph)
         for caches in (None, self.stores.caches):
             if not {stage.name for stage in self.graph.needed_stages()} <= times.keys():
                 times = ledger_stage_times(self._ledgers(caches).read(self.access)) | times
