@@ -121,7 +121,7 @@ def test_an_unnamed_stage_is_forced_with_all(project: Project) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     assert changed(before, project.pushed()) == before.keys()
     assert outcome.ran == {"stage-0", "stage-2", "stage-3"}
-    assert ["`stage-2` too is rebuilt" in warning for warning in outcome.report["warnings"]] == [True]
+    assert ["`stage-2` is rebuilt too" in warning for warning in outcome.report["warnings"]] == [True]
     assert_it_stays(project)
 
 

@@ -37,7 +37,7 @@ from stagebake.build.stall_timer import StallTimer
 from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation, sha256_digest
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.cache.stage_caches import CacheRepository
-from stagebake.dockerfile.stages import StageGraph
+from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import RegistryError
 from stagebake.generate.bake_file import COMMON_TARGET, BakeOptions, bake_permissions, bake_variables
 from stagebake.project.settings import Settings
@@ -73,13 +73,13 @@ class _Saved:
 class MountSync:
     """The cache mounts of one build. `files` are the bake files that its calls are laid over.
 
-    `forced` are the stages that take nothing from a cache: BuildKit empties their mounts, and nothing is restored.
+    BuildKit empties the mounts of the `forced` stages; they are not restored.
     """
 
     graph: StageGraph
     settings: Settings
     access: Access
-    forced: frozenset[str]
+    forced: ForcedStages
     files: Mapping[str, str]
     engine: MountBakeRunner
     repository: CacheRepository | None
@@ -95,7 +95,7 @@ class MountSync:
     def __post_init__(self) -> None:
         if self.settings.cache_mounts and self.repository is not None:
             self._mounts, problems = find_mounts(self.graph, self.settings.platforms)
-            self._left = tuple(mount for mount in self._mounts if not mount.stages & self.forced)
+            self._left = tuple(mount for mount in self._mounts if not mount.stages & self.forced.with_dependents)
             self.warnings += problems
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stagebake.build.events import StepFailure, StepRun, Trace, covered_seconds
-from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class BuildResult:
 
 
 def stage_results(
-    graph: StageGraph, trace: Trace, *, forced: frozenset[str], cached: Callable[[str], bool]
+    graph: StageGraph, trace: Trace, *, forced: ForcedStages, cached: Callable[[str], bool]
 ) -> tuple[StageResult, ...]:
     """The result of every stage, in the Dockerfile's order.
 
-    `forced` are the stages that --no-cache named; `cached` tells whether a stage had a cache to be restored from.
+    `cached` tells whether a stage had a cache to be restored from.
     """
     ran = rebuilt_stages(graph, trace)
     needed = {stage.name for stage in graph.needed_stages()}
@@ -167,10 +167,10 @@ def _reasons(
     stage: Stage,
     steps: tuple[StepRun, ...],
     ran: frozenset[str],
-    forced: frozenset[str],
+    forced: ForcedStages,
     cached: Callable[[str], bool],
 ) -> tuple[RebuildReason, ...]:
-    if stage.name in forced:
+    if forced.is_forced(stage.name):
         return (RebuildReason("forced", "--no-cache"),)
     if parents := [name for name in stage.parents if name in ran]:
         return tuple(RebuildReason("parent", name) for name in parents)

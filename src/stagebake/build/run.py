@@ -37,7 +37,7 @@ from stagebake.cache.stage_caches import (
     repair_refs,
     rotate_generations,
 )
-from stagebake.dockerfile.stages import StageGraph
+from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import BuildFailed, RegistryError
 from stagebake.generate.bake_file import (
     BAKE_FILE,
@@ -86,7 +86,6 @@ ProgressListener = Callable[[str, Trace], None]
 class BuildRequest:
     """What is asked of one build.
 
-    `forced` are the stages that --no-cache names, all of them for its bare form; what depends on them is rebuilt too.
     `names` are the image's refs and labels; `override` is the text of the user's own bake file, which is laid over the
     generated one. `load` is whether an image that is not pushed goes into the engine.
     """
@@ -95,7 +94,7 @@ class BuildRequest:
     names: ImageNames
     push: bool = False
     load: bool = True
-    forced: frozenset[str] = frozenset()
+    forced: ForcedStages = field(default_factory=ForcedStages)
     override: str | None = None
 
 
@@ -166,7 +165,7 @@ class _Run:
             graph=self.graph,
             settings=self.settings,
             access=self.request.access,
-            forced=self.graph.with_dependents(self.request.forced),
+            forced=self.request.forced,
             files=self._files(),
             engine=self.engine,
             repository=self.stores.images,
@@ -388,7 +387,7 @@ class _Run:
             stage=self.graph.final.name,
             output=_PUSH if self.request.push else _LOAD if self.request.load else _NOTHING,
             cache=self._cache_ref(stage_caches),
-            forced=self.graph.with_dependents(self.request.forced | self.lost),
+            forced=self.graph.force_stages((*self.request.forced.named, *self.lost)),
             names=self.request.names,
             recompress=self.request.push and bool(stage_caches.corrupt_blobs),
         )
@@ -435,7 +434,7 @@ class _Run:
 
     def _prove_forced(self, trace: Trace) -> None:
         """No step of a forced stage may have come from a cache: then something old was shipped."""
-        for step in forceable_steps(self.graph, trace, self.graph.with_dependents(self.request.forced)):
+        for step in forceable_steps(self.graph, trace, self.request.forced.with_dependents):
             if step.cached:
                 raise BuildFailed(
                     f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",

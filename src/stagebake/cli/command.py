@@ -12,7 +12,7 @@ from stagebake.build.run import BuildStores
 from stagebake.cache.scopes import Access, Trigger, access_for
 from stagebake.cache.stage_caches import CacheRepository
 from stagebake.cli.flags import read_settings
-from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
+from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings
 from stagebake.errors import InputError
 from stagebake.explain.ledger_store import LedgerStore, user_cache_folder
@@ -59,20 +59,24 @@ class Command:
         path = self.settings.root / OVERRIDE_FILE
         return read_text(path) if path.is_file() else None
 
-    @property
-    def forced(self) -> frozenset[str]:
-        """The stages that --no-cache forces: those it names, all for its bare form."""
-        bare = self.options.no_cache == []
-        return frozenset(self.graph.names) if bare else self.graph.forced_stages(self._named)
+    @cached_property
+    def forced(self) -> ForcedStages:
+        """Return the stages that --no-cache forces: those it names, all for its bare form."""
+        if self._forces_all:
+            return self.graph.force_stages(self.graph.names)
+        names = self.options.no_cache or ()
+        return self.graph.force_stages(self.graph.find_stage(name, "--no-cache").name for name in names)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What does less or more than it says: variables that set nothing, and --no-cache."""
-        return (*misspelt_variables(os.environ), *force_warnings(self.graph, self._named))
+        about_force = () if self._forces_all else force_warnings(self.graph, self.forced)
+        return (*misspelt_variables(os.environ), *about_force)
 
-    @cached_property
-    def _named(self) -> tuple[str, ...]:
-        return tuple(self.graph.find_stage(name, "--no-cache").name for name in self.options.no_cache or ())
+    @property
+    def _forces_all(self) -> bool:
+        """Return whether --no-cache is given in its bare form."""
+        return bool(self.options.no_cache == [])
 
     @property
     def trigger(self) -> Trigger:

@@ -67,6 +67,29 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForcedStages:
+    """Stages that --no-cache forces, and what BuildKit rebuilds because of them.
+
+    `named` are the stages that --no-cache names, all of them for its bare form. `with_dependents` are the stages that
+    take nothing from any cache. `bake_filter` holds their written names for bake's `no-cache-filter`; it is empty
+    where `covers_all`, which needs `no-cache` instead.
+    BuildKit forces stages by their written names. Where one of the stages to force has no name (`unnamed_stage`), all
+    stages are forced; `added` are those that would not have been forced otherwise.
+    """
+
+    named: tuple[str, ...] = ()
+    with_dependents: frozenset[str] = frozenset()
+    bake_filter: tuple[str, ...] = ()
+    covers_all: bool = False
+    unnamed_stage: Stage | None = None
+    added: frozenset[str] = frozenset()
+
+    def is_forced(self, name: str) -> bool:
+        """Return whether --no-cache itself forces the stage, rather than a parent that is rebuilt."""
+        return name in self.named or self.unnamed_stage is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageGraph:
     """All stages of one Dockerfile, in its order, and the stage that is built.
 
@@ -113,19 +136,22 @@ class StageGraph:
         """The same of the stages that can be built by themselves."""
         return _found(wanted, origin or self.path, self.buildable_stages)
 
-    def forced_stages(self, names: Iterable[str]) -> frozenset[str]:
-        """What has to be forced for these stages to come out new: they, or all stages.
-
-        BuildKit forces stages by their written names; where one is without, of these and of what depends on them,
-        it is all or none.
-        """
-        wanted = frozenset(names)
-        return wanted if not self.unnamed_dependents(wanted) else frozenset(self.names)
-
-    def unnamed_dependents(self, names: Iterable[str]) -> tuple[Stage, ...]:
-        """The stages without a name among these and what depends on them."""
-        affected = self.with_dependents(names)
-        return tuple(stage for stage in self.stages if stage.name in affected and not stage.named)
+    def force_stages(self, names: Iterable[str]) -> ForcedStages:
+        """Return what a build must rebuild when it forces the stages of these names."""
+        named = tuple(dict.fromkeys(names))
+        affected = self.with_dependents(named)
+        unnamed = [stage for stage in self.stages if stage.name in affected and not stage.named]
+        forced = frozenset(self.names) if unnamed else affected
+        covers_all = len(forced) == len(self.stages)
+        written = [stage.target for stage in self.stages if stage.name in forced and stage.target is not None]
+        return ForcedStages(
+            named=named,
+            with_dependents=forced,
+            bake_filter=() if covers_all else tuple(written),
+            covers_all=covers_all,
+            unnamed_stage=unnamed[0] if unnamed else None,
+            added=forced - affected,
+        )
 
     def _below(self, stage: Stage) -> tuple[Stage, ...]:
         seen = {stage.name: stage}

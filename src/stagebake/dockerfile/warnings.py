@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from stagebake.dockerfile.parser import Instruction, onbuild_instructions
-from stagebake.dockerfile.stages import StageGraph
+from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.dockerfile.variables import looks_secret
 from stagebake.errors import InputError
 
@@ -31,25 +31,21 @@ def find_secret_variables(graph: StageGraph) -> Iterator[tuple[Instruction, str]
                 yield instruction, name
 
 
-def force_warnings(graph: StageGraph, names: Collection[str]) -> tuple[str, ...]:
-    """A warning where these stages cannot be forced because nothing needs them, or only with others."""
+def force_warnings(graph: StageGraph, forced: ForcedStages) -> tuple[str, ...]:
+    """Return a warning for each stage that --no-cache names but the build does not need, or forces with others only."""
     needed = {stage.name for stage in graph.needed_stages()}
-    idle = [f"`{name}`" for name in names if name not in needed]
-    beside = [
-        f"`{name}`"
-        for name in graph.names
-        if name in needed & graph.forced_stages(names) - graph.with_dependents(names)
-    ]
+    idle = [f"`{name}`" for name in forced.named if name not in needed]
+    added = [f"`{name}`" for name in graph.names if name in needed & forced.added]
     warnings = []
     if idle:
         warnings.append(
             f"--no-cache: {graph.final.name} takes nothing from {', '.join(idle)}, so nothing of it is built"
         )
-    if beside:
-        line = graph.unnamed_dependents(names)[0].line
+    if added and forced.unnamed_stage is not None:
+        where = f"{graph.path}:{forced.unnamed_stage.line}"
         warnings.append(
-            f"--no-cache: BuildKit forces stages by their names, and that in {graph.path}:{line} has none, so "
-            f"{', '.join(beside)} too is rebuilt; write FROM … AS NAME"
+            f"--no-cache: BuildKit forces stages by name, but the stage in {where} has no name, so "
+            f"{', '.join(added)} is rebuilt too; write FROM … AS NAME"
         )
     return tuple(warnings)
 

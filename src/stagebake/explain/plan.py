@@ -15,7 +15,7 @@ from typing import Any, Literal
 from stagebake.build.result import RebuildReason
 from stagebake.cache.merge import Evidence
 from stagebake.dockerfile.copy_sources import parent_folders
-from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 from stagebake.explain.ledger import Ledger, LedgerEntry
 from stagebake.explain.reasons import own_reasons, parent_reasons, unknown_reasons
 from stagebake.fingerprint.model import Fingerprint, Part
@@ -64,7 +64,7 @@ class AvailableCaches:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanInput:
-    """What a plan is made from: the ledgers nearest scope first, `forced` as --no-cache names them.
+    """What a plan is made from: the ledgers nearest scope first.
 
     `since` are the fingerprints of another commit: then its caches are taken for granted, and no others.
     """
@@ -73,7 +73,7 @@ class PlanInput:
     prints: Mapping[str, Fingerprint]
     ledgers: Sequence[Ledger] = ()
     caches: AvailableCaches = field(default_factory=AvailableCaches)
-    forced: frozenset[str] = frozenset()
+    forced: ForcedStages = field(default_factory=ForcedStages)
     since: Mapping[str, Fingerprint] | None = None
 
     def changed(self, stage: str) -> tuple[RebuildReason, ...]:
@@ -145,7 +145,7 @@ def plan_json(plan: Plan) -> str:
 def _expect(
     stage: Stage, question: PlanInput, expected: Mapping[str, PlannedStage]
 ) -> tuple[Verdict, tuple[RebuildReason, ...]]:
-    if stage.name in question.forced:
+    if question.forced.is_forced(stage.name):
         return "rebuild", (RebuildReason("forced", "--no-cache"),)
     why = {name: expected[name].reasons for name in stage.parents}
     rebuilt = parent_reasons([name for name in stage.parents if expected[name].verdict == "rebuild"], why)

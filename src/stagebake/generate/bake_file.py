@@ -9,14 +9,14 @@ import json
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hcl2
 
 from stagebake.cache.backends import BACKENDS
 from stagebake.cache.scopes import Scope, short_stage_name
-from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 from stagebake.project.image_tags import ImageNames
 from stagebake.project.settings import Settings
 
@@ -43,8 +43,8 @@ _HEADER = """\
 class BakeOptions:
     """One bake call: which stage, and what becomes of it.
 
-    `output` is BuildKit's output, `cache` the ref of the cache to read (None for none), `forced` the stages that take
-    nothing from any cache, `save` whether the stage's own cache is written, `names` the image's refs and labels.
+    `output` is BuildKit's output, `cache` the ref of the cache to read (None for none), `save` whether the stage's own
+    cache is written, `names` the image's refs and labels.
     `recompress` makes other blobs of the same layers: a registry that holds a blob with wrong bytes does not take the
     right ones under the same digest.
     """
@@ -52,7 +52,7 @@ class BakeOptions:
     stage: str
     output: str
     cache: str | None = None
-    forced: frozenset[str] = frozenset()
+    forced: ForcedStages = field(default_factory=ForcedStages)
     save: bool = False
     recompress: bool = False
     names: ImageNames | None = None
@@ -131,11 +131,10 @@ def render_call_file(graph: StageGraph, settings: Settings, bake_options: BakeOp
         body["output"] = [f"{bake_options.output},{_OTHER_BLOBS}"]
     if bake_options.names:
         body |= {"tags": list(bake_options.names.refs), "labels": bake_options.names.labels}
-    forced = graph.forced_stages(bake_options.forced)
-    if len(forced) == len(graph.stages):
+    if bake_options.forced.covers_all:
         body["no-cache"] = True
-    elif forced:
-        body["no-cache-filter"] = [stage.target for stage in graph.stages if stage.name in forced]
+    elif bake_options.forced.bake_filter:
+        body["no-cache-filter"] = list(bake_options.forced.bake_filter)
     return json.dumps({"target": {target_names(graph)[bake_options.stage]: body}}, indent=2)
 
 

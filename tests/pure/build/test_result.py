@@ -52,7 +52,7 @@ def trace_of(steps: dict[str, list[str]], ran: set[str]) -> Trace:
 def read(
     graph: StageGraph, trace: Trace, forced: Set[str] = frozenset(), uncached: Set[str] = frozenset()
 ) -> dict[str, StageResult]:
-    results = stage_results(graph, trace, forced=frozenset(forced), cached=lambda stage: stage not in uncached)
+    results = stage_results(graph, trace, forced=graph.force_stages(forced), cached=lambda stage: stage not in uncached)
     return {result.name: result for result in results}
 
 

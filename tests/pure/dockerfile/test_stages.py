@@ -146,19 +146,43 @@ def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "named", "forced"),
+    ("text", "named", "affected", "bake_filter"),
     [
-        ("FROM a AS x\nFROM x AS y\n", {"x"}, {"x"}),
-        ("FROM a\nFROM b AS y\nFROM c AS z\n", {"stage-0"}, {"stage-0", "y", "z"}),
-        ("FROM a AS x\nFROM b AS y\nFROM x\n", {"x"}, {"x", "y", "stage-2"}),
-        ("FROM a AS x\nFROM b\nFROM x AS z\n", {"x"}, {"x"}),
-        ("FROM a\nFROM b AS y\n", set(), set()),
+        ("FROM a AS X\nFROM b AS Y\nFROM x AS Z\n", {"x"}, {"x", "z"}, ("X", "Z")),
+        ("FROM a\nFROM b AS y\nFROM c AS z\n", {"stage-0"}, {"stage-0", "y", "z"}, None),
+        ("FROM a AS x\nFROM b AS y\nFROM x\n", {"x"}, {"x", "y", "stage-2"}, None),
+        ("FROM a AS x\nFROM b\nFROM x AS z\n", {"x"}, {"x", "z"}, ("x", "z")),
+        ("FROM a AS x\nFROM x AS y\n", {"x"}, {"x", "y"}, None),
+        ("FROM a\nFROM b AS y\n", set(), set(), ()),
     ],
-    ids=["named", "unnamed", "unnamed-dependent", "unnamed-beside", "none"],
+    ids=["named", "unnamed", "unnamed-dependent", "unnamed-beside", "every-stage", "none"],
 )
-def test_what_is_without_a_name_is_forced_with_all(text: str, named: set[str], forced: set[str]) -> None:
-    """BuildKit's filter takes written names: of stages without one, or with such a dependent, all are forced."""
-    assert parse_dockerfile(text).forced_stages(named) == forced
+def test_force_stages_names_written_or_missing_gives_filter_or_all(
+    text: str, named: set[str], affected: set[str], bake_filter: tuple[str, ...] | None
+) -> None:
+    """Give bake the written names in the Dockerfile's order; force all stages where one to force has no name."""
+    forced = parse_dockerfile(text).force_stages(named)
+    assert forced.with_dependents == affected
+    assert forced.covers_all == (bake_filter is None)
+    assert forced.bake_filter == (bake_filter or ())
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "directly", "added"),
+    [
+        ("FROM a AS x\nFROM x AS y\nFROM b AS z\n", {"x"}, {"x"}, set()),
+        ("FROM a AS x\nFROM x\nFROM b AS z\n", {"x"}, {"x", "stage-1", "z"}, {"z"}),
+    ],
+    ids=["named", "unnamed-dependent"],
+)
+def test_force_stages_unnamed_dependent_forces_every_stage_directly(
+    text: str, named: set[str], directly: set[str], added: set[str]
+) -> None:
+    """Count dependents as forced by --no-cache itself only where all stages are forced for one without a name."""
+    graph = parse_dockerfile(text)
+    forced = graph.force_stages(named)
+    assert {name for name in graph.names if forced.is_forced(name)} == directly
+    assert forced.added == added
 
 
 def test_instructions_carry_their_lines_flags_and_heredocs() -> None:

@@ -11,18 +11,19 @@ TEXT = "FROM a AS base\nFROM b\nRUN x\nFROM base AS app\nCOPY --from=1 / /\nFROM
 
 
 @pytest.mark.parametrize(
-    ("names", "words"),
+    ("names", "warning"),
     [
         ([], None),
         (["app"], None),
         (["base"], None),
         (["test"], "app takes nothing from `test`"),
         (["app", "test"], "app takes nothing from `test`"),
-        (["stage-1"], "Dockerfile:2 has none, so `base` too is rebuilt"),
+        (["stage-1"], "the stage in Dockerfile:2 has no name, so `base` is rebuilt too"),
     ],
 )
-def test_a_stage_that_cannot_be_forced_alone(names: list[str], words: str | None) -> None:
-    """One that nothing needs is not built, and one without a name is forced with all: both are said, and no other."""
-    warnings = force_warnings(parse_dockerfile(TEXT, target="app"), names)
-    assert len(warnings) == (words is not None)
-    assert all(words in warning for warning in warnings if words)
+def test_force_warnings_unneeded_or_unnamed_stage_warns(names: list[str], warning: str | None) -> None:
+    """Warn about a stage that the build does not need, and about stages forced with a stage that has no name."""
+    graph = parse_dockerfile(TEXT, target="app")
+    found = force_warnings(graph, graph.force_stages(names))
+    assert len(found) == (warning is not None)
+    assert all(warning in one for one in found if warning)

@@ -177,7 +177,7 @@ def test_a_broken_cache_is_named() -> None:
 
 def test_forcing() -> None:
     """--no-cache rebuilds the stage and what takes from it, whatever the caches have."""
-    made = make_plan(replace(asked(prints()), forced=frozenset({"deps"})))
+    made = make_plan(replace(asked(prints()), forced=GRAPH.force_stages({"deps"})))
     assert said(made, "deps") == [("forced", "--no-cache")]
     assert {n for n, v in verdicts(made).items() if v == "rebuild"} == GRAPH.with_dependents({"deps"})
 
