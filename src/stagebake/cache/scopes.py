@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 # How many results of each stage stay reachable: the current one and those before it
 GENERATIONS = 3
@@ -21,10 +19,6 @@ GENERATIONS = 3
 # opencontainers/distribution-spec, "Pulling manifests": a tag is at most 128 characters of [a-zA-Z0-9._-]
 _MAX_TAG = 128
 _LONGEST_SCOPE = 40
-
-# docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows: these run code of a branch or
-# tag that somebody with write access put there. Others (workflow_run, issue_comment, …) may act for a stranger.
-_TRUSTED_EVENTS = frozenset({"push", "workflow_dispatch", "schedule", "repository_dispatch"})
 
 
 @dataclass(frozen=True)
@@ -85,27 +79,6 @@ class Trigger:
     pull_request: int | None = None
     tag: str | None = None
     trusted: bool = True
-
-
-def github_trigger(environment: Mapping[str, str], event: Mapping[str, Any]) -> Trigger:
-    """The occasion of a GitHub Actions run, from its environment and the event's payload (GITHUB_EVENT_PATH).
-
-    A workflow_dispatch with an input `branch` stands for that branch, as in the workflow that stagebake writes.
-    """
-    name = environment.get("GITHUB_EVENT_NAME", "")
-    if name in ("pull_request", "pull_request_target"):
-        return _of_pull_request(event.get("pull_request") or {})
-    reference = environment.get("GITHUB_REF", "")
-    chosen = (event.get("inputs") or {}).get("branch") if name == "workflow_dispatch" else None
-    branch = chosen or (reference.removeprefix("refs/heads/") if reference.startswith("refs/heads/") else None)
-    tag = reference.removeprefix("refs/tags/") if reference.startswith("refs/tags/") else None
-    return Trigger(branch=branch, tag=None if branch else tag, trusted=name in _TRUSTED_EVENTS)
-
-
-def _of_pull_request(pull_request: Mapping[str, Any]) -> Trigger:
-    """A pull request whose head lies in another repository, or in one that is gone, is a fork's."""
-    head, base = (((pull_request.get(side) or {}).get("repo") or {}).get("full_name") for side in ("head", "base"))
-    return Trigger(pull_request=pull_request.get("number"), trusted=head is not None and head == base)
 
 
 def access_for(trigger: Trigger, default_branch: str, *, push: bool) -> Access:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope, Trigger, access_for, github_trigger
+from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope, Trigger, access_for
 
 # opencontainers/distribution-spec, "Pulling manifests"
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
@@ -118,38 +117,3 @@ def test_the_same_scope_has_the_same_tags_for_ever() -> None:
 def test_what_is_read_and_written(trigger: Trigger, push: bool, access: Access) -> None:
     """Its own scope first, then the default branch's; only what is pushed writes, and nothing untrusted."""
     assert access_for(trigger, "main", push=push) == access
-
-
-def pull_request(head: str | None) -> dict[str, Any]:
-    repository = {"full_name": head} if head else None
-    return {"pull_request": {"number": 7, "head": {"repo": repository}, "base": {"repo": {"full_name": "o/n"}}}}
-
-
-@pytest.mark.parametrize(
-    ("name", "reference", "event", "trigger"),
-    [
-        ("push", "refs/heads/feature/x", {}, Trigger(branch="feature/x")),
-        ("push", "refs/tags/v1", {}, Trigger(tag="v1")),
-        ("schedule", "refs/heads/main", {}, Trigger(branch="main")),
-        ("workflow_dispatch", "refs/heads/main", {}, Trigger(branch="main")),
-        ("workflow_dispatch", "refs/heads/main", {"inputs": None}, Trigger(branch="main")),
-        ("workflow_dispatch", "refs/heads/main", {"inputs": {"branch": "x"}}, Trigger(branch="x")),
-        ("push", "refs/heads/main", {"inputs": {"branch": "x"}}, Trigger(branch="main")),
-        ("workflow_run", "refs/heads/main", {}, Trigger(branch="main", trusted=False)),
-        ("issue_comment", "refs/heads/main", {}, Trigger(branch="main", trusted=False)),
-        ("pull_request", "refs/pull/7/merge", pull_request("o/n"), Trigger(pull_request=7)),
-        ("pull_request", "refs/pull/7/merge", pull_request("f/n"), Trigger(pull_request=7, trusted=False)),
-        ("pull_request", "refs/pull/7/merge", pull_request(None), Trigger(pull_request=7, trusted=False)),
-        ("pull_request_target", "refs/heads/main", pull_request("f/n"), Trigger(pull_request=7, trusted=False)),
-        ("pull_request", "refs/pull/7/merge", {}, Trigger(trusted=False)),
-        ("", "", {}, Trigger(trusted=False)),
-    ],
-    ids=[
-        "push", "tag", "schedule", "dispatch", "dispatch-without-inputs", "dispatch-of-branch", "input-of-push",
-        "workflow-run", "comment", "pull-request", "fork", "fork-gone", "fork-target", "no-payload", "no-event",
-    ],
-)  # fmt: skip
-def test_occasions_of_github(name: str, reference: str, event: dict[str, Any], trigger: Trigger) -> None:
-    """What a run is for follows from the event; whatever may carry a stranger's code is not trusted."""
-    environment = {"GITHUB_EVENT_NAME": name, "GITHUB_REF": reference}
-    assert github_trigger(environment, event) == trigger

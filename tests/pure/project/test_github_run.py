@@ -1,4 +1,4 @@
-"""Nothing that a stranger's run wrote is ever read by anybody: every occasion, with what it reads and writes."""
+"""Check for every event of GitHub which caches its run reads and writes: untrusted caches are never read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stagebake.cache.scopes import DEFAULT_SCOPE, GENERATIONS, Access, Scope, Trigger, access_for
 from stagebake.errors import InputError
-from stagebake.project.github_run import read_github_run
+from stagebake.project.github_run import github_trigger, read_github_run
 from stagebake.project.image_tags import CommitInfo, ImageNames, tags_for
 from tests.pure.cache.test_scopes import TAG
 
@@ -26,7 +26,7 @@ quick = settings(max_examples=80, deadline=None, database=None, derandomize=True
 
 
 def pull_request(head: str | None, branch: str = "feature/x") -> dict[str, Any]:
-    """The payload of pull request 5; `head` is the repository that it comes from, None for one that is deleted."""
+    """Return the payload of pull request 5 from the repository `head`, None for one that is deleted."""
     return {
         "pull_request": {
             "number": 5,
@@ -38,15 +38,15 @@ def pull_request(head: str | None, branch: str = "feature/x") -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An event of GitHub, and whose caches its run reads and, with --push, writes."""
+    """Event of GitHub, the caches that its run reads and, with --push, writes."""
 
     event: str
     ref: str = "refs/heads/main"
     payload: Mapping[str, Any] = field(default_factory=dict)
     reads: tuple[Scope, ...] = (DEFAULT_SCOPE,)
     writes: Scope | None = None
-    stranger: bool = False
-    """Whether it may run, or act for, code that nobody with write access has seen."""
+    untrusted: bool = False
+    """True if the run may execute code that nobody with write access has reviewed."""
 
 
 CASES = {
@@ -59,23 +59,23 @@ CASES = {
         reads=(REQUEST, DEFAULT_SCOPE), writes=REQUEST,
     ),
     "pull-request-of-fork": Case(
-        event="pull_request", ref="refs/pull/5/merge", payload=pull_request("stranger/app"), stranger=True
+        event="pull_request", ref="refs/pull/5/merge", payload=pull_request("stranger/app"), untrusted=True
     ),
     "pull-request-of-a-fork's-main": Case(
-        event="pull_request", ref="refs/pull/5/merge", payload=pull_request("stranger/app", "main"), stranger=True
+        event="pull_request", ref="refs/pull/5/merge", payload=pull_request("stranger/app", "main"), untrusted=True
     ),
     "pull-request-of-deleted-fork": Case(
-        event="pull_request", ref="refs/pull/5/merge", payload=pull_request(None), stranger=True
+        event="pull_request", ref="refs/pull/5/merge", payload=pull_request(None), untrusted=True
     ),
-    "pull-request-without-payload": Case(event="pull_request", ref="refs/pull/5/merge", stranger=True),
+    "pull-request-without-payload": Case(event="pull_request", ref="refs/pull/5/merge", untrusted=True),
     "pull-request-target": Case(
         event="pull_request_target", payload=pull_request("owner/app"), reads=(REQUEST, DEFAULT_SCOPE), writes=REQUEST
     ),
     "pull-request-target-of-fork": Case(
-        event="pull_request_target", payload=pull_request("stranger/app"), stranger=True
+        event="pull_request_target", payload=pull_request("stranger/app"), untrusted=True
     ),
     "pull-request-target-of-deleted-fork": Case(
-        event="pull_request_target", payload=pull_request(None, "main"), stranger=True
+        event="pull_request_target", payload=pull_request(None, "main"), untrusted=True
     ),
     "dispatch": Case(event="workflow_dispatch", writes=DEFAULT_SCOPE),
     "dispatch-on-branch": Case(
@@ -92,17 +92,17 @@ CASES = {
     "schedule": Case(event="schedule", writes=DEFAULT_SCOPE),
     "release": Case(event="release", ref="refs/tags/v1"),
     "merge-group": Case(event="merge_group", ref="refs/heads/gh-readonly-queue/main/pr-5-0123abc"),
-    "workflow-run": Case(event="workflow_run", payload={"workflow_run": {"head_branch": "main"}}, stranger=True),
-    "issue-comment": Case(event="issue_comment", stranger=True),
-    "issues": Case(event="issues", stranger=True),
-    "event-of-tomorrow": Case(event="something_new", stranger=True),
-    "no-event": Case(event="", stranger=True),
+    "workflow-run": Case(event="workflow_run", payload={"workflow_run": {"head_branch": "main"}}, untrusted=True),
+    "issue-comment": Case(event="issue_comment", untrusted=True),
+    "issues": Case(event="issues", untrusted=True),
+    "event-of-tomorrow": Case(event="something_new", untrusted=True),
+    "no-event": Case(event="", untrusted=True),
 }  # fmt: skip
-every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def access_of(case: Case, folder: Path, *, push: bool) -> Access:
-    """What a run of GitHub Actions may do, from its environment and payload on."""
+    """Return what a run of GitHub Actions may read and write, from its environment and payload."""
     payload = folder / "event.json"
     payload.write_text(json.dumps({**case.payload, "repository": {"default_branch": "main"}}), encoding="utf-8")
     run = read_github_run(
@@ -120,20 +120,52 @@ def access_of(case: Case, folder: Path, *, push: bool) -> Access:
     return access_for(run.trigger, run.default_branch or "main", push=push)
 
 
-@every
-def test_what_an_event_reads_and_writes(case: Case, tmp_path: Path) -> None:
-    """With --push."""
+OWN, FORK, GONE = (pull_request(head) for head in ("owner/app", "stranger/app", None))
+
+
+@pytest.mark.parametrize(
+    ("event", "ref", "payload", "trigger"),
+    [
+        ("push", "refs/heads/feature/x", {}, Trigger(branch="feature/x")),
+        ("push", "refs/tags/v1", {}, Trigger(tag="v1")),
+        ("schedule", "refs/heads/main", {}, Trigger(branch="main")),
+        ("workflow_dispatch", "refs/heads/main", {}, Trigger(branch="main")),
+        ("workflow_dispatch", "refs/heads/main", {"inputs": None}, Trigger(branch="main")),
+        ("workflow_dispatch", "refs/heads/main", {"inputs": {"branch": "x"}}, Trigger(branch="x")),
+        ("push", "refs/heads/main", {"inputs": {"branch": "x"}}, Trigger(branch="main")),
+        ("workflow_run", "refs/heads/main", {}, Trigger(branch="main", trusted=False)),
+        ("issue_comment", "refs/heads/main", {}, Trigger(branch="main", trusted=False)),
+        ("pull_request", "refs/pull/5/merge", OWN, Trigger(pull_request=5)),
+        ("pull_request", "refs/pull/5/merge", FORK, Trigger(pull_request=5, trusted=False)),
+        ("pull_request", "refs/pull/5/merge", GONE, Trigger(pull_request=5, trusted=False)),
+        ("pull_request_target", "refs/heads/main", FORK, Trigger(pull_request=5, trusted=False)),
+        ("pull_request", "refs/pull/5/merge", {}, Trigger(trusted=False)),
+        ("", "", {}, Trigger(trusted=False)),
+    ],
+    ids=[
+        "push", "tag", "schedule", "dispatch", "dispatch-without-inputs", "dispatch-of-branch", "input-of-push",
+        "workflow-run", "comment", "pull-request", "fork", "fork-gone", "fork-target", "no-payload", "no-event",
+    ],
+)  # fmt: skip
+def test_github_trigger_of_an_event_names_what_runs(
+    event: str, ref: str, payload: dict[str, Any], trigger: Trigger
+) -> None:
+    """Trust no event that can run untrusted code."""
+    assert github_trigger({"GITHUB_EVENT_NAME": event, "GITHUB_REF": ref}, payload) == trigger
+
+
+@each_case
+def test_access_with_push_is_that_of_the_event(case: Case, tmp_path: Path) -> None:
     assert access_of(case, tmp_path, push=True) == Access(reads=case.reads, writes=case.writes)
 
 
-@every
-def test_without_push_nothing_is_written(case: Case, tmp_path: Path) -> None:
-    """The same is read and nothing written."""
+@each_case
+def test_access_without_push_writes_nothing(case: Case, tmp_path: Path) -> None:
     assert access_of(case, tmp_path, push=False) == Access(reads=case.reads, writes=None)
 
 
-def test_a_laptop() -> None:
-    """The checked-out branch's, then the default branch's; it writes with --push only, and nothing when detached."""
+def test_access_outside_github_is_that_of_the_branch() -> None:
+    """Read the branch's caches, then the default branch's; write with --push only, and never from a detached HEAD."""
     assert access_for(Trigger(branch="feature/x"), "main", push=False) == Access(
         reads=(FEATURE, DEFAULT_SCOPE), writes=None
     )
@@ -142,38 +174,39 @@ def test_a_laptop() -> None:
     assert access_for(Trigger(), "main", push=True) == Access(reads=(DEFAULT_SCOPE,), writes=None)
 
 
-def tags(scope: Scope) -> set[str]:
-    """Every tag that a scope's caches can have."""
+def list_tags(scope: Scope) -> set[str]:
+    """Return every tag that the caches of a scope can have."""
     kept = {scope.stage_tag(stage, generation) for stage in STAGES for generation in range(GENERATIONS)}
     return {scope.merged_tag, scope.ledger_tag, *kept}
 
 
-def written(access: Access) -> set[str]:
-    return tags(access.writes) if access.writes else set()
+def written_tags(access: Access) -> set[str]:
+    return list_tags(access.writes) if access.writes else set()
 
 
-def read(access: Access) -> set[str]:
-    return set().union(*(tags(scope) for scope in access.reads))
+def readable_tags(access: Access) -> set[str]:
+    return set().union(*(list_tags(scope) for scope in access.reads))
 
 
-@pytest.mark.parametrize("untrusted", [name for name, case in CASES.items() if case.stranger])
-def test_nobody_reads_what_a_stranger_wrote(untrusted: str, tmp_path: Path) -> None:
-    """For every pair of an untrusted occasion and any other: no tag is written by the one and read by the other."""
-    stranger = access_of(CASES[untrusted], tmp_path, push=True)
+@pytest.mark.parametrize("untrusted", [name for name, case in CASES.items() if case.untrusted])
+def test_access_of_untrusted_run_writes_no_tag_that_others_read(untrusted: str, tmp_path: Path) -> None:
+    written = written_tags(access_of(CASES[untrusted], tmp_path, push=True))
     for name, case in CASES.items():
-        assert not written(stranger) & read(access_of(case, tmp_path, push=True)), name
+        readable = readable_tags(access_of(case, tmp_path, push=True))
+        assert not written & readable, name
 
 
-def test_only_the_default_branch_writes_what_all_read(tmp_path: Path) -> None:
-    """Of all that run here, only its pushes, its schedule and a person's dispatch reach the default branch's caches."""
-    writers = {name for name, case in CASES.items() if access_of(case, tmp_path, push=True).writes == DEFAULT_SCOPE}
+def test_access_of_default_scope_is_written_by_its_own_runs_only(tmp_path: Path) -> None:
+    """Write the default branch's caches from its pushes, its schedule and a dispatch only."""
+    accesses = {name: access_of(case, tmp_path, push=True) for name, case in CASES.items()}
+    writers = {name for name, access in accesses.items() if access.writes == DEFAULT_SCOPE}
     assert writers == {"push-to-default", "dispatch", "repository-dispatch", "schedule"}
 
 
-def test_a_pull_request_is_read_by_itself_alone(tmp_path: Path) -> None:
-    """What a pull request wrote is read by its own runs, and by no branch."""
-    own = written(access_of(CASES["pull-request"], tmp_path, push=True))
-    readers = {name for name, case in CASES.items() if own & read(access_of(case, tmp_path, push=True))}
+def test_access_to_caches_of_pull_request_is_for_its_own_runs_only(tmp_path: Path) -> None:
+    accesses = {name: access_of(case, tmp_path, push=True) for name, case in CASES.items()}
+    own = written_tags(accesses["pull-request"])
+    readers = {name for name, access in accesses.items() if own & readable_tags(access)}
     assert readers == {"pull-request", "pull-request-target"}
 
 
@@ -181,17 +214,18 @@ LOOKALIKES = ("pr-5", "pull/5", "refs/pull/5/merge", "pull/5/merge", "pr/5", "PR
 
 
 @pytest.mark.parametrize("branch", LOOKALIKES)
-def test_a_branch_that_is_called_like_a_pull_request(branch: str) -> None:
-    """It shares no tag with the pull request, and none with a branch that is called alike."""
-    assert not tags(Scope(branch)) & tags(REQUEST)
-    assert not tags(Scope(branch)) & tags(DEFAULT_SCOPE)
+def test_scope_of_branch_named_like_pull_request_shares_no_tag(branch: str) -> None:
+    """Share no tag with the pull request, the default branch, or a branch of a similar name."""
+    own = list_tags(Scope(branch))
+    assert not own & list_tags(REQUEST)
+    assert not own & list_tags(DEFAULT_SCOPE)
     for one, two in itertools.combinations(LOOKALIKES, 2):
-        assert not tags(Scope(one)) & tags(Scope(two))
+        assert not list_tags(Scope(one)) & list_tags(Scope(two))
 
 
 @pytest.mark.parametrize("name", ["cache", "cache-base", "cache1-base", "cache/x", "/cache", "-cache", "cache.ledger"])
-def test_an_image_has_no_tag_of_a_cache(name: str) -> None:
-    """Neither that of a branch or a git tag, nor one that somebody gives."""
+def test_image_tags_of_branch_named_like_cache_are_not_cache_tags(name: str) -> None:
+    """Avoid such a tag for a branch or a git tag, and refuse it for an image."""
     commit = CommitInfo(revision="0123456789abcdef")
     for trigger in (Trigger(branch=name), Trigger(tag=name)):
         for tag in tags_for(trigger, name, commit):
@@ -202,7 +236,7 @@ def test_an_image_has_no_tag_of_a_cache(name: str) -> None:
             ImageNames(refs=(f"ghcr.io/owner/app:{name}",), labels={})
 
 
-occasions = st.builds(
+triggers = st.builds(
     Trigger,
     branch=st.none() | st.sampled_from(["main", *LOOKALIKES]) | st.text(min_size=1, max_size=250),
     pull_request=st.none() | st.integers(1, 9),
@@ -210,18 +244,20 @@ occasions = st.builds(
 )
 
 
-def whose(trigger: Trigger) -> tuple[str, object]:
-    number = trigger.pull_request
-    return ("branch", trigger.branch) if number is None else ("pull request", number)
+def owner_of(trigger: Trigger) -> tuple[str, object]:
+    if trigger.pull_request is None:
+        return "branch", trigger.branch
+    return "pull request", trigger.pull_request
 
 
 @quick
-@given(occasions, occasions, st.sampled_from(["main", "pr-5", "trunk"]))
-def test_nothing_untrusted_is_read_whatever_the_names(one: Trigger, two: Trigger, default_branch: str) -> None:
-    """For any branch and any number: what an untrusted occasion writes, and what a branch or another pull request
-    writes, is not read by one that is not the same."""
-    first, second = (access_for(trigger, default_branch, push=True) for trigger in (one, two))
+@given(triggers, triggers, st.sampled_from(["main", "pr-5", "trunk"]))
+def test_access_of_any_trigger_keeps_caches_apart(one: Trigger, two: Trigger, default_branch: str) -> None:
+    """Write nothing from untrusted code, and read no cache that another branch or pull request writes."""
+    first = access_for(one, default_branch, push=True)
+    second = access_for(two, default_branch, push=True)
+    written = written_tags(first)
     if not one.trusted:
-        assert not written(first)
-    if whose(one) != whose(two) and first.writes not in (None, DEFAULT_SCOPE):
-        assert not written(first) & read(second)
+        assert not written
+    if owner_of(one) != owner_of(two) and first.writes not in (None, DEFAULT_SCOPE):
+        assert not written & readable_tags(second)
