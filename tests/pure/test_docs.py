@@ -1,0 +1,189 @@
+"""Check what the pages say against the code: links, paths, commands, quoted messages, and the tables of names."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from stagebake.cli.build import add_build_parser
+from stagebake.doctor.examine import RULES
+from stagebake.project.settings import Settings
+from stagebake.sessions import VERBS
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "stagebake"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "example" / "README.md"])
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Code spans of one line; fenced blocks are removed first
+SPAN = re.compile(r"`` (.+?) ``|`([^`\n]+)`")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+PATH = re.compile(r"\b(?:src|tests|docs|benchmarks|example)/[\w./-]*\w")
+SESSION = re.compile(r"nox (?:-f \S+ )?-s ([\w-]+)")
+# In a quoted message `…` and a single capital (X, N) are what differs from one message to the next
+VARIABLE_PART = re.compile(r"…|\b[A-Z]\b")
+LABEL = re.compile(r"^(?:error|warning|healed): ")
+# Words of BuildKit, quoted beside ours
+FOREIGN = ("failed to push", "exporting to image", "failed to commit", "RUN ", "unexpected EOF")
+
+
+def test_docs_every_link_leads_to_a_file_and_a_heading() -> None:
+    broken = [f"{page.name}: {link}" for page in PAGES for link in read_links(page) if not leads_somewhere(page, link)]
+    assert not broken
+
+
+def test_docs_readme_links_every_page() -> None:
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in read_links(ROOT / "README.md")}
+    assert set(ROOT.glob("docs/*.md")) <= linked
+
+
+def test_docs_every_named_path_exists() -> None:
+    named = [(page, path) for page in PAGES for path in PATH.findall(page.read_text(encoding="utf-8"))]
+    missing = [f"{page.name}: {path}" for page, path in named if not path_exists(path)]
+    assert not missing
+
+
+def test_docs_every_named_session_exists() -> None:
+    tree = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    known = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} | VERBS.keys()
+    named = {(page.name, name) for page in PAGES for name in SESSION.findall(page.read_text(encoding="utf-8"))}
+    assert not {(page, name) for page, name in named if name not in known}
+
+
+def test_docs_every_named_benchmark_exists() -> None:
+    named = {name for page in PAGES for name in re.findall(r"-s bench -- (\w+)", page.read_text(encoding="utf-8"))}
+    assert named
+    assert not {name for name in named if not (ROOT / "benchmarks" / f"{name}.py").is_file()}
+
+
+@pytest.mark.parametrize(("heading", "column"), [("What you see", 0), ("Tested faults", -1)])
+def test_troubleshooting_every_quoted_message_is_in_the_code(heading: str, column: int) -> None:
+    quotes = list(read_quotes(read_section("docs/troubleshooting.md", heading), column))
+    assert quotes
+    unknown = [quote for quote in quotes if not is_message(quote)]
+    assert not unknown, "update docs/troubleshooting.md: src/stagebake has no such messages"
+
+
+def test_doctor_page_lists_every_rule() -> None:
+    listed = [row[0].strip("`") for row in read_rows((ROOT / "docs/doctor.md").read_text(encoding="utf-8"))]
+    known = {text for path in SOURCE.glob("doctor/*.py") for text in read_strings(path)}
+    assert len(listed) == len(set(listed)) == len(RULES)
+    assert set(listed) <= known
+
+
+def test_readme_settings_table_has_every_key() -> None:
+    rows = read_rows(read_section("README.md", "Settings"))
+    listed = [key for row in rows for key in re.findall(r"`([\w-]+)`", row[0])]
+    keys = {each.name.replace("_", "-") for each in fields(Settings)} - {"root", "tag", "origins"}
+    assert sorted(listed) == sorted(keys)
+
+
+def test_readme_names_every_flag_of_build() -> None:
+    parser = argparse.ArgumentParser()
+    add_build_parser(parser.add_subparsers())
+    flags = re.findall(r"\[(--[\w-]+)", parser_help(parser))
+    section = read_section("README.md", "Settings")
+    assert {flag for flag in flags if f"`{flag}" not in section} == set()
+
+
+def test_readme_shows_every_verb() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not {verb for verb in VERBS if f"nox -s {verb}" not in text}
+
+
+def read_links(page: Path) -> list[str]:
+    """Return the targets of the page's links within the repository."""
+    found = LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in found if "://" not in link]
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Return whether the linked file exists and has the linked heading."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    if not target.exists():
+        return False
+    return not anchor or anchor in read_anchors(target)
+
+
+def read_anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def path_exists(path: str) -> bool:
+    """Return whether a path that a page names is in the repository; the image of the example is none."""
+    return (ROOT / path).exists() or path == "example/Dockerfile"
+
+
+def read_section(page: str, heading: str) -> str:
+    """Return the text under a heading of level two, up to the next one."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def read_rows(text: str) -> list[list[str]]:
+    """Return the cells of each row of the tables in a text, without their headings."""
+    lines = text.splitlines()
+    rules = {at for at, line in enumerate(lines) if line.startswith("|--")}
+    rows = {at for at, line in enumerate(lines) if line.startswith("|")} - rules - {at - 1 for at in rules}
+    return [[cell.strip() for cell in lines[at].strip("|").split("|")] for at in sorted(rows)]
+
+
+def read_quotes(section: str, column: int) -> Iterator[str]:
+    """Return the messages that one column of a section's tables quotes, without those of BuildKit."""
+    for row in read_rows(section):
+        for spaced, plain in SPAN.findall(row[column]):
+            quote = spaced or plain
+            if " " in quote and not any(words in quote for words in FOREIGN):
+                yield quote
+
+
+def is_message(quote: str) -> bool:
+    """Return whether the code has each fixed part of a quoted message, in one string or joined from two."""
+    parts = [part.strip(" :") for part in VARIABLE_PART.split(LABEL.sub("", quote))]
+    return all(part in read_messages() or is_joined(part) for part in parts)
+
+
+def is_joined(part: str) -> bool:
+    """Return whether the code makes these words of two strings."""
+    words = part.split()
+    halves = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
+    return any(left in read_messages() and right in read_messages() for left, right in halves)
+
+
+@cache
+def read_messages() -> str:
+    """Return all strings of the code, one a line."""
+    return "\n".join(text for path in sorted(SOURCE.rglob("*.py")) for text in read_strings(path))
+
+
+def read_strings(path: Path) -> Iterator[str]:
+    """Return the strings of a module, `{}` for each value that an f-string takes in; no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(join_parts(node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def join_parts(values: Iterable[ast.expr]) -> Iterator[str]:
+    """Return the fixed parts of an f-string, and `{}` for each of the others."""
+    for value in values:
+        yield str(value.value) if isinstance(value, ast.Constant) else "{}"
+
+
+def parser_help(parser: argparse.ArgumentParser) -> str:
+    """Return the usage line of the `build` verb."""
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return str(actions[0].choices["build"].format_usage())
