@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagebake.build.events import Trace
-from stagebake.build.result import rebuilt_stages, steps_by_stage
+from stagebake.build.result import rebuilt_stages
 from stagebake.dockerfile.stages import parse_dockerfile
 from tests.support.archive import make_busybox
 from tests.support.engine import Engine
@@ -130,8 +130,8 @@ def plain_build(project: Project, dockerfile: str, caches: Iterable[str], *flags
         raise RuntimeError(answer.stderr)
     graph, trace = parse_dockerfile(dockerfile), Trace()
     for line in answer.stderr.splitlines():
-        trace.feed(line)
-    steps = steps_by_stage(graph, trace)
+        trace.feed_line(line)
+    steps = trace.steps_by_stage(graph)
     ran = rebuilt_stages(graph, trace)
     return tuple(name for name in graph.names if name in ran), sum(s.ran for own in steps.values() for s in own)
 

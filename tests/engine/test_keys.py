@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stagebake.build.events import Trace
-from stagebake.build.result import rebuilt_stages, steps_by_stage
+from stagebake.build.result import rebuilt_stages
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
@@ -217,9 +217,9 @@ class Workshop:
         assert answer.returncode == 0, answer.stderr[-2000:]
         trace = Trace()
         for line in answer.stderr.splitlines():
-            trace.feed(line)
+            trace.feed_line(line)
         graph = parse_dockerfile((root / "Dockerfile").read_text(encoding="utf-8"))
-        assert steps_by_stage(graph, trace).keys() >= STAGES.keys() - {"copier"}
+        assert trace.steps_by_stage(graph).keys() >= STAGES.keys() - {"copier"}
         return set(rebuilt_stages(graph, trace))
 
 

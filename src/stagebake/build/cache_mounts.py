@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from stagebake.build.events import Trace
-from stagebake.build.result import steps_by_stage
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
 from stagebake.dockerfile.variables import declared_args, expand_word, predefined_args
 
@@ -105,7 +104,7 @@ def find_mounts(graph: StageGraph, platforms: Sequence[str] = ()) -> tuple[tuple
 def run_mount_uses(graph: StageGraph, trace: Trace) -> frozenset[MountUse]:
     """The steps that a build ran. Where its steps are not the Dockerfile's, the first of the stage stands for all."""
     uses = set()
-    for stage, steps in steps_by_stage(graph, trace).items():
+    for stage, steps in trace.steps_by_stage(graph).items():
         layers = [i for i, step in enumerate(graph[stage].steps) if step.instruction.keyword in _LAYERS]
         numbers = sorted({step.number for step in steps if not step.is_from})
         known = dict(zip(numbers, layers, strict=True)) if len(numbers) == len(layers) else {}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from python_on_whales import DockerClient
 from python_on_whales.client_config import ClientNotFoundError
@@ -48,6 +49,15 @@ class BakeResult:
 
     exit_code: int
     digest: str | None
+
+
+class BuildEngine(Protocol):
+    """Run bake calls; `Engine` is the one that users have, tests may pass another."""
+
+    @property
+    def exports_caches(self) -> bool: ...
+
+    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult: ...
 
 
 class Engine:

@@ -1,8 +1,8 @@
-"""The events of one bake call (`--progress=rawjson`) folded into what each stage did. Pure.
+"""Fold the events of one bake call (`--progress=rawjson`) into what each stage did. Pure.
 
 An event line is BuildKit's SolveStatus as JSON (moby/buildkit, client/graph.go): vertexes, statuses, logs, warnings.
-A step that is restored is first reported as cached and later again, without that word, while its layers are pulled:
-so cached is sticky. Digests of vertexes change from call to call: steps are told apart by their names.
+BuildKit reports a restored step as cached first, and without that word later, while it pulls the layers: so `cached` is
+sticky. Digests of vertexes change from call to call, so names identify steps.
 """
 
 from __future__ import annotations
@@ -16,29 +16,36 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-# moby/buildkit, dockerfile2llb/convert.go, prefixCommand: [platform stage n/m] text; a sole stage may go unnamed
+from stagebake.dockerfile.stages import Stage, StageGraph
+
+# moby/buildkit, dockerfile2llb/convert.go, prefixCommand: [platform stage n/m] text; a sole stage may have no name
 _STEP = re.compile(
     r"^\[(?:(?P<platform>\S+/\S+) )?(?:(?P<stage>[^\s\]/]+) )? *(?P<number>\d+)/(?P<of>\d+)\] (?P<text>.*)$",
     re.S,
 )
 _BLOB = re.compile(r"^sha256:[0-9a-f]{64}$")
-# moby/buildkit, util/push and cache/remotecache: what is open while something goes out to a registry
+# moby/buildkit, util/push and cache/remotecache: statuses that are open during an upload to a registry
 _UPLOAD = re.compile(r"^(pushing|writing) ")
-# What a step waits for while it is restored, and what it then does by itself
-_UNPACKING = "extracting sha256:"
-# What else waits for a registry, and says nothing of bytes (the token of a push is an upload's)
-_ASKING = re.compile(r"^(\[internal\] load metadata for |resolve image config for |\[auth\] \S+:pull token for )")
-_LOG_LINES = 40
-
+# Statuses during which the engine itself is busy: it unpacks, compresses or reads the context
+_ENGINE_WORK = ("extracting sha256:", "exporting layers", "transferring ")
+# Vertexes that wait for a registry and report no bytes (the token of a push belongs to an upload)
+_REGISTRY_REQUEST = re.compile(
+    r"^(\[internal\] load metadata for |resolve image config for |\[auth\] \S+:pull token for )"
+)
 # moby/buildkit, cache/remotecache/export.go, Finalize
 _EXPORTED = re.compile(r"^writing cache (?:image )?manifest (sha256:[0-9a-f]{64})$")
+_LOG_LINES = 40
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRun:
-    """One step of a stage. `seconds` is the time it ran, or was pulled and unpacked."""
+    """Step of a stage and what BuildKit did with it.
+
+    `intervals` are the times (seconds since 1970) in which the step ran, or in which its layers were pulled and
+    unpacked. `stage` is None where a sole stage has no name.
+    """
 
     name: str
     stage: str | None
@@ -50,18 +57,20 @@ class StepRun:
 
     @property
     def is_from(self) -> bool:
+        """Tell whether the step is the FROM line of its stage."""
         return self.name.startswith("FROM ")
 
     @property
     def seconds(self) -> float:
+        """Return the seconds that the step took, overlapping intervals counted once."""
         return covered_seconds(self.intervals)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFailure:
-    """What broke the build: its name, what BuildKit says of it, and the end of its output.
+    """Vertex that failed the build: its name, BuildKit's message and the last lines of its output.
 
-    `is_step` is whether it is a step of a stage, `stage` which, None for a sole stage without a name.
+    `is_step` tells whether it is a step of a stage, `stage` which one; None for a sole stage without a name.
     """
 
     name: str
@@ -73,6 +82,8 @@ class StepFailure:
 
 @dataclass
 class _Vertex:
+    """State of a vertex after the events so far."""
+
     name: str
     cached: bool = False
     started: bool = False
@@ -81,174 +92,231 @@ class _Vertex:
     intervals: dict[float, float] = field(default_factory=dict)
     log: list[bytes] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.step = _STEP.match(self.name)
+
+    @property
+    def is_from(self) -> bool:
+        return self.step is not None and self.step["text"].startswith("FROM ")
+
+    @property
+    def is_import(self) -> bool:
+        return self.name.startswith("importing cache manifest")
+
     @property
     def ran(self) -> bool:
-        found = _STEP.match(self.name)
-        return self.started and not self.cached and not (found and found["text"].startswith("FROM "))
+        return self.started and not self.cached and not self.is_from
+
+    @property
+    def failed_itself(self) -> bool:
+        """Tell whether the vertex failed by itself; BuildKit cancels others because of it, and skips failed imports."""
+        return bool(self.error) and not self.error.endswith("context canceled") and not self.is_import
+
+    def update_from(self, event: Mapping[str, Any]) -> None:
+        self.cached |= event.get("cached", False)
+        self.error = event.get("error") or self.error
+        started = event.get("started")
+        if not started:
+            return
+        completed = event.get("completed")
+        self.started = True
+        self.running = "completed" not in event
+        start = timestamp_seconds(started)
+        end = timestamp_seconds(completed or started)
+        self.intervals[start] = max(start, end)
+
+    def last_lines(self) -> tuple[str, ...]:
+        """Return the end of the output."""
+        text = b"".join(self.log).decode(errors="replace")
+        return tuple(text.splitlines()[-_LOG_LINES:])
 
 
 @dataclass
 class _Status:
+    """Progress that a vertex reports: a layer, an upload, a file transfer."""
+
     vertex: str
     current: int = 0
     open: bool = True
 
 
 class Trace:
-    """What is known so far of one bake call; `feed` it the lines as they come.
+    """Collect the events of one bake call; call `feed_line` with each line.
 
-    `before` is that of an attempt that failed: what ran in it is cached now, and still counts as run.
-    `changes` grows with all that happens; BuildKit repeats by the second what it waits for, and that is no change.
+    `before` is the trace of an attempt that failed: what ran in it is cached now, and still counts as run.
+    `changes` counts the changes so far. BuildKit repeats every second what it waits for; that is not a change.
+    `exported` is the digest of the cache manifest that the call wrote.
     """
 
     def __init__(self, before: Trace | None = None) -> None:
         self.changes = 0
-        self._ran_before = before.ran if before else frozenset()
+        self.exported: str | None = None
+        self._ran_before = before.finished_names if before else frozenset()
         self._statuses: dict[str, _Status] = {}
         self._vertexes: dict[str, _Vertex] = {}
-        self._names: dict[str, str] = {}
+        self._names_by_digest: dict[str, str] = {}
         self._pulled: dict[str, int] = defaultdict(int)
         self._text: list[str] = []
-        self.exported: str | None = None
-        """The digest of the cache manifest that was written."""
 
-    def feed(self, line: str) -> None:
-        """Takes one line. A line that is no event (BuildKit's closing error) is kept as text."""
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict):
+    def feed_line(self, line: str) -> None:
+        """Read one line. Keep a line that is not an event (BuildKit's closing error) as text."""
+        event = _parse_event(line)
+        if event is None:
             self._text.append(line.rstrip("\n"))
             return
         for vertex in event.get("vertexes") or []:
-            self._vertex(vertex)
+            self._read_vertex(vertex)
         for status in event.get("statuses") or []:
-            self._status(status)
+            self._read_status(status)
         for log in event.get("logs") or []:
-            self.changes += 1
-            name = self._names.get(log["vertex"])
-            if name is not None:
-                self._vertexes[name].log.append(base64.b64decode(log.get("data") or ""))
+            self._read_log(log)
 
-    def steps(self) -> tuple[StepRun, ...]:
-        """The steps of all stages, in the order in which BuildKit first named them."""
-        return tuple(
-            StepRun(
-                name=found["text"],
-                stage=found["stage"],
-                number=int(found["number"]),
-                cached=vertex.cached and vertex.name not in self._ran_before,
-                ran=vertex.name in self._ran_before or vertex.ran,
-                running=vertex.running and not vertex.cached,
-                intervals=tuple(vertex.intervals.items()),
-            )
-            for vertex in self._vertexes.values()
-            if (found := _STEP.match(vertex.name))
-        )
-
-    @property
-    def ran(self) -> frozenset[str]:
-        """The names of what ran to its end, here and in the attempts before."""
-        own = (v.name for v in self._vertexes.values() if v.ran and not v.running and not v.error)
-        return self._ran_before.union(own)
-
-    @property
-    def downloading(self) -> bool:
-        """Whether anything that runs waits for bytes from a registry."""
-        running = (vertex for vertex in self._vertexes.values() if vertex.running)
-        asking = any(_is_import(vertex) or _ASKING.match(vertex.name) for vertex in running)
-        return asking or any(_BLOB.match(status) for status in self._open())
-
-    @property
-    def unfinished(self) -> frozenset[str]:
-        """The layers of which not all has come."""
-        return frozenset(name for name, status in self._statuses.items() if status.open and _BLOB.match(name))
-
-    @property
-    def idle(self) -> bool:
-        """Whether BuildKit says of nothing that it is under way."""
-        return not any(vertex.running for vertex in self._vertexes.values())
-
-    @property
-    def uploading(self) -> bool:
-        """Whether anything goes out to a registry."""
-        return any(_UPLOAD.match(status) for status in self._open())
-
-    @property
-    def working(self) -> bool:
-        """Whether a step runs, or the engine is busy with files."""
-        opened = self._open()
-        pulling = {found.vertex for status, found in opened.items() if _BLOB.match(status)}
-        if any(status.startswith((_UNPACKING, "exporting layers", "transferring ")) for status in opened):
-            return True
-        steps = (v for v in self._vertexes.values() if v.running and v.name not in pulling)
-        return any(_STEP.match(vertex.name) and "] FROM " not in vertex.name for vertex in steps)
-
-    @property
-    def pulled(self) -> int:
-        """Bytes of layers that came from a registry."""
-        return sum(self._pulled.values())
-
-    @property
-    def text(self) -> str:
-        """What was printed that is no event."""
-        return "\n".join(self._text).strip()
-
-    def failure(self) -> StepFailure | None:
-        """The first step that failed by itself; the ones that were cancelled for its sake do not count."""
+    def step_runs(self) -> tuple[StepRun, ...]:
+        """Return the steps of all stages, in the order in which BuildKit first named them."""
+        runs = []
         for vertex in self._vertexes.values():
-            if vertex.error and not vertex.error.endswith("context canceled") and not _is_import(vertex):
-                found = _STEP.match(vertex.name)
-                log = b"".join(vertex.log).decode(errors="replace").splitlines()[-_LOG_LINES:]
+            if vertex.step is not None:
+                runs.append(self._make_step_run(vertex, vertex.step))
+        return tuple(runs)
+
+    def steps_by_stage(self, graph: StageGraph) -> dict[str, tuple[StepRun, ...]]:
+        """Return the steps of each stage of a Dockerfile, ordered by their numbers."""
+        stages = _stages_by_buildkit_name(graph)
+        groups: dict[str, list[StepRun]] = {name: [] for name in graph.names}
+        for step in self.step_runs():
+            stage = stages.get(step.stage)
+            if stage is not None:
+                groups[stage.name].append(step)
+        return {name: tuple(sorted(steps, key=lambda step: step.number)) for name, steps in groups.items()}
+
+    def first_failure(self) -> StepFailure | None:
+        """Return the first vertex that failed by itself, None where nothing failed."""
+        for vertex in self._vertexes.values():
+            if vertex.failed_itself:
                 return StepFailure(
-                    name=found["text"] if found else vertex.name,
-                    stage=found["stage"] if found else None,
-                    is_step=found is not None,
+                    name=vertex.step["text"] if vertex.step else vertex.name,
+                    stage=vertex.step["stage"] if vertex.step else None,
+                    is_step=vertex.step is not None,
                     message=vertex.error,
-                    log=tuple(log),
+                    log=vertex.last_lines(),
                 )
         return None
 
     def import_errors(self) -> tuple[str, ...]:
-        """What BuildKit said of caches that it could not read; it builds on without them."""
-        return tuple(vertex.error for vertex in self._vertexes.values() if vertex.error and _is_import(vertex))
+        """Return BuildKit's messages about caches that it could not read; it continues without them."""
+        return tuple(vertex.error for vertex in self._vertexes.values() if vertex.error and vertex.is_import)
 
-    def _open(self) -> dict[str, _Status]:
-        """What BuildKit said it does, and has not ended; with its step it ends too."""
-        return {
-            name: status
-            for name, status in self._statuses.items()
-            if status.open and status.vertex in self._vertexes and self._vertexes[status.vertex].running
-        }
+    @property
+    def finished_names(self) -> frozenset[str]:
+        """Return the names of the vertexes that ran to their end, in this call and in the attempts before."""
+        finished = set(self._ran_before)
+        for vertex in self._vertexes.values():
+            if vertex.ran and not vertex.running and not vertex.error:
+                finished.add(vertex.name)
+        return frozenset(finished)
 
-    def _status(self, event: Mapping[str, Any]) -> None:
-        name, current = event["id"], event.get("current", 0)
+    @property
+    def unfinished_blobs(self) -> frozenset[str]:
+        """Return the digests of the layers that BuildKit has not received completely."""
+        return frozenset(name for name, status in self._statuses.items() if status.open and _BLOB.match(name))
+
+    @property
+    def is_downloading(self) -> bool:
+        """Tell whether a running vertex waits for bytes from a registry."""
+        for vertex in self._vertexes.values():
+            if vertex.running and (vertex.is_import or _REGISTRY_REQUEST.match(vertex.name)):
+                return True
+        return any(_BLOB.match(status) for status in self._open_statuses())
+
+    @property
+    def is_uploading(self) -> bool:
+        """Tell whether BuildKit sends anything to a registry."""
+        return any(_UPLOAD.match(status) for status in self._open_statuses())
+
+    @property
+    def is_working(self) -> bool:
+        """Tell whether a step runs, or the engine is busy with files."""
+        statuses = self._open_statuses()
+        if any(name.startswith(_ENGINE_WORK) for name in statuses):
+            return True
+        pulling = {status.vertex for name, status in statuses.items() if _BLOB.match(name)}
+        steps = (vertex for vertex in self._vertexes.values() if vertex.step and not vertex.is_from)
+        return any(vertex.running and vertex.name not in pulling for vertex in steps)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether BuildKit reports no running vertex."""
+        return not any(vertex.running for vertex in self._vertexes.values())
+
+    @property
+    def pulled(self) -> int:
+        """Return the bytes of layers that came from a registry."""
+        return sum(self._pulled.values())
+
+    @property
+    def text(self) -> str:
+        """Return the lines that are not events."""
+        return "\n".join(self._text).strip()
+
+    def _open_statuses(self) -> dict[str, _Status]:
+        """Return the statuses that are not completed; a status ends with its vertex at the latest."""
+        found = {}
+        for name, status in self._statuses.items():
+            vertex = self._vertexes.get(status.vertex)
+            if status.open and vertex is not None and vertex.running:
+                found[name] = status
+        return found
+
+    def _make_step_run(self, vertex: _Vertex, step: re.Match[str]) -> StepRun:
+        ran_before = vertex.name in self._ran_before
+        return StepRun(
+            name=step["text"],
+            stage=step["stage"],
+            number=int(step["number"]),
+            cached=vertex.cached and not ran_before,
+            ran=vertex.ran or ran_before,
+            running=vertex.running and not vertex.cached,
+            intervals=tuple(vertex.intervals.items()),
+        )
+
+    def _read_vertex(self, event: Mapping[str, Any]) -> None:
+        name = event["name"]
+        self.changes += 1
+        self._names_by_digest[event["digest"]] = name
+        if name not in self._vertexes:
+            self._vertexes[name] = _Vertex(name)
+        self._vertexes[name].update_from(event)
+
+    def _read_status(self, event: Mapping[str, Any]) -> None:
+        name = event["id"]
+        current = event.get("current", 0)
         if _BLOB.match(name):
             self._pulled[name] = max(self._pulled[name], current)
-        elif found := _EXPORTED.match(name):
-            self.exported = found[1]
-        now = _Status(self._names.get(event.get("vertex", ""), ""), current, "completed" not in event)
-        if self._statuses.get(name) != now:
-            self._statuses[name] = now
+        exported = _EXPORTED.match(name)
+        if exported:
+            self.exported = exported[1]
+        vertex = self._names_by_digest.get(event.get("vertex", ""), "")
+        status = _Status(vertex, current, "completed" not in event)
+        if self._statuses.get(name) != status:
+            self._statuses[name] = status
             self.changes += 1
 
-    def _vertex(self, event: Mapping[str, Any]) -> None:
+    def _read_log(self, event: Mapping[str, Any]) -> None:
         self.changes += 1
-        self._names[event["digest"]] = event["name"]
-        vertex = self._vertexes.setdefault(event["name"], _Vertex(event["name"]))
-        vertex.cached |= event.get("cached", False)
-        vertex.error = event.get("error") or vertex.error
-        if event.get("started"):
-            vertex.started = True
-            vertex.running = "completed" not in event
-            start = timestamp_seconds(event["started"])
-            vertex.intervals[start] = max(timestamp_seconds(event.get("completed") or event["started"]), start)
+        name = self._names_by_digest.get(event["vertex"])
+        if name is not None:
+            self._vertexes[name].log.append(base64.b64decode(event.get("data") or ""))
+
+
+def find_failed_stage(graph: StageGraph, failure: StepFailure) -> Stage:
+    """Return the stage whose step failed; the final stage where the failure names no other."""
+    return _stages_by_buildkit_name(graph).get(failure.stage, graph.final)
 
 
 def covered_seconds(intervals: tuple[Interval, ...]) -> float:
-    """Seconds that lie in at least one of the intervals."""
-    total, reached = 0.0, float("-inf")
+    """Return the seconds that at least one of the intervals covers."""
+    total = 0.0
+    reached = float("-inf")
     for start, end in sorted(intervals):
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
@@ -256,9 +324,21 @@ def covered_seconds(intervals: tuple[Interval, ...]) -> float:
 
 
 def timestamp_seconds(timestamp: str) -> float:
-    """A Go timestamp (RFC 3339, nanoseconds) in seconds since 1970."""
+    """Convert a Go timestamp (RFC 3339, nanoseconds) to seconds since 1970."""
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-def _is_import(vertex: _Vertex) -> bool:
-    return vertex.name.startswith("importing cache manifest")
+def _parse_event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _stages_by_buildkit_name(graph: StageGraph) -> dict[str | None, Stage]:
+    """Map BuildKit's names to stages: an unnamed stage is `stage-N`, and a sole stage may have no name at all."""
+    stages: dict[str | None, Stage] = {None: graph.final}
+    for stage in graph.stages:
+        stages[stage.name if stage.named else f"stage-{stage.index}"] = stage
+    return stages

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from stagebake.build.events import Trace
-from stagebake.build.result import failed_stage
+from stagebake.build.events import Trace, find_failed_stage
 from stagebake.dockerfile.stages import Stage, StageGraph
 from stagebake.errors import BuildFailed, InputError, StagebakeError
 
@@ -58,11 +57,11 @@ def find_cache_fault(trace: Trace, gave_up: str | None, known: Set[str]) -> Cach
         return None
     if gave_up:
         return CacheFault(frozenset(), passing=gave_up == "import")
-    named = frozenset(_DIGEST.findall(message)) or trace.unfinished
+    named = frozenset(_DIGEST.findall(message)) or trace.unfinished_blobs
     pushing = "failed to push" in message and "httpReadSeeker" not in message
     if pushing or not _OF_A_BLOB.search(message) or (named and not named & known):
         return None
-    if not named and (failed := trace.failure()) and _FROM_ELSEWHERE.match(failed.name):
+    if not named and (failed := trace.first_failure()) and _FROM_ELSEWHERE.match(failed.name):
         return None
     return CacheFault(named & known, passing=not _FOR_GOOD.search(message))
 
@@ -83,8 +82,8 @@ def lost_result_stage(graph: StageGraph, trace: Trace) -> Stage | None:
     """The stage that met a step's result which the engine has lost; None where that is not what is wrong."""
     if not _LOST.search(_message(trace)):
         return None
-    failed = trace.failure()
-    return failed_stage(graph, failed) if failed else graph.final
+    failed = trace.first_failure()
+    return find_failed_stage(graph, failed) if failed else graph.final
 
 
 def too_many_requests(trace: Trace) -> bool:
@@ -95,7 +94,7 @@ def too_many_requests(trace: Trace) -> bool:
 
 def explain_failure(graph: StageGraph, trace: Trace) -> StagebakeError:
     """The failure as the user's: with file and line where a step failed."""
-    failure, source = trace.failure(), _SOURCE.search(trace.text)
+    failure, source = trace.first_failure(), _SOURCE.search(trace.text)
     where = f"{graph.path}:{source['line']}" if source else None
     if not (failure and failure.is_step) and (unparsed := _UNPARSED.search(_message(trace))):
         return InputError(f"{graph.path}:{unparsed['line']}: {unparsed['why']}", "correct that line")
@@ -117,7 +116,7 @@ def explain_failure(graph: StageGraph, trace: Trace) -> StagebakeError:
     if not failure.is_step:
         return BuildFailed(placed, "these are the engine's and the registry's own words")
     return BuildFailed(
-        f"{where or f'{graph.path}:{failed_stage(graph, failure).line}'}: {what}",
+        f"{where or f'{graph.path}:{find_failed_stage(graph, failure).line}'}: {what}",
         "the end of what the step printed stands above",
         failure.log,
     )
@@ -127,12 +126,12 @@ def failure_summary(trace: Trace, gave_up: str | None = None) -> str:
     """The failure in one line; `gave_up` is what a Watch says."""
     if gave_up:
         return _STALLED[gave_up]
-    if failure := trace.failure():
+    if failure := trace.first_failure():
         return " ".join(failure.message.split())
     errors = [line for line in trace.text.splitlines() if line.startswith("ERROR:")]
     return (errors or trace.text.splitlines() or ["no word from buildx"])[-1].removeprefix("ERROR: ")
 
 
 def _message(trace: Trace) -> str:
-    failure = trace.failure()
+    failure = trace.first_failure()
     return failure.message if failure else trace.text

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from stagebake.build.cache_mounts import (
     MOUNT_STAGE,
@@ -29,7 +29,7 @@ from stagebake.build.cache_mounts import (
     run_mount_uses,
     save_stages,
 )
-from stagebake.build.engine import BakeCall, BakeResult
+from stagebake.build.engine import BakeCall, BuildEngine
 from stagebake.build.events import Trace
 from stagebake.build.failures import failure_summary
 from stagebake.build.result import CarriedMount
@@ -51,15 +51,6 @@ T = TypeVar("T")
 _WORTH_SECONDS = 20.0
 
 
-class MountBakeRunner(Protocol):
-    """What this module asks of an engine."""
-
-    @property
-    def exports_caches(self) -> bool: ...
-
-    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult: ...
-
-
 @dataclass(frozen=True)
 class _Saved:
     """The content that a scope has of a mount."""
@@ -78,10 +69,11 @@ class MountSync:
 
     graph: StageGraph
     settings: Settings
+    dockerfile_text: str
     access: Access
     forced: ForcedStages
     files: Mapping[str, str]
-    engine: MountBakeRunner
+    engine: BuildEngine
     repository: CacheRepository | None
     progress: Callable[[str, Trace], None]
     warnings: list[str]
@@ -215,13 +207,13 @@ class MountSync:
         stall_timer = StallTimer(self.settings.patience)
 
         def listen(line: str) -> None:
-            trace.feed(line)
+            trace.feed_line(line)
             stall_timer.observe_trace(trace)
             self.progress(doing, trace)
 
         body = {
             "inherits": [COMMON_TARGET],
-            "dockerfile-inline": (self.settings.root / self.settings.dockerfile).read_text("utf-8") + text,
+            "dockerfile-inline": self.dockerfile_text + text,
             "target": MOUNT_STAGE,
             "output": [output],
             "platforms": [],
@@ -248,7 +240,7 @@ def _by_image(items: Sequence[T], mount: Callable[[T], CacheMount]) -> list[tupl
 def _longest_run(trace: Trace) -> float:
     """Seconds for which the step that runs longest has run."""
     now = time.time()
-    starts = [start for step in trace.steps() if step.running for start, _ in step.intervals]
+    starts = [start for step in trace.step_runs() if step.running for start, _ in step.intervals]
     return max((now - start for start in starts), default=0.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stagebake.build.events import StepFailure, StepRun, Trace, covered_seconds
+from stagebake.build.events import StepRun, Trace, covered_seconds
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 
 
@@ -91,7 +91,7 @@ def stage_results(
     """
     ran = rebuilt_stages(graph, trace)
     needed = {stage.name for stage in graph.needed_stages()}
-    steps = steps_by_stage(graph, trace)
+    steps = trace.steps_by_stage(graph)
 
     def result(stage: Stage) -> StageResult:
         if stage.name not in needed:
@@ -110,7 +110,7 @@ def stage_results(
 
 def rebuilt_stages(graph: StageGraph, trace: Trace) -> frozenset[str]:
     """The stages of which at least one step ran."""
-    groups = steps_by_stage(graph, trace).items()
+    groups = trace.steps_by_stage(graph).items()
     return frozenset(
         name for name, steps in groups if any(step.ran and not _unkept(graph[name], step) for step in steps)
     )
@@ -127,7 +127,7 @@ def rerun_stages(graph: StageGraph, trace: Trace) -> frozenset[str]:
     Not those that lay files down: COPY --link is laid down once more where its cache is saved, with the COPY and
     WORKDIR around it (BuildKit 0.25).
     """
-    groups = steps_by_stage(graph, trace).items()
+    groups = trace.steps_by_stage(graph).items()
     laid = ("COPY ", "FROM ", "LINK ", "WORKDIR ")
     return frozenset(name for name, steps in groups if any(s.ran and not s.name.startswith(laid) for s in steps))
 
@@ -138,29 +138,9 @@ def forceable_steps(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> 
     Not FROM, and not WORKDIR: that makes a folder on whatever lies below it, and BuildKit runs it when that is new
     (moby/buildkit, dockerfile2llb/convert.go, dispatchWorkdir).
     """
-    groups = steps_by_stage(graph, trace)
+    groups = trace.steps_by_stage(graph)
     steps = (step for name in graph.names if name in stages for step in groups[name])
     return tuple(step for step in steps if not step.name.startswith(("FROM ", "WORKDIR ")))
-
-
-def failed_stage(graph: StageGraph, failure: StepFailure) -> Stage:
-    """The stage whose step failed."""
-    return next((stage for stage in graph.stages if _spoken(stage) == failure.stage), graph.final)
-
-
-def steps_by_stage(graph: StageGraph, trace: Trace) -> dict[str, tuple[StepRun, ...]]:
-    """The steps of each stage in order. BuildKit calls an unnamed stage `stage-N`, and a sole one nothing."""
-    spoken = {_spoken(stage): stage.name for stage in graph.stages}
-    groups: dict[str, list[StepRun]] = {name: [] for name in graph.names}
-    for step in trace.steps():
-        name = spoken.get(step.stage) if step.stage else graph.final.name
-        if name is not None:
-            groups[name].append(step)
-    return {name: tuple(sorted(steps, key=lambda step: step.number)) for name, steps in groups.items()}
-
-
-def _spoken(stage: Stage) -> str:
-    return stage.name if stage.named else f"stage-{stage.index}"
 
 
 def _reasons(

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
 
 import stamina
 
-from stagebake.build.engine import BakeCall, BakeResult
+from stagebake.build.engine import BakeCall, BakeResult, BuildEngine
 from stagebake.build.events import Trace
 from stagebake.build.failures import (
     explain_failure,
@@ -69,15 +68,6 @@ class _Later(Exception):
     """The registry wants the image later."""
 
 
-class BakeRunner(Protocol):
-    """What this module asks of an engine; `engine.Engine` is one."""
-
-    @property
-    def exports_caches(self) -> bool: ...
-
-    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult: ...
-
-
 ProgressListener = Callable[[str, Trace], None]
 """Told what is under way and what is known of it, at every event."""
 
@@ -86,12 +76,14 @@ ProgressListener = Callable[[str, Trace], None]
 class BuildRequest:
     """What is asked of one build.
 
-    `names` are the image's refs and labels; `override` is the text of the user's own bake file, which is laid over the
-    generated one. `load` is whether an image that is not pushed goes into the engine.
+    `dockerfile_text` is the Dockerfile as the build reads it, `names` are the image's refs and labels, `override` is
+    the text of the user's own bake file, which is laid over the generated one. `load` is whether an image that is not
+    pushed goes into the engine.
     """
 
     access: Access
     names: ImageNames
+    dockerfile_text: str
     push: bool = False
     load: bool = True
     forced: ForcedStages = field(default_factory=ForcedStages)
@@ -114,7 +106,7 @@ def build_image(
     graph: StageGraph,
     settings: Settings,
     request: BuildRequest,
-    engine: BakeRunner,
+    engine: BuildEngine,
     stores: BuildStores,
     progress: ProgressListener,
 ) -> BuildResult:
@@ -151,7 +143,7 @@ class _Run:
     graph: StageGraph
     settings: Settings
     request: BuildRequest
-    engine: BakeRunner
+    engine: BuildEngine
     stores: BuildStores
     progress: ProgressListener
     warnings: list[str] = field(default_factory=list)
@@ -164,6 +156,7 @@ class _Run:
         return MountSync(
             graph=self.graph,
             settings=self.settings,
+            dockerfile_text=self.request.dockerfile_text,
             access=self.request.access,
             forced=self.request.forced,
             files=self._files(),
@@ -408,7 +401,7 @@ class _Run:
         trace = Trace(before)
 
         def listen(line: str) -> None:
-            trace.feed(line)
+            trace.feed_line(line)
             stall_timer.observe_trace(trace)
             if mount_sync:
                 mount_sync.observe_trace(trace)

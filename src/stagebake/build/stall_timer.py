@@ -56,8 +56,8 @@ class StallTimer:
 
 def _waits(trace: Trace) -> str | None:
     """What a bake call waits for, if for nothing else."""
-    if trace.working:
+    if trace.is_working:
         return None
-    if trace.downloading:
+    if trace.is_downloading:
         return "read"
-    return "write" if trace.uploading else "idle" if trace.idle else None
+    return "write" if trace.is_uploading else "idle" if trace.is_idle else None

@@ -83,6 +83,7 @@ def _refuse_nameless(options: argparse.Namespace, settings: Settings) -> None:
 
 def _wish(work: Command) -> BuildRequest:
     return BuildRequest(
+        dockerfile_text=work.text,
         push=work.options.push,
         load=work.options.load or work.run is None,
         forced=work.forced,

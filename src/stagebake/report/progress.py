@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from stagebake.build.events import StepRun, Trace
-from stagebake.build.result import steps_by_stage
 from stagebake.dockerfile.stages import StageGraph
 
 
@@ -51,7 +50,7 @@ class BuildProgress:
     def _say(self, doing: str, trace: Trace) -> None:
         if doing != self._doing:
             self._console.print(Text(f"{doing} …"))
-        for stage, steps in steps_by_stage(self._graph, trace).items():
+        for stage, steps in trace.steps_by_stage(self._graph).items():
             for step in steps:
                 key = (doing, stage, step.number, step.running)
                 if step.ran and key not in self._said:
@@ -71,7 +70,7 @@ def interrupt_note(doing: str) -> str:
 
 def _view(graph: StageGraph, doing: str, trace: Trace) -> Group:
     table = Table.grid(padding=(0, 2))
-    for stage, steps in steps_by_stage(graph, trace).items():
+    for stage, steps in trace.steps_by_stage(graph).items():
         if steps:
             table.add_row(Text(stage), *_state(steps))
     return Group(Text(f"{doing} …", style="bold"), table)

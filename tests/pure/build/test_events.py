@@ -37,12 +37,12 @@ def status(identity: str, current: int, total: int = 100) -> str:
 def fed(*lines: str) -> Trace:
     trace = Trace()
     for line in lines:
-        trace.feed(line + "\n")
+        trace.feed_line(line + "\n")
     return trace
 
 
 def only(*lines: str) -> StepRun:
-    (step,) = fed(*lines).steps()
+    (step,) = fed(*lines).step_runs()
     return step
 
 
@@ -91,7 +91,7 @@ def test_names_of_steps(name: str, stage: str | None, number: int, text: str) ->
 )
 def test_what_is_no_step(name: str) -> None:
     """What BuildKit does for itself belongs to no stage."""
-    assert fed(vertex(name, 0, 1)).steps() == ()
+    assert fed(vertex(name, 0, 1)).step_runs() == ()
 
 
 def test_cached_is_sticky() -> None:
@@ -151,13 +151,13 @@ def test_a_from_line_never_ran() -> None:
 def test_steps_keep_the_order_in_which_they_are_named() -> None:
     """Steps come in the order of their first event."""
     trace = fed(vertex("[b 1/1] RUN x"), vertex("[a 1/1] RUN y"), vertex("[b 1/1] RUN x", 1, 2))
-    assert [step.stage for step in trace.steps()] == ["b", "a"]
+    assert [step.stage for step in trace.step_runs()] == ["b", "a"]
 
 
 def test_an_event_of_many_parts() -> None:
     """One line may hold vertexes, statuses and logs; null stands for none."""
     trace = fed(json.dumps({"vertexes": None, "statuses": None, "logs": None, "warnings": [{}]}), "{}")
-    assert (trace.steps(), trace.pulled, trace.text) == ((), 0, "")
+    assert (trace.step_runs(), trace.pulled, trace.text) == ((), 0, "")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_the_failure_is_the_step_that_failed_itself() -> None:
         vertex("[app 2/2] RUN x", 1, 2, error='process "/bin/sh -c x" did not complete successfully: exit code: 7'),
         log("[app 2/2] RUN x", b"no such file\n"),
         log("[web 1/1] RUN y", b"never mind\n"),
-    ).failure()
+    ).first_failure()
     assert failure is not None
     assert (failure.name, failure.stage, failure.is_step) == ("RUN x", "app", True)
     assert failure.message.endswith("exit code: 7")
@@ -216,7 +216,7 @@ def test_the_log_of_a_failure_is_its_last_forty_lines() -> None:
     name = "[app 1/1] RUN x"
     failure = fed(
         vertex(name, 1), *(log(name, cut) for cut in cuts), vertex(name, 1, 2, error="exit code: 1")
-    ).failure()
+    ).first_failure()
     assert failure is not None
     assert failure.log == tuple(f"zeile ü {i}" for i in range(60, 100))
 
@@ -224,14 +224,16 @@ def test_the_log_of_a_failure_is_its_last_forty_lines() -> None:
 def test_output_that_is_no_utf8_does_not_break_the_log() -> None:
     """Steps may print any bytes."""
     name = "[app 1/1] RUN x"
-    failure = fed(vertex(name, 1), log(name, b"a\xff\n"), vertex(name, 1, 2, error="exit code: 1")).failure()
+    failure = fed(vertex(name, 1), log(name, b"a\xff\n"), vertex(name, 1, 2, error="exit code: 1")).first_failure()
     assert failure is not None
     assert failure.log == ("a\ufffd",)
 
 
 def test_a_failure_outside_all_stages() -> None:
     """What BuildKit cannot do for itself is a failure of no stage."""
-    failure = fed(vertex("[internal] load metadata for docker.io/library/debain", 1, 2, error="not found")).failure()
+    failure = fed(
+        vertex("[internal] load metadata for docker.io/library/debain", 1, 2, error="not found")
+    ).first_failure()
     assert failure is not None
     assert (failure.is_step, failure.message, failure.log) == (False, "not found", ())
 
@@ -242,20 +244,20 @@ def test_a_cache_that_cannot_be_read_is_no_failure() -> None:
         vertex("importing cache manifest from ghcr.io/team/app:cache", 1, 2, error="invalid layer index 9"),
         vertex("[base 1/1] RUN x", 2, 3),
     )
-    assert trace.failure() is None
+    assert trace.first_failure() is None
     assert trace.import_errors() == ("invalid layer index 9",)
 
 
 def test_a_build_without_errors_has_no_failure() -> None:
     """No error, no failure."""
     trace = fed(vertex("[base 1/1] RUN x", 1, 2))
-    assert (trace.failure(), trace.import_errors()) == (None, ())
+    assert (trace.first_failure(), trace.import_errors()) == (None, ())
 
 
 def test_an_error_is_not_forgotten() -> None:
     """A step that is named again after its error still failed."""
     name = "[base 1/1] RUN x"
-    assert fed(vertex(name, 1, 2, error="exit code: 1"), vertex(name, 1, 2)).failure() is not None
+    assert fed(vertex(name, 1, 2, error="exit code: 1"), vertex(name, 1, 2)).first_failure() is not None
 
 
 def test_pulled_bytes_are_counted_once_for_each_blob() -> None:
@@ -280,7 +282,7 @@ def test_what_is_no_event_is_text() -> None:
 
 def test_a_log_of_a_step_that_nobody_named_is_passed_over() -> None:
     """Logs may come before their step, or for one of another call."""
-    assert fed(log("[base 1/1] RUN x", b"x")).steps() == ()
+    assert fed(log("[base 1/1] RUN x", b"x")).step_runs() == ()
 
 
 def test_what_ran_in_an_attempt_before_still_counts_as_run() -> None:
@@ -292,8 +294,8 @@ def test_what_ran_in_an_attempt_before_still_counts_as_run() -> None:
     )
     after = Trace(before)
     for number, name in enumerate("abc", 1):
-        after.feed(vertex(f"[app {number}/3] RUN {name}", 4, 5, cached=True))
-    assert [(step.name, step.ran, step.cached) for step in after.steps()] == [
+        after.feed_line(vertex(f"[app {number}/3] RUN {name}", 4, 5, cached=True))
+    assert [(step.name, step.ran, step.cached) for step in after.step_runs()] == [
         ("RUN a", True, False),
         ("RUN b", False, True),
         ("RUN c", False, True),

@@ -20,7 +20,7 @@ READING = "failed to copy: httpReadSeeker: failed open: unexpected status from G
 def failed(message: str, name: str = "[app 1/2] COPY a b") -> Trace:
     trace = Trace()
     event = {"digest": "1", "name": name, "started": "2026-01-01T10:00:00Z", "error": message}
-    trace.feed(json.dumps({"vertexes": [event]}))
+    trace.feed_line(json.dumps({"vertexes": [event]}))
     return trace
 
 
@@ -85,8 +85,8 @@ def test_a_registry_that_wants_the_image_later() -> None:
 def test_a_blob_that_is_not_named() -> None:
     """It is the one of which not all has come."""
     trace = Trace()
-    trace.feed(json.dumps({"statuses": [{"id": BLOB, "vertex": "1", "current": 1}]}))
-    trace.feed(json.dumps({"vertexes": [{"digest": "1", "name": "x", "error": "short read: unexpected EOF"}]}))
+    trace.feed_line(json.dumps({"statuses": [{"id": BLOB, "vertex": "1", "current": 1}]}))
+    trace.feed_line(json.dumps({"vertexes": [{"digest": "1", "name": "x", "error": "short read: unexpected EOF"}]}))
     assert find_cache_fault(trace, None, KNOWN) == CacheFault(KNOWN, passing=True)
 
 
@@ -109,7 +109,7 @@ def test_where_it_failed(name: str | None, shown: tuple[str, ...], what: str) ->
     """The line is the one that buildx shows at the end, else the stage's; not every failure is in the events."""
     trace = failed("no", name) if name else Trace()
     for line in shown:
-        trace.feed(f"{line}\n")
+        trace.feed_line(f"{line}\n")
     assert explain_failure(GRAPH, trace).what == what
 
 
@@ -142,7 +142,7 @@ def test_what_only_buildkit_refuses_to_parse_is_input(named: bool) -> None:
     """With or without a vertex: exit code 2, with file and line."""
     said = "failed to solve: dockerfile parse error on line 4: COPY requires at least two arguments"
     trace = failed(said, "[internal] load build definition from Dockerfile") if named else Trace()
-    trace.feed(f"ERROR: {said}\n")
+    trace.feed_line(f"ERROR: {said}\n")
     error = explain_failure(GRAPH, trace)
     assert (error.exit_code, error.what) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
 
@@ -156,8 +156,8 @@ def test_what_the_engine_has_lost(name: str, stage: str) -> None:
     assert found is not None
     assert found.name == stage
     assert find_cache_fault(trace, None, KNOWN) is None
-    trace.feed("Dockerfile:2")
-    trace.feed("-" * 20)
+    trace.feed_line("Dockerfile:2")
+    trace.feed_line("-" * 20)
     explained = explain_failure(graph, trace)
     assert explained.what.startswith("Dockerfile:2: ")
     assert "restart the engine" in explained.remedy

@@ -45,7 +45,7 @@ def trace_of(steps: dict[str, list[str]], ran: set[str]) -> Trace:
                 "started": "2026-01-01T10:00:00Z",
                 "completed": "2026-01-01T10:00:02Z",
             }
-            trace.feed(json.dumps({"vertexes": [event]}))
+            trace.feed_line(json.dumps({"vertexes": [event]}))
     return trace
 
 
@@ -126,7 +126,9 @@ def test_a_stage_whose_base_was_pulled_is_restored() -> None:
 def test_the_step_that_is_blamed_is_the_first_that_ran() -> None:
     """Restored steps before it are not the reason."""
     trace = trace_of({"left": ["COPY a a", "RUN b", "RUN c"]}, {"left"})
-    trace.feed(json.dumps({"vertexes": [{"digest": "sha256:left1", "name": "[left 1/3] COPY a a", "cached": True}]}))
+    trace.feed_line(
+        json.dumps({"vertexes": [{"digest": "sha256:left1", "name": "[left 1/3] COPY a a", "cached": True}]})
+    )
     assert read(DIAMOND, trace)["left"].reasons == (RebuildReason("step", "RUN b"),)
 
 
@@ -136,7 +138,7 @@ def test_results_come_in_the_order_of_the_dockerfile() -> None:
     assert list(read(DIAMOND, trace)) == list(DIAMOND.names)
     trace = Trace()
     for number in (3, 1, 2):
-        trace.feed(
+        trace.feed_line(
             json.dumps({"vertexes": [{"digest": f"sha256:{number}", "name": f"[left {number}/3] RUN {number}"}]})
         )
     assert [step.number for step in read(DIAMOND, trace)["left"].steps] == [1, 2, 3]
@@ -158,7 +160,7 @@ def test_steps_of_all_platforms_belong_to_the_stage() -> None:
             "cached": cached,
             "started": "2026-01-01T10:00:00Z",
         }
-        trace.feed(json.dumps({"vertexes": [event]}))
+        trace.feed_line(json.dumps({"vertexes": [event]}))
     assert rebuilt_stages(DIAMOND, trace) == {"left"}
     assert len(read(DIAMOND, trace)["left"].steps) == 2
 
@@ -178,14 +180,14 @@ def test_a_sole_stage_goes_without_a_name(text: str) -> None:
     """The steps of a Dockerfile's only stage bear no name at all."""
     graph = parse_dockerfile(text)
     trace = Trace()
-    trace.feed('{"vertexes": [{"digest": "d", "name": "[2/2] RUN x", "started": "2026-01-01T10:00:00Z"}]}')
+    trace.feed_line('{"vertexes": [{"digest": "d", "name": "[2/2] RUN x", "started": "2026-01-01T10:00:00Z"}]}')
     assert rebuilt_stages(graph, trace) == {graph.final.name}
 
 
 def test_a_stage_of_ten_steps() -> None:
     """BuildKit pads the number of a step; a stage whose fifth step of ten ran is rebuilt."""
     trace = Trace()
-    trace.feed('{"vertexes": [{"digest": "d", "name": "[left  5/10] RUN x", "started": "2026-01-01T10:00:00Z"}]}')
+    trace.feed_line('{"vertexes": [{"digest": "d", "name": "[left  5/10] RUN x", "started": "2026-01-01T10:00:00Z"}]}')
     assert rebuilt_stages(DIAMOND, trace) == {"left"}
 
 

@@ -39,7 +39,7 @@ class Call:
         return not early and self.stall_timer.overdue()
 
     def _feed(self, **event: Any) -> None:
-        self.trace.feed(json.dumps(event))
+        self.trace.feed_line(json.dumps(event))
         self.stall_timer.observe_trace(self.trace)
 
 
@@ -103,8 +103,8 @@ def test_what_has_ended_is_not_waited_for() -> None:
     call.vertex("[app 1/3] COPY a b", cached=True)
     call.status(other, "[app 1/3] COPY a b", current=1)
     call.vertex("[app 1/3] COPY a b", completed="2026-01-01T10:00:02Z", error="404")
-    assert not call.trace.downloading
-    assert not call.trace.uploading
+    assert not call.trace.is_downloading
+    assert not call.trace.is_uploading
 
 
 def test_a_cache_that_is_refused() -> None:
@@ -120,7 +120,7 @@ def test_a_cache_that_is_refused() -> None:
 def test_an_engine_that_does_nothing(suspect: bool, seconds: float) -> None:
     """A step that is named and not begun: another build may have to end first, unless an import has just stalled."""
     call = Call(suspect=suspect)
-    call.trace.feed(json.dumps({"vertexes": [{"digest": STEP, "name": STEP}]}))
+    call.trace.feed_line(json.dumps({"vertexes": [{"digest": STEP, "name": STEP}]}))
     call.stall_timer.observe_trace(call.trace)
     assert call.gives_up_after(seconds)
     assert call.stall_timer.gave_up == "idle"

@@ -167,7 +167,7 @@ def test_progress_without_a_terminal_says_each_step_once() -> None:
     name = '{"vertexes": [{"digest": "d", "name": "[base 2/2] RUN [x]", "started": "2026-01-01T10:00:00Z"'
     with progress.running():
         for line in (f"{name}}}]}}", f"{name}}}]}}", f'{name}, "completed": "2026-01-01T10:00:02Z"}}]}}', "{}"):
-            trace.feed(line)
+            trace.feed_line(line)
             progress("building", trace)
     assert out.getvalue().splitlines() == ["building …", "  base 2: RUN [x] …", "  base 2: RUN [x] 2.0 s"]
 
