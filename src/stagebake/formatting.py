@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def format_size(count: int) -> str:
-    """Bytes as people read them."""
+    """Return a number of bytes in B, kB, MB or GB (powers of 1000) with one decimal."""
     if count < 1000:
         return f"{count} B"
     for divisor, unit in ((1e3, "kB"), (1e6, "MB")):
@@ -14,10 +17,29 @@ def format_size(count: int) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A time as people read it."""
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    """Return a time in seconds, from one minute on in minutes and seconds."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s"
 
 
-def printable(text: str) -> str:
-    """Text on one line, of characters that can be printed: names of files and stages may hold any."""
-    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+def make_printable(text: str) -> str:
+    """Return the text on one line, with � for every character that cannot be printed.
+
+    Names of files and stages may contain any character.
+    """
+    line = " ".join(text.split())
+    return "".join(character if character.isprintable() else "�" for character in line)
+
+
+def find_similar_name(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like this one; None where the likeness (0 to 1) is below the cutoff."""
+    similar = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return similar[0] if similar else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that begins a hint ("did you mean `builder`? "); empty where no known name is similar."""
+    similar = find_similar_name(name, known)
+    return f"did you mean `{similar}`? " if similar else ""

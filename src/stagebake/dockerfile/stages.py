@@ -7,7 +7,6 @@ and COPY --from takes a stage's number as well.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from graphlib import CycleError, TopologicalSorter
 from stagebake.dockerfile.parser import Instruction, onbuild_instructions, parse_instructions, syntax_image
 from stagebake.dockerfile.variables import expand_word, global_args, predefined_args
 from stagebake.errors import InputError
+from stagebake.formatting import did_you_mean, find_similar_name
 
 # BuildKit's instructions/parse.go, validStageName
 STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
@@ -369,7 +369,7 @@ class _Reader:
         """A bare word that all but is a stage's name is a slip; any other may be an image, as BuildKit takes it."""
         if reference in self.contexts or re.search(r"[/:@.]", reference):
             return
-        if difflib.get_close_matches(reference.lower(), self._named, n=1, cutoff=0.75):
+        if find_similar_name(reference.lower(), self._named, cutoff=0.75):
             raise _unknown_stage(f"{self.path}:{instruction.line}", reference, tuple(self._named))
 
 
@@ -389,9 +389,8 @@ def _found(wanted: str, origin: str, stages: tuple[Stage, ...]) -> Stage:
 
 
 def _unknown_stage(where: str, wanted: str, names: tuple[str, ...]) -> InputError:
-    close = difflib.get_close_matches(wanted.lower(), names, n=1)
-    guess = f"did you mean `{close[0]}`? " if close else ""
-    return InputError(f"{where}: no stage `{wanted}`", f"{guess}the stages are: {', '.join(names)}")
+    hint = did_you_mean(wanted.lower(), names)
+    return InputError(f"{where}: no stage `{wanted}`", f"{hint}the stages are: {', '.join(names)}")
 
 
 def _refuse_circles(graph: StageGraph) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import find_secret_variables
 from stagebake.doctor.finding import ContextCopy, Finding, RepositoryFacts, context_copies, run_command
-from stagebake.formatting import printable
+from stagebake.formatting import make_printable
 
 # Folders and files that tools make for themselves, at any depth: a submodule has a .git of its own
 _JUNK = (
@@ -54,7 +54,7 @@ def copied_secrets(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Findin
     """A file that holds secrets must not get into an image's layers or caches."""
     found = {path for path in facts.files if _PRIVATE.match(path.rpartition("/")[2])}
     for take, paths in _taken(graph, facts, found):
-        names = [printable(path) for path in paths]
+        names = [make_printable(path) for path in paths]
         yield Finding(
             rule="secret-file",
             path=graph.path,

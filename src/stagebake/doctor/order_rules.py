@@ -12,7 +12,7 @@ from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
 from stagebake.doctor.finding import ContextCopy, Finding, RepositoryFacts, context_copies, instructions_up_to
 from stagebake.doctor.install_rules import PackageInstall, find_installs
-from stagebake.formatting import printable
+from stagebake.formatting import make_printable
 
 # A COPY that is not the whole context comes too early only if history says so
 _SELDOM = 5
@@ -96,7 +96,9 @@ def _guilt(
     if not guilty:
         return ""
     counts = Counter(path for changed in guilty for path in changed & take.files - needed)
-    worst = ", ".join(printable(path) for path, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3])
+    worst = ", ".join(
+        make_printable(path) for path, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3]
+    )
     return f"; it was the reason for {len(guilty)} of the last {len(rebuilds)} rebuilds (most often {worst})"
 
 
@@ -147,7 +149,7 @@ def _copies(take: ContextCopy, needed: set[str]) -> Iterator[str]:
     for folder in folders:
         names = sorted(path for path in needed if posixpath.dirname(path) == folder)
         inner = posixpath.relpath(folder or ".", below or ".")
-        yield f"COPY {' '.join(map(printable, names))} {posixpath.normpath(posixpath.join(target, inner))}/"
+        yield f"COPY {' '.join(map(make_printable, names))} {posixpath.normpath(posixpath.join(target, inner))}/"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from stagebake.build.result import RebuildReason
 from stagebake.explain.changes import Change, fingerprint_changes
 from stagebake.fingerprint.model import Fingerprint
-from stagebake.formatting import printable
+from stagebake.formatting import make_printable
 
 # What a fingerprint says of other stages is said by their own; what cannot be known is no change
 _NOT_OWN = ("stage", "unknown")
@@ -24,7 +24,7 @@ def own_reasons(old: Fingerprint | None, new: Fingerprint) -> tuple[RebuildReaso
 def unknown_reasons(new: Fingerprint) -> tuple[RebuildReason, ...]:
     """What of the stage cannot be known before it is built."""
     return tuple(
-        RebuildReason("unknown", printable(f"`{part.name}`: {part.value}"), (printable(part.name),))
+        RebuildReason("unknown", make_printable(f"`{part.name}`: {part.value}"), (make_printable(part.name),))
         for part in new.unknown
     )
 
@@ -51,14 +51,14 @@ def reason_sentence(stage: str, reason: RebuildReason) -> str:
         case "forced":
             return f"forced by {reason.what}"
         case "step":
-            return f"changed: {printable(reason.what)}"
+            return f"changed: {make_printable(reason.what)}"
         case "unknown":
             return f"cannot be known: {reason.what}"
     return reason.what
 
 
 def _reason(found: Change) -> RebuildReason:
-    return RebuildReason(found.kind, printable(found.what), (printable(found.part.name),))
+    return RebuildReason(found.kind, make_printable(found.what), (make_printable(found.part.name),))
 
 
 def _chain(name: str, reasons: Mapping[str, Sequence[RebuildReason]]) -> tuple[str, ...]:
@@ -66,4 +66,4 @@ def _chain(name: str, reasons: Mapping[str, Sequence[RebuildReason]]) -> tuple[s
     first = next(iter(reasons.get(name, ())), None)
     if first is None:
         return (name,)
-    return (name, *(first.chain or (printable(first.what),)))
+    return (name, *(first.chain or (make_printable(first.what),)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 
 from stagebake.cache.backends import BACKENDS
 from stagebake.errors import InputError
+from stagebake.formatting import did_you_mean, find_similar_name
 from stagebake.project.toml_lines import read_toml
 
 SETTINGS_FILES = ("stagebake.toml", "pyproject.toml")
@@ -171,8 +171,7 @@ def _numbers(given: Mapping[str, str], known: Mapping[str, float], unit: str, or
 
 def _refuse_unknown_backend(name: str, origin: str) -> None:
     if name not in BACKENDS:
-        close = difflib.get_close_matches(name, BACKENDS, n=1)
-        guess = f"did you mean `{close[0]}`? " if close else ""
+        guess = did_you_mean(name, BACKENDS)
         raise InputError(f"{origin}: caches cannot lie in `{name}`", f"{guess}the places are: {', '.join(BACKENDS)}")
 
 
@@ -247,8 +246,7 @@ def _table(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 def _checked(key: str, value: Any, where: str) -> Any:
     if key not in _KEYS:
-        close = difflib.get_close_matches(key, _KEYS, n=1)
-        guess = f"did you mean `{close[0]}`? " if close else ""
+        guess = did_you_mean(key, _KEYS)
         raise InputError(f"{where}: no setting is called `{key}`", f"{guess}the settings are: {', '.join(_KEYS)}")
     if key in _LISTS and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
@@ -295,12 +293,12 @@ def misspelt_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
     """A warning for each variable that is none of the settings', and nearly one."""
     known = {_variable(key).removeprefix(_PREFIX): key for key in _KEYS}
     others = (name for name in sorted(environment) if name.startswith(_PREFIX) and environment[name])
-    close = ((name, difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1, cutoff=0.75)) for name in others)
-    return tuple(
-        f"{name} sets nothing: did you mean {_PREFIX}{found[0]}?"
-        for name, found in close
-        if found and f"{_PREFIX}{found[0]}" != name
-    )
+    warnings = []
+    for name in others:
+        similar = find_similar_name(name.removeprefix(_PREFIX), known, cutoff=0.75)
+        if similar and f"{_PREFIX}{similar}" != name:
+            warnings.append(f"{name} sets nothing: did you mean {_PREFIX}{similar}?")
+    return tuple(warnings)
 
 
 def _variable(key: str) -> str:

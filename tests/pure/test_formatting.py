@@ -1,0 +1,28 @@
+"""Format sizes, times and text for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from stagebake.formatting import did_you_mean, find_similar_name, format_seconds, make_printable
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3725.9, "62 min 5 s")]
+)
+def test_format_seconds_from_one_minute_on_gives_minutes(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_make_printable_control_characters_gives_one_line() -> None:
+    assert make_printable("a\n b\x1b[1m\tc") == "a b�[1m c"
+
+
+@pytest.mark.parametrize(("name", "similar"), [("bulider", "builder"), ("builder", "builder"), ("nginx", None)])
+def test_find_similar_name_returns_name_above_cutoff(name: str, similar: str | None) -> None:
+    assert find_similar_name(name, ("base", "builder"), cutoff=0.75) == similar
+
+
+@pytest.mark.parametrize(("name", "hint"), [("bulider", "did you mean `builder`? "), ("nginx", "")])
+def test_did_you_mean_similar_name_gives_question(name: str, hint: str) -> None:
+    assert did_you_mean(name, ("base", "builder")) == hint
