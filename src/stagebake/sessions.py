@@ -6,11 +6,12 @@ Each hands its posargs on: `nox -s build -- --no-cache python-deps`. A bare `nox
 from __future__ import annotations
 
 import sys
-from typing import Any
-
-import nox
+from typing import TYPE_CHECKING, Any
 
 from stagebake.interrupts import Interrupted, raise_on_signals
+
+if TYPE_CHECKING:
+    import nox
 
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
@@ -56,6 +57,7 @@ def __getattr__(verb: str) -> Any:
     """Makes a session when its name is imported: a noxfile with a `build` of its own imports the others by name."""
     if verb not in VERBS:
         raise AttributeError(verb)
+    import nox  # slow to load; `init` needs nothing here but the names
 
     def run(session: nox.Session) -> None:
         stagebake(session, verb, *session.posargs)
