@@ -16,6 +16,7 @@ from stagebake.cli.build import add_build_parser
 from stagebake.doctor.examine import RULES
 from stagebake.project.settings import Settings
 from stagebake.sessions import VERBS
+from tests.support.workflows import SORTS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "stagebake"
@@ -69,6 +70,15 @@ def test_troubleshooting_every_quoted_message_is_in_the_code(heading: str, colum
     assert quotes
     unknown = [quote for quote in quotes if not is_message(quote)]
     assert not unknown, "update docs/troubleshooting.md: src/stagebake has no such messages"
+
+
+def test_backends_page_shows_the_steps_that_init_writes() -> None:
+    written = {line.strip() for text in SORTS.values() for line in text.splitlines()}
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/backends.md").read_text(), re.MULTILINE | re.DOTALL)
+    shown = {line.strip() for block in blocks for line in block.splitlines()}
+    written |= {line.partition("  # zizmor")[0] for line in written}
+    assert len(blocks) == 2
+    assert shown <= written
 
 
 def test_doctor_page_lists_every_rule() -> None:
