@@ -98,7 +98,7 @@ def test_the_stages_are_buildkit_s_targets(frontend: Frontend, name: str) -> Non
         (
             (stage.target or "").lower(),
             stage.instructions[0].args[0],
-            stage.instructions[0].flag("platform") or "",
+            stage.instructions[0].flag_value("platform") or "",
             stage.line,
         )
         for stage in graph.stages

@@ -1,6 +1,6 @@
-"""Dockerfile text to instructions, and the two small languages within: variables in words, and ignore patterns.
+"""Parse a Dockerfile into instructions, and expand the variables in their words.
 
-This is the one module that knows the parser behind it, a port of BuildKit's frontend/dockerfile/parser and
+Only this module and `ignore_file` import the parser library, a port of BuildKit's frontend/dockerfile/parser and
 frontend/dockerfile/shell and of moby/patternmatcher.
 """
 
@@ -20,10 +20,11 @@ _DIRECTIVE = re.compile(r"^#\s*(?P<key>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+?
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """One instruction as written; `text` is the line with its continuations joined, `line` where it starts.
+    """Instruction of a Dockerfile as written.
 
-    `json` says that the arguments were a JSON array, `heredocs` holds what each heredoc says, and `expands` whether
-    variables in that heredoc are replaced. ENV and LABEL have three arguments a variable: name, value, delimiter.
+    `text` is the line with its continuations joined, `line` the number of its first line. `json` says that the
+    arguments are a JSON array. `heredocs` holds the text of each heredoc, `expands` whether BuildKit expands the
+    variables in it. ENV and LABEL have three arguments for each variable: name, value, delimiter.
     """
 
     keyword: str
@@ -36,37 +37,70 @@ class Instruction:
     line: int
     escape: str = "\\"
 
-    def flag(self, name: str) -> str | None:
-        """Value of `--name=value`; "" for a bare `--name`, None where the flag is absent."""
-        return next(iter(self.flag_values(name)), None)
+    @property
+    def full_text(self) -> str:
+        """Return the line and, below it, the text of its heredocs."""
+        return "\n".join((self.text, *self.heredocs))
 
-    def flag_values(self, name: str) -> tuple[str, ...]:
-        """The values of a flag that may stand several times."""
-        pairs = (flag.removeprefix("--").partition("=") for flag in self.flags)
-        return tuple(value for key, _, value in pairs if key == name)
+    @property
+    def command(self) -> str:
+        """Return what a RUN runs: its line without RUN and without flags, and the text of its heredocs."""
+        words = self.text.split(None, 1)[-1]
+        while words.startswith("--"):
+            words = words.partition(" ")[2].lstrip()
+        return "\n".join((words, *self.heredocs))
+
+    @property
+    def assignments(self) -> tuple[tuple[str, str], ...]:
+        """Return the names and values, as written, that an ENV or LABEL sets."""
+        names = self.args[::3]
+        values = self.args[1::3]
+        return tuple(zip(names, values, strict=False))
+
+    @property
+    def declarations(self) -> tuple[tuple[str, str | None], ...]:
+        """Return the names that an ARG declares, with their defaults as written; None for a name without default."""
+        found: list[tuple[str, str | None]] = []
+        for word in self.args:
+            name, equals, default = word.partition("=")
+            found.append((name, default if equals else None))
+        return tuple(found)
 
     @property
     def mounts(self) -> tuple[dict[str, str], ...]:
-        """What each `--mount` of a RUN says, keys in lower case; a key without a value has "".
+        """Return the fields of each `--mount` of a RUN by key in lower case; a key without a value has ""."""
+        return tuple(_parse_mount(value) for value in self.flag_values("mount"))
 
-        The values are comma-separated fields (moby/buildkit, instructions/commands_runmount.go).
-        """
-        fields = ([part.partition("=")[::2] for part in value.split(",")] for value in self.flag_values("mount"))
-        return tuple({key.lower(): value for key, value in pairs} for pairs in fields)
+    def flag_value(self, name: str) -> str | None:
+        """Return the value of `--name=value`; "" for a bare `--name`, None where the flag is absent."""
+        return next(iter(self.flag_values(name)), None)
+
+    def flag_values(self, name: str) -> tuple[str, ...]:
+        """Return every value of a flag that may be repeated."""
+        values = []
+        for flag in self.flags:
+            key, _, value = flag.removeprefix("--").partition("=")
+            if key == name:
+                values.append(value)
+        return tuple(values)
+
+    def has_switch(self, name: str) -> bool:
+        """Return whether a flag is switched on: `--name` or `--name=true`."""
+        return self.flag_value(name) not in (None, "false")
 
 
 def parse_instructions(text: str, path: str) -> tuple[Instruction, ...]:
-    """All instructions of a Dockerfile. Raises InputError with `path:line:`."""
+    """Return the instructions of a Dockerfile. Raises InputError with `path:line:`."""
     try:
         parsed = parse_dockerfile_ast(text)
     except DockerfileSyntaxError as error:
         message = str(error).split(": ", 1)[-1]
         raise InputError(f"{path}:{error.line or 1}: {message}", "correct the Dockerfile") from None
-    return tuple(_instruction(node, parsed.escape_token) for node in parsed.instructions)
+    return tuple(_convert_instruction(node, parsed.escape_token) for node in parsed.instructions)
 
 
 def syntax_image(text: str) -> str | None:
-    """What a `# syntax=` line asks for; such lines stand before all others (parser/directives.go)."""
+    """Return the frontend image of the `# syntax=` line, which comes before all other lines (parser/directives.go)."""
     for line in text.removeprefix("\ufeff").splitlines():
         found = _DIRECTIVE.match(line.strip())
         if found is None:
@@ -77,25 +111,31 @@ def syntax_image(text: str) -> str | None:
 
 
 def onbuild_instructions(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
-    """The instruction that an ONBUILD carries, at the ONBUILD's line."""
-    rest = instruction.text.split(None, 1)[1:]
-    return tuple(replace(found, line=instruction.line) for found in parse_instructions("".join(rest), path))
+    """Return the instruction that an ONBUILD contains, with the line of the ONBUILD. Raises InputError."""
+    content = "".join(instruction.text.split(None, 1)[1:])
+    parsed = parse_instructions(content, path)
+    return tuple(replace(found, line=instruction.line) for found in parsed)
 
 
 def expand_word_text(word: str, variables: Mapping[str, str], *, escape: str, keep_unset: bool) -> str:
-    """A word with its variables replaced and its quotes removed. Raises ValueError for what BuildKit refuses.
+    """Return a word with its variables expanded and its quotes removed. Raises ValueError where BuildKit does.
 
-    A variable that is not set is empty, or stays as it is written where `keep_unset`.
+    A variable that is not set expands to nothing, or stays as written with `keep_unset`.
     """
-    return ShellLex(escape, env=variables, skip_unset_env=keep_unset).process_word(word)
+    shell = ShellLex(escape, env=variables, skip_unset_env=keep_unset)
+    return shell.process_word(word)
 
 
 def expand_heredoc_text(text: str, variables: Mapping[str, str], *, keep_unset: bool) -> str:
-    """What a heredoc says, with its variables replaced; its quotes stay, and its escape is always the backslash."""
-    return ShellLex("\\", env=variables, skip_unset_env=keep_unset, skip_process_quotes=True).process_word(text)
+    """Return the text of a heredoc with its variables expanded; quotes stay, and `\\` is always the escape character.
+
+    Raises ValueError where BuildKit does.
+    """
+    shell = ShellLex("\\", env=variables, skip_unset_env=keep_unset, skip_process_quotes=True)
+    return shell.process_word(text)
 
 
-def _instruction(node: ParsedInstruction, escape: str) -> Instruction:
+def _convert_instruction(node: ParsedInstruction, escape: str) -> Instruction:
     return Instruction(
         keyword=node.name,
         text=node.original,
@@ -107,3 +147,12 @@ def _instruction(node: ParsedInstruction, escape: str) -> Instruction:
         line=node.start_line,
         escape=escape,
     )
+
+
+def _parse_mount(value: str) -> dict[str, str]:
+    """Return the comma-separated fields of a mount (moby/buildkit, instructions/commands_runmount.go)."""
+    fields = {}
+    for part in value.split(","):
+        key, _, content = part.partition("=")
+        fields[key.lower()] = content
+    return fields

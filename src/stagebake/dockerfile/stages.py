@@ -375,7 +375,7 @@ class _Reader:
 
 def _written_references(instruction: Instruction) -> Iterator[str]:
     """The `from` of COPY and of each RUN mount."""
-    if instruction.keyword == "COPY" and (source := instruction.flag("from")):
+    if instruction.keyword == "COPY" and (source := instruction.flag_value("from")):
         yield source
     if instruction.keyword == "RUN":
         yield from (mount["from"] for mount in instruction.mounts if mount.get("from"))

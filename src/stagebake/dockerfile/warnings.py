@@ -70,7 +70,6 @@ def _carried(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
 
 def _names(instruction: Instruction) -> Iterator[str]:
     if instruction.keyword == "ARG":
-        yield from (word.partition("=")[0] for word in instruction.args)
+        yield from (name for name, _ in instruction.declarations)
     elif instruction.keyword == "ENV":
-        pairs = zip(instruction.args[::3], instruction.args[1::3], strict=True)
-        yield from (name for name, value in pairs if value.strip("\"'"))
+        yield from (name for name, value in instruction.assignments if value.strip("\"'"))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import find_secret_variables
-from stagebake.doctor.finding import ContextCopy, Finding, RepositoryFacts, context_copies, run_command
+from stagebake.doctor.finding import ContextCopy, Finding, RepositoryFacts, context_copies
 from stagebake.formatting import make_printable
 
 # Folders and files that tools make for themselves, at any depth: a submodule has a .git of its own
@@ -143,7 +143,7 @@ def _junk_in(path: str) -> str | None:
 
 def _asked_for(graph: StageGraph) -> set[str]:
     """What the build itself uses: one that runs git may want the repository."""
-    commands = " ".join(run_command(i) for s in graph.needed_stages() for i in s.instructions if i.keyword == "RUN")
+    commands = " ".join(i.command for s in graph.needed_stages() for i in s.instructions if i.keyword == "RUN")
     return {".git"} if _READS_GIT.search(commands) else set()
 
 

@@ -77,7 +77,7 @@ def _folders(path: str) -> Iterator[str]:
 
 
 def _chosen(selector: PathSelector, source: str, instruction: Instruction) -> Collection[str]:
-    parents = instruction.flag("parents") not in (None, "false")
+    parents = instruction.has_switch("parents")
     try:
         return selector.choose_paths(source, parents=parents, excludes=instruction.flag_values("exclude"))
     except ValueError:
@@ -96,16 +96,8 @@ def base_stage(graph: StageGraph, stage: Stage) -> Stage | None:
     return next((graph[source] for source in stage.steps[0].sources if isinstance(source, str)), None)
 
 
-def run_command(instruction: Instruction) -> str:
-    """What a RUN runs: its line without RUN and flags, and its heredocs."""
-    rest = instruction.text.split(None, 1)[-1]
-    while rest.startswith("--"):
-        rest = rest.partition(" ")[2].lstrip()
-    return "\n".join((rest, *instruction.heredocs))
-
-
 def _sources(instruction: Instruction) -> tuple[str, ...]:
-    if instruction.keyword in ("COPY", "ADD") and instruction.flag("from") is None:
+    if instruction.keyword in ("COPY", "ADD") and instruction.flag_value("from") is None:
         written = instruction.args[:-1]
     elif instruction.keyword == "RUN":
         written = tuple(_bound(instruction))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stagebake.dockerfile.package_managers import _APT, PackageManager, _tools_in
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import Stage, StageGraph
-from stagebake.doctor.finding import Finding, RepositoryFacts, instructions_up_to, run_command
+from stagebake.doctor.finding import Finding, RepositoryFacts, instructions_up_to
 
 _CACHE_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)\b")
 # What empties a cache, or goes past it
@@ -31,7 +31,7 @@ class PackageInstall:
 
     @property
     def command(self) -> str:
-        return run_command(self.instruction)
+        return self.instruction.command
 
     @property
     def says(self) -> str:
@@ -59,7 +59,7 @@ def find_installs(graph: StageGraph) -> Iterator[PackageInstall]:
     built = {stage.name for stage in graph.needed_stages()}
     for stage in graph.stages:
         for instruction in stage.instructions:
-            if stage.name in built and instruction.keyword == "RUN" and (tools := _tools_in(run_command(instruction))):
+            if stage.name in built and instruction.keyword == "RUN" and (tools := _tools_in(instruction.command)):
                 yield PackageInstall(stage, instruction, tools)
 
 
@@ -95,7 +95,7 @@ def separate_apt_updates(graph: StageGraph, facts: RepositoryFacts) -> Iterator[
     """An `apt-get update` in a RUN of its own is restored for months, and later installs then ask for what is gone."""
     for stage in graph.needed_stages():
         for instruction in stage.instructions:
-            text = run_command(instruction) if instruction.keyword == "RUN" else ""
+            text = instruction.command if instruction.keyword == "RUN" else ""
             if not re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", text) or _mentions_install(text):
                 continue
             later = [i for i in find_installs(graph) if _APT[0] in i.mounts and i.instruction.line > instruction.line]

@@ -184,7 +184,7 @@ def _idle(stage: Stage, variable: _Variable) -> tuple[list[Instruction], Instruc
     names = {variable.name}
     idle: list[Instruction] = []
     for instruction in stage.instructions[variable.at + 1 :]:
-        mentions = any(re.search(rf"\b{re.escape(name)}\b", _whole(instruction)) for name in names)
+        mentions = any(re.search(rf"\b{re.escape(name)}\b", instruction.full_text) for name in names)
         if instruction.keyword == "ENV" and mentions:
             names.update(instruction.args[::3])
         elif mentions and instruction.keyword not in _LABELS:
@@ -192,10 +192,6 @@ def _idle(stage: Stage, variable: _Variable) -> tuple[list[Instruction], Instruc
         elif instruction.keyword == "RUN":
             idle.append(instruction)
     return idle, None
-
-
-def _whole(instruction: Instruction) -> str:
-    return "\n".join((instruction.text, *instruction.heredocs))
 
 
 def _early_argument(
@@ -226,7 +222,7 @@ def unlinked_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Findi
     docs.docker.com/reference/dockerfile, "COPY --link"; `tests/engine/test_link.py` measures it.
     """
     stage = graph.final
-    last = (i for i in _last_copies(stage) if i.flag("link") in (None, "false") and _moves(stage, i))
+    last = (i for i in _last_copies(stage) if not i.has_switch("link") and _moves(stage, i))
     unlinked = [instruction for instruction in last if _linkable(instruction)]
     if not unlinked or instructions_up_to(graph, stage)[0][1].args[0] == "scratch":
         return
@@ -249,7 +245,7 @@ def _last_copies(stage: Stage) -> tuple[Instruction, ...]:
 
 def _linkable(instruction: Instruction) -> bool:
     """A name in --chown is looked up in the files below, so that they are needed."""
-    owner = instruction.flag("chown") or "0"
+    owner = instruction.flag_value("chown") or "0"
     return bool(re.fullmatch(r"\d+(?::\d+)?", owner))
 
 

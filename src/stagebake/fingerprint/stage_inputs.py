@@ -142,7 +142,7 @@ class _Draft:
 
     def _platform(self, start: Instruction) -> None:
         """What a chain of stages starts with, whatever it starts from."""
-        written = start.flag("platform")
+        written = start.flag_value("platform")
         value = self._outer(written, start) if written else self.graph.variables["TARGETPLATFORM"]
         self.items.append(Part("platform", "platform", value, start.line))
         if self.graph.syntax:
@@ -179,7 +179,7 @@ class _Draft:
                 self._trigger(instruction, start)
 
     def _trigger(self, instruction: Instruction, start: Instruction) -> None:
-        if instruction.flag("from") or any("from" in mount for mount in instruction.mounts):
+        if instruction.flag_value("from") or any("from" in mount for mount in instruction.mounts):
             self._unknown(f"ONBUILD {instruction.text}", "it takes from another stage or image", start)
         else:
             self._step(StageStep(instruction=instruction))
@@ -252,7 +252,7 @@ class _Draft:
         self._sources(step)
         sources = [word for word in instruction.args[:-1] if not (instruction.heredocs and "<<" in word)]
         local = [word for word in sources if not self._remote(word, instruction)]
-        if local and not instruction.flag("from"):
+        if local and not instruction.flag_value("from"):
             self._files(local, instruction)
 
     def _remote(self, word: str, instruction: Instruction) -> bool:
@@ -260,7 +260,7 @@ class _Draft:
         source = self._word(word, instruction)
         if instruction.keyword != "ADD" or not _REMOTE.search(source):
             return False
-        checksum = self._word(instruction.flag("checksum") or "", instruction)
+        checksum = self._word(instruction.flag_value("checksum") or "", instruction)
         if (not checksum or "$" in checksum) and not _COMMIT.search(source):
             self._unknown(source, "it is downloaded, without a checksum", instruction)
         return True
@@ -292,9 +292,7 @@ class _Draft:
         if any(self._veiled(a, b) for a, b in zip(instruction.flag_values("exclude"), excludes, strict=True)):
             excludes = []
         try:
-            return selector.choose_paths(
-                path, parents=instruction.flag("parents") not in (None, "false"), excludes=excludes
-            )
+            return selector.choose_paths(path, parents=instruction.has_switch("parents"), excludes=excludes)
         except ValueError:
             return selector.all
 

@@ -196,7 +196,7 @@ def _with_sources(
         own = [part for part in state.prints[stage.name].parts if part.kind in ("instruction", "stage", "unknown")]
         for step in stage.steps:
             here = step.instruction.line
-            linked = step.instruction.flag("link") not in (None, "false")
+            linked = step.instruction.has_switch("link")
             same = all(part.identity in known for part in own if part.line == here)
             if here >= line and not (linked and same):
                 _run(state.graph, (source for source in step.sources if isinstance(source, str)), ran, whole)

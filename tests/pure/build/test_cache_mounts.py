@@ -167,7 +167,7 @@ def test_what_carries_mounts_is_a_dockerfile() -> None:
         (run,) = (
             step.instruction for stage in graph.needed_stages() for step in stage.steps if "w1" in step.instruction.text
         )
-        assert run.flag("network") == "none"
+        assert run.flag_value("network") == "none"
         assert run.mounts[0].items() >= {"id": "x", "uid": "7", "mode": "0700", "sharing": "locked"}.items()
 
 

@@ -191,15 +191,15 @@ def test_instructions_carry_their_lines_flags_and_heredocs() -> None:
     _, run, copy = parse_dockerfile(text).stages[0].instructions
     assert (run.keyword, run.line) == ("RUN", 3)
     assert run.flags == ("--network=none", "--mount=type=cache,target=/c")
-    assert run.flag("network") == "none"
-    assert run.flag("security") is None
+    assert run.flag_value("network") == "none"
+    assert run.flag_value("security") is None
     assert (copy.line, copy.heredocs) == (6, ("hi\n",))
 
 
 def test_a_bare_flag_has_an_empty_value() -> None:
     """`--link` is a flag with the value ""."""
     copy = parse_dockerfile("FROM a\nCOPY --link a /a\n").stages[0].instructions[1]
-    assert copy.flag("link") == ""
+    assert copy.flag_value("link") == ""
 
 
 def test_images_carry_their_lines() -> None:
