@@ -49,7 +49,7 @@ def test_what_another_tag_names_stays(repository: Project) -> None:
     put(repository, SEVEN.stage_tag("base"), "the same")
     answer = repository.stagebake("cache", "purge", "--scope=pr-7", f"--image={repository.image}")
     assert answer.exit_code == 0
-    assert answer.stdout == f"kept {repository.image}:{SEVEN.stage_tag('base')} (cache-base names the same)\n"
+    assert answer.stdout == f"kept {repository.image}:{SEVEN.stage_tag('base')} (also tagged cache-base)\n"
     assert repository.tags() == {"cache-base", SEVEN.stage_tag("base")}
 
 

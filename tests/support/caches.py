@@ -10,14 +10,8 @@ from typing import Any
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from stagebake.cache.manifest import (
-    CONFIG_TYPE,
-    MANIFEST_TYPE,
-    CacheConfig,
-    parse_cache,
-    serialize_cache,
-    sha256_digest,
-)
+from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
+from stagebake.cache.manifest import CONFIG_TYPE, MANIFEST_TYPE, sha256_digest
 
 CACHES = Path(__file__).parents[1] / "pure/caches"
 REAL = ("base", "python-deps", "node-deps", "builder", "runtime")

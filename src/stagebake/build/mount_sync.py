@@ -35,8 +35,8 @@ from stagebake.build.failures import failure_summary
 from stagebake.build.result import CarriedMount
 from stagebake.build.stall_timer import StallTimer
 from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation, sha256_digest
+from stagebake.cache.repository import CacheRepository
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
-from stagebake.cache.stage_caches import CacheRepository
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import RegistryError
 from stagebake.generate.bake_file import COMMON_TARGET, BakeOptions, bake_permissions, bake_variables

@@ -22,20 +22,18 @@ from stagebake.build.failures import (
 from stagebake.build.mount_sync import MountSync
 from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, rerun_stages, stage_results
 from stagebake.build.stall_timer import StallTimer
-from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
-from stagebake.cache.merge import collect_evidence
-from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
-from stagebake.cache.stage_caches import (
-    CacheRepository,
-    StageCache,
-    StageCaches,
-    drop_broken_blobs,
+from stagebake.cache.cache_refs import (
     image_layer_sizes,
     read_caches,
     read_stage_caches,
     repair_refs,
     rotate_generations,
 )
+from stagebake.cache.evidence import collect_evidence
+from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
+from stagebake.cache.repository import CacheRepository
+from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
+from stagebake.cache.stage_caches import StageCache, StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import BuildFailed, RegistryError
 from stagebake.generate.bake_file import (
@@ -130,7 +128,7 @@ def build_image(
         save_seconds=time.monotonic() - shipped,
         pulled=trace.pulled,
         pushed=sum(entry.bytes for entry in saved.values()),
-        healed=stage_caches.healed,
+        healed=stage_caches.healed_stages,
         mounts=run.mount_sync.carried_mounts,
         warnings=tuple(dict.fromkeys((*stage_caches.warnings, *run.warnings))),
     )
@@ -267,7 +265,7 @@ class _Run:
         saved: dict[str, SavedCache] = {}
         found: tuple[StageCache, ...] = ()
         try:
-            base = self._put(self.repository, stage_caches.merged(leaving_out=ran))
+            base = self._put(self.repository, stage_caches.merge_stages(leaving_out=ran))
             known = stage_caches.blob_sizes()
             for stage in stages:
                 saved[stage] = self._save_stage(self.repository, stage, scope, base, stage_caches, known)
@@ -290,7 +288,7 @@ class _Run:
 
     def _outdated(self, repository: CacheRepository, stage_caches: StageCaches, scope: Scope) -> bool:
         """Whether the composed cache under its tag, which others read, is not what the caches make together now."""
-        document = stage_caches.merged()
+        document = stage_caches.merge_stages()
         if document is None or stage_caches.read_failure:
             return False
         try:
@@ -309,7 +307,7 @@ class _Run:
         stage_caches = drop_broken_blobs(
             stage_caches, corrupt_blobs & stage_caches.blob_sizes().keys(), corrupt_blobs=corrupt_blobs
         )
-        self._put(repository, stage_caches.within_size_limit().merged(), scope.merged_tag)
+        self._put(repository, stage_caches.within_size_limit().merge_stages(), scope.merged_tag)
         repair_refs(repository, stage_caches, scope)
         repository.remove_unused_blobs()
         return stage_caches
@@ -364,7 +362,7 @@ class _Run:
         if stage_caches.merged_source is not None or self.request.access.writes is None:
             return stage_caches.merged_source
         try:
-            return self._put(self.repository, stage_caches.merged()) if self.repository else None
+            return self._put(self.repository, stage_caches.merge_stages()) if self.repository else None
         except RegistryError as error:
             self.warnings.append(f"no cache is read, since what they make together could not be pushed: {error}")
             return None

@@ -1,72 +1,65 @@
 """Merge several cache configs into one, so that a build imports a single cache. Pure.
 
-Evidence names what a saved cache holds, piece by piece: each link from a step to one of its inputs, with the results of
-both. Merging may add links and results, so the pieces of the saved cache are looked up among those of the merged one. A
-link that was cut there, or a result that a newer one has replaced, is missing.
+Merging takes three steps: combine the records of the same step, cut the links that a newer result has outdated, drop
+what no result needs. The order of the caches does not change the outcome.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import takewhile
 from typing import NamedTuple
 
-from stagebake.cache.manifest import DEFAULT_TIME, CacheConfig, CacheInput, CacheLayer, CacheRecord, topological_order
+from stagebake.cache.cache_config import (
+    DEFAULT_TIME,
+    CacheConfig,
+    CacheInput,
+    CacheLayer,
+    CacheRecord,
+    topological_order,
+)
 
 
 def merge_caches(caches: Iterable[CacheConfig]) -> CacheConfig:
-    """All that the caches know. Of two results of the same step the newer one stays.
-
-    A link from a step whose result changed after the result behind the link was last proven is cut: taking that would
-    ship what a forced run has replaced (its own cache was saved, that of its dependents was not).
-    """
+    """Merge caches. Of two results of one step the newer one stays, and results made from the older one are dropped."""
     layers: dict[str, CacheLayer] = {}
     records: dict[str, CacheRecord] = {}
     for cache in caches:
         layers.update(cache.layers)
         for identity, record in cache.records.items():
-            records[identity] = record.union(records.get(identity, record))
-    return _renamed(_pruned(layers, _without_outdated(_merged(records))))
+            known = records.get(identity, record)
+            records[identity] = record.merge_with(known)
+    merged = _merge_same_steps(records)
+    current = _cut_outdated_links(merged)
+    return _update_identities(_drop_unused(layers, current))
 
 
 def drop_blobs(cache: CacheConfig, blobs: frozenset[str]) -> CacheConfig:
-    """The cache without every result whose layer chain touches one of these blobs."""
-    touched: set[str] = set()
-    for identity in topological_order({i: [layer.parent] if layer.parent else [] for i, layer in cache.layers.items()}):
+    """Drop every result whose layer chain contains one of these blobs."""
+    parents = {identity: [layer.parent] if layer.parent else [] for identity, layer in cache.layers.items()}
+    touched_layers: set[str] = set()
+    for identity in topological_order(parents):
         layer = cache.layers[identity]
-        if layer.blob in blobs or layer.parent in touched:
-            touched.add(identity)
-    if not touched:
+        if layer.blob in blobs or layer.parent in touched_layers:
+            touched_layers.add(identity)
+    if not touched_layers:
         return cache
-    records = {
-        identity: replace(record, results=()) if record.result and touched & set(record.result.layers) else record
-        for identity, record in cache.records.items()
-    }
-    return _pruned(cache.layers, records)
+    records: dict[str, CacheRecord] = {}
+    for identity, record in cache.records.items():
+        touched = record.result is not None and not touched_layers.isdisjoint(record.result.layers)
+        records[identity] = replace(record, results=()) if touched else record
+    return _drop_unused(cache.layers, records)
 
 
-def _parents_first(records: Mapping[str, CacheRecord]) -> list[str]:
+def _inputs_first(records: Mapping[str, CacheRecord]) -> list[str]:
+    """Return the identities of the records, each after those of its inputs."""
     return topological_order({identity: record.links for identity, record in records.items()})
 
 
-def _merged(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
-    """Records that BuildKit takes for the same step as one.
-
-    These are the ones of the same digest that share an alternative of every input (cache/remotecache/v1/chains.go,
-    CacheChains.Add). BuildKit would choose between them at random, or refuse the cache.
-    """
-    merged = _merge_once(records)
-    while len(merged) < len(records):
-        records, merged = merged, _merge_once(merged)
-    return merged
-
-
 class _Slot(NamedTuple):
-    """One alternative of one input of a step of this digest with this many inputs."""
+    """Link that steps with this digest and number of inputs have as alternative of the input at `position`."""
 
     digest: str
     inputs: int
@@ -74,150 +67,147 @@ class _Slot(NamedTuple):
     link: CacheInput
 
 
+def _merge_same_steps(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+    """Merge the records that BuildKit treats as one step.
+
+    These have the same digest and, for every input, share an alternative (cache/remotecache/v1/chains.go,
+    CacheChains.Add). BuildKit would choose between them at random or reject the cache. A merged record has more
+    alternatives than its parts and so may match further records: repeat until nothing changes.
+    """
+    merged = _merge_once(records)
+    while len(merged) < len(records):
+        records = merged
+        merged = _merge_once(records)
+    return merged
+
+
 def _merge_once(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
     merged: dict[str, CacheRecord] = {}
-    home: dict[str, str] = {}
+    merged_into: dict[str, str] = {}
     holders: dict[_Slot, set[str]] = defaultdict(set)
-    for identity in _parents_first(records):
-        record = _relinked(records[identity], home)
-        twins = _sharing_every_input(record, holders)
-        home[identity] = target = min(twins, default=identity)
-        one = _without_circle(record, target, merged) if twins else record
-        merged[target] = merged.get(target, one).union(one)
-        for slot in _slots(merged[target]):
+    for identity in _inputs_first(records):
+        record = records[identity].relink(merged_into)
+        twins = _find_twins(record, holders)
+        target = min(twins, default=identity)
+        merged_into[identity] = target
+        if twins:
+            record = _cut_links_to(target, record, merged)
+        known = merged.get(target, record)
+        merged[target] = known.merge_with(record)
+        for slot in _list_slots(merged[target]):
             holders[slot].add(target)
     return merged
 
 
-def _slots(record: CacheRecord) -> list[_Slot]:
-    return [_Slot(record.digest, len(record.inputs), i, link) for i, a in enumerate(record.inputs) for link in a]
+def _list_slots(record: CacheRecord) -> list[_Slot]:
+    slots = []
+    for position, alternatives in enumerate(record.inputs):
+        for link in alternatives:
+            slots.append(_Slot(record.digest, len(record.inputs), position, link))
+    return slots
 
 
-def _sharing_every_input(record: CacheRecord, holders: Mapping[_Slot, set[str]]) -> set[str]:
+def _find_twins(record: CacheRecord, holders: Mapping[_Slot, set[str]]) -> set[str]:
+    """Return the merged records that share an alternative of every input with this one."""
     sharing: list[set[str]] = [set() for _ in record.inputs]
-    for slot in _slots(record):
+    for slot in _list_slots(record):
         sharing[slot.position] |= holders.get(slot, set())
     return set.intersection(*sharing) if sharing else set()
 
 
-def _relinked(record: CacheRecord, home: Mapping[str, str]) -> CacheRecord:
-    inputs = tuple(tuple(sorted({CacheInput(home[link.record], link.selector) for link in a})) for a in record.inputs)
-    return replace(record, inputs=inputs)
+def _cut_links_to(target: str, record: CacheRecord, records: Mapping[str, CacheRecord]) -> CacheRecord:
+    """Cut the links that lead to `target`: merged into it, the record would otherwise depend on itself."""
+    inputs = []
+    for alternatives in record.inputs:
+        kept = [link for link in alternatives if target not in _reach([link.record], lambda i: records[i].links)]
+        inputs.append(tuple(kept))
+    return replace(record, inputs=tuple(inputs))
 
 
-def _without_circle(record: CacheRecord, target: str, records: Mapping[str, CacheRecord]) -> CacheRecord:
-    """The record without links that lead back to the one it is merged into."""
-    inputs = tuple(tuple(link for link in a if not _leads_to(link.record, target, records)) for a in record.inputs)
-    return replace(record, inputs=inputs)
-
-
-def _leads_to(start: str, target: str, records: Mapping[str, CacheRecord]) -> bool:
-    seen: set[str] = set()
-    queue = [start]
-    while queue:
-        identity = queue.pop()
-        if identity == target:
-            return True
-        if identity not in seen:
-            seen.add(identity)
-            queue += records[identity].links
-    return False
-
-
-def _without_outdated(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+def _cut_outdated_links(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+    """Cut links to results that have changed since, keep the newest result of each record."""
+    # Example: `RUN install` and, on top of it, `RUN build` are saved at 10:00. At 11:00 a forced run gives `install`
+    # another result, and only that is saved. `build` was proven at 10:00, its input changed at 11:00: the link is cut,
+    # for restoring `build` would ship the old `install`. Without any link left for an input, `build` is dropped.
     kept: dict[str, CacheRecord] = {}
-    changed: dict[str, datetime] = {}
-    for identity in _parents_first(records):
+    changed_at: dict[str, datetime] = {}
+    for identity in _inputs_first(records):
         record = records[identity]
-        proven = record.result.proven_at if record.result else None
-        inputs = tuple(
-            tuple(link for link in a if link.record in kept and (proven is None or changed[link.record] <= proven))
-            for a in record.inputs
-        )
+        inputs = tuple(_current_links(record, alternatives, changed_at) for alternatives in record.inputs)
         if all(inputs):
-            changed[identity] = _changed(replace(record, inputs=inputs), changed)
-            kept[identity] = replace(record, inputs=inputs, results=record.results[-1:])
+            record = replace(record, inputs=inputs)
+            changed_at[identity] = _find_change(record, changed_at)
+            kept[identity] = replace(record, results=record.results[-1:])
     return kept
 
 
-def _changed(record: CacheRecord, changed: Mapping[str, datetime]) -> datetime:
-    """When a step first gave the result that it has; where that is not known, when the last of its inputs changed.
+def _current_links(
+    record: CacheRecord, alternatives: Iterable[CacheInput], changed_at: Mapping[str, datetime]
+) -> tuple[CacheInput, ...]:
+    """Return the links to records that are kept and have not changed since this one was last proven."""
+    links = []
+    for link in alternatives:
+        if link.record not in changed_at:
+            continue
+        if record.result is None or changed_at[link.record] <= record.result.proven_at:
+            links.append(link)
+    return tuple(links)
 
-    A step that is forced, or that stands behind a forced one, may well come out the same: then nothing is replaced.
-    A record without inputs is a source (an image, local files), which does not run.
+
+def _find_change(record: CacheRecord, changed_at: Mapping[str, datetime]) -> datetime:
+    """Return when the step first gave its current result; without result, when the last of its inputs changed.
+
+    A forced step, or one on top of it, may give the same result again: that is not a change. A record without inputs
+    is a source (an image, local files): it does not run.
     """
     if not record.inputs:
         return DEFAULT_TIME
-    if not record.results:
-        return max(changed[link] for link in record.links)
-    same = takewhile(lambda result: result.layers == record.results[-1].layers, reversed(record.results))
-    return min(result.created_at for result in same)
+    if record.result is None:
+        return max(changed_at[link] for link in record.links)
+    first_created = record.result.created_at
+    for result in reversed(record.results):
+        if result.layers != record.result.layers:
+            break
+        first_created = min(first_created, result.created_at)
+    return first_created
 
 
-def _renamed(cache: CacheConfig) -> CacheConfig:
-    """Records by an identity made of what they are now, so that joining in any order gives the same."""
-    names: dict[str, str] = {}
+def _update_identities(cache: CacheConfig) -> CacheConfig:
+    """Give records the identity of their content now, so that merging in any order has the same outcome."""
+    identities: dict[str, str] = {}
     records: dict[str, CacheRecord] = {}
-    for identity in _parents_first(cache.records):
-        record = _relinked(cache.records[identity], names)
-        names[identity] = record.identity
-        records[names[identity]] = record
+    for identity in _inputs_first(cache.records):
+        record = cache.records[identity].relink(identities)
+        identities[identity] = record.identity
+        records[record.identity] = record
     return CacheConfig(layers=cache.layers, records=records)
 
 
-def _pruned(layers: Mapping[str, CacheLayer], records: Mapping[str, CacheRecord]) -> CacheConfig:
-    """Only the records that lead to a result and the layers that a result stands on."""
-    kept: dict[str, CacheRecord] = {}
-    queue = [identity for identity, record in records.items() if record.result]
+def _drop_unused(layers: Mapping[str, CacheLayer], records: Mapping[str, CacheRecord]) -> CacheConfig:
+    """Drop the records that no result depends on, and the layers of no result."""
+    with_result = [identity for identity, record in records.items() if record.result]
+    needed_records = _reach(with_result, lambda identity: records[identity].links)
+    kept_records = {identity: record for identity, record in records.items() if identity in needed_records}
+    tops: list[str] = []
+    for record in kept_records.values():
+        if record.result:
+            tops += record.result.layers
+    needed_layers = _reach(tops, lambda identity: _list_parent(layers[identity]))
+    kept_layers = {identity: layer for identity, layer in layers.items() if identity in needed_layers}
+    return CacheConfig(layers=kept_layers, records=kept_records)
+
+
+def _list_parent(layer: CacheLayer) -> list[str]:
+    return [] if layer.parent is None else [layer.parent]
+
+
+def _reach(start: Iterable[str], below: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return `start` and everything that is reachable from it through `below`."""
+    reached: set[str] = set()
+    queue = list(start)
     while queue:
         identity = queue.pop()
-        if identity not in kept:
-            kept[identity] = records[identity]
-            queue += records[identity].links
-    standing: dict[str, CacheLayer] = {}
-    stack = [layer for record in kept.values() if record.result for layer in record.result.layers]
-    while stack:
-        identity = stack.pop()
-        if identity not in standing:
-            standing[identity] = layers[identity]
-            stack += [parent] if (parent := layers[identity].parent) is not None else []
-    return CacheConfig(layers=standing, records=kept)
-
-
-Evidence = frozenset[str]
-
-
-_DIGITS = 16
-
-
-def collect_evidence(cache: CacheConfig) -> Evidence:
-    """The pieces of a saved cache, each as exact as it is."""
-    return frozenset(_name(*piece[0]) for piece in _pieces(merge_caches([cache])))
-
-
-def available_evidence(caches: Iterable[CacheConfig]) -> Evidence:
-    """The pieces that a build finds which reads these caches joined, also in the less exact forms."""
-    return frozenset(_name(*form) for piece in _pieces(merge_caches(caches)) for form in piece)
-
-
-def _pieces(cache: CacheConfig) -> Iterator[list[tuple[object, ...]]]:
-    """Each link in up to four forms, the exact one first: with and without the result at either end."""
-    for record in cache.records.values():
-        if not record.inputs:
-            yield [(record.digest, made) for made in _results(record)]
-        for position, alternatives in enumerate(record.inputs):
-            for link in alternatives:
-                source = cache.records[link.record]
-                yield [
-                    (record.digest, made, position, source.digest, taken, link.selector)
-                    for made in _results(record)
-                    for taken in _results(source)
-                ]
-
-
-def _results(record: CacheRecord) -> list[tuple[str, ...] | None]:
-    return [record.result.layers, None] if record.result else [None]
-
-
-def _name(*piece: object) -> str:
-    return hashlib.sha256(repr(piece).encode()).hexdigest()[:_DIGITS]
+        if identity not in reached:
+            reached.add(identity)
+            queue += below(identity)
+    return reached

@@ -1,28 +1,19 @@
-"""Takes the caches of one branch or pull request out of the registry: chooses, then deletes."""
+"""Delete the caches of one branch or pull request from a store. The store is passed in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
+from stagebake.cache.repository import TaggedVersion, VersionStore
 from stagebake.cache.scopes import DEFAULT_SCOPE, Scope
 
 _PULL_REQUEST = re.compile(r"pr-\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggedVersion:
-    """What a registry keeps under one digest, with all the tags that name it; `key` is what its store deletes it by."""
-
-    key: str
-    tags: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class KeptVersion:
-    """A version that stays although the scope names it."""
+    """Version that is not deleted although it has tags of the scope, and the reason."""
 
     tags: frozenset[str]
     why: str
@@ -30,47 +21,49 @@ class KeptVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class PurgeResult:
-    """The tags that are gone, and what had to stay."""
+    """Deleted tags, and the versions that were kept."""
 
     tags: tuple[str, ...]
     kept: tuple[KeptVersion, ...] = ()
 
 
-class VersionStore(Protocol):
-    """What this module asks of a registry; `registry.Registry` and `packages.Packages` are two."""
-
-    def versions(self) -> Iterable[TaggedVersion]: ...
-
-    def delete(self, version: TaggedVersion) -> str | None:
-        """Deletes a version and all its tags; returns why it had to stay, None where it is gone."""
-
-
 def named_scope(name: str, default_branch: str) -> Scope:
-    """The scope that a person means: `pr-7` is a pull request, anything else a branch."""
+    """Return the scope that a user names: `pr-7` is a pull request, anything else a branch."""
     if _PULL_REQUEST.fullmatch(name):
         return Scope(name, pull_request=True)
-    return DEFAULT_SCOPE if name == default_branch else Scope(name)
+    if name == default_branch:
+        return DEFAULT_SCOPE
+    return Scope(name)
 
 
 def purge_scope(store: VersionStore, scope: Scope, *, dry_run: bool = False) -> PurgeResult:
-    """Deletes the caches of `scope`, of all stages and generations, and nothing that another tag names.
+    """Delete the caches of `scope`, of all stages and generations. Keep versions that other tags name too.
 
-    With `dry_run` nothing is deleted, and the answer is what would be. Raises RegistryError.
+    With `dry_run`, return what would be deleted and delete nothing. Raises RegistryError.
     """
-    gone: list[str] = []
+    deleted: list[str] = []
     kept: list[KeptVersion] = []
-    for version in store.versions():
-        if not (own := frozenset(tag for tag in version.tags if _is_of(tag, scope))):
+    for version in store.list_versions():
+        tags = frozenset(tag for tag in version.tags if _belongs_to(scope, tag))
+        if not tags:
             continue
-        if others := sorted(version.tags - own):
-            kept.append(KeptVersion(tags=own, why=f"{', '.join(others)} names the same"))
-        elif why := None if dry_run else store.delete(version):
-            kept.append(KeptVersion(tags=own, why=why))
+        reason = _keep_reason(version, tags)
+        if reason is None and not dry_run:
+            reason = store.delete_version(version)
+        if reason is None:
+            deleted += tags
         else:
-            gone += own
-    return PurgeResult(tags=tuple(sorted(gone)), kept=tuple(kept))
+            kept.append(KeptVersion(tags=tags, why=reason))
+    return PurgeResult(tags=tuple(sorted(deleted)), kept=tuple(kept))
 
 
-def _is_of(tag: str, scope: Scope) -> bool:
-    """Whether a tag is a cache of the scope, of whatever stage: the Dockerfile may have had others."""
-    return re.fullmatch(rf"cache(\d|\.ledger|\.mount)?{re.escape(scope.suffix)}(-.+)?", tag) is not None
+def _keep_reason(version: TaggedVersion, scope_tags: frozenset[str]) -> str | None:
+    """Return the reason to keep a version: deleting it would delete its other tags too."""
+    other_tags = sorted(version.tags - scope_tags)
+    return f"also tagged {', '.join(other_tags)}" if other_tags else None
+
+
+def _belongs_to(scope: Scope, tag: str) -> bool:
+    """Tell whether a tag is a cache of the scope, of any stage: the Dockerfile may have had others."""
+    pattern = rf"cache(\d|\.ledger|\.mount)?{re.escape(scope.suffix)}(-.+)?"
+    return re.fullmatch(pattern, tag) is not None

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from stagebake.build.run import BuildStores
+from stagebake.cache.repository import CacheRepository
 from stagebake.cache.scopes import Access, Trigger, access_for
-from stagebake.cache.stage_caches import CacheRepository
 from stagebake.cli.flags import read_settings
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings

@@ -6,8 +6,10 @@ import argparse
 import os
 from dataclasses import replace
 
-from stagebake.cache.merge import available_evidence, drop_blobs
-from stagebake.cache.stage_caches import StageCaches, read_caches
+from stagebake.cache.cache_refs import read_caches
+from stagebake.cache.evidence import available_evidence
+from stagebake.cache.merge import drop_blobs
+from stagebake.cache.stage_caches import StageCaches
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.errors import InputError
@@ -60,7 +62,7 @@ def run_plan(options: argparse.Namespace) -> int:
             ),
             stages=frozenset(name for name in graph.names if stage_caches.has_stage(name)),
             merged=stage_caches.merged_source is not None,
-            broken=frozenset(stage_caches.healed),
+            broken=frozenset(stage_caches.healed_stages),
             scope=work.scope,
             read_failure=stage_caches.read_failure,
         ),

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from stagebake.build.result import BuildResult, RebuildReason, StageResult
-from stagebake.cache.merge import Evidence
+from stagebake.cache.evidence import Evidence
 from stagebake.cache.scopes import Access
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.explain.ledger import Ledger, LedgerEntry

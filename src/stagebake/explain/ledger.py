@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from stagebake.cache.merge import Evidence
+from stagebake.cache.evidence import Evidence
 from stagebake.cache.scopes import GENERATIONS
 from stagebake.fingerprint.model import Fingerprint, Part, PartKind
 

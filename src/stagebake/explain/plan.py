@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stagebake.build.result import RebuildReason
-from stagebake.cache.merge import Evidence
+from stagebake.cache.evidence import Evidence
 from stagebake.dockerfile.copy_sources import parent_folders
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 from stagebake.explain.ledger import Ledger, LedgerEntry

@@ -28,7 +28,7 @@ def _image(reference: str, platform: str) -> ImageInfo | None:
         return None
     registry = Registry(found["name"])
     try:
-        digest = found["digest"] or registry.head(found["tag"] or "latest")
+        digest = found["digest"] or registry.read_digest(found["tag"] or "latest")
         return _described(registry, digest, platform) if digest else None
     except RegistryError:
         return None

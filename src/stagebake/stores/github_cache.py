@@ -19,7 +19,7 @@ import httpx
 import stamina
 
 from stagebake.cache.manifest import CONFIG_TYPE, MANIFEST_TYPE, ManifestAndConfig, build_artifact, sha256_digest
-from stagebake.cache.stage_caches import SIZE_UNKNOWN
+from stagebake.cache.repository import SIZE_UNKNOWN
 from stagebake.errors import RegistryError
 from stagebake.stores.http import fetch_all, is_temporary, parse_answer, require_text
 

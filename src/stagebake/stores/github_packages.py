@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import stamina
 
-from stagebake.cache.prune import TaggedVersion
+from stagebake.cache.repository import TaggedVersion
 from stagebake.errors import InputError, RegistryError
 from stagebake.stores.http import is_temporary, parse_answer, require_text
 
@@ -43,7 +43,7 @@ class GithubPackages:
             timeout=httpx.Timeout(20.0, connect=5.0),
         )
 
-    def versions(self) -> list[TaggedVersion]:
+    def list_versions(self) -> list[TaggedVersion]:
         """All versions, with their tags; none where there is no package, or none that the token may see."""
         for owner in ("orgs", "users"):
             first = self._request("GET", self._path(owner), params={"per_page": _PAGE, "state": "active"})
@@ -51,7 +51,7 @@ class GithubPackages:
                 return [version for page in self._pages(first) for version in self._listed(page, owner)]
         return []
 
-    def delete(self, version: TaggedVersion) -> str | None:
+    def delete_version(self, version: TaggedVersion) -> str | None:
         """Deletes a version; returns GitHub's words where it may not go: the last one with a tag, or a popular one."""
         response = self._request("DELETE", version.key)
         return _words(response) if response.status_code == 400 else None

@@ -11,8 +11,7 @@ import httpx
 import stamina
 
 from stagebake.cache.manifest import MANIFEST_TYPE, ManifestAndConfig, sha256_digest
-from stagebake.cache.prune import TaggedVersion
-from stagebake.cache.stage_caches import SIZE_UNKNOWN
+from stagebake.cache.repository import SIZE_UNKNOWN, TaggedVersion
 from stagebake.errors import RegistryError, Spoiled, Unreached
 from stagebake.stores.credentials import _IDENTITY, find_login
 from stagebake.stores.http import PARALLEL, fetch_all, is_temporary
@@ -90,17 +89,17 @@ class Registry:
     def remove_unused_blobs(self) -> None:
         """A registry removes by itself what nothing names, or its owner does."""
 
-    def versions(self) -> list[TaggedVersion]:
+    def list_versions(self) -> list[TaggedVersion]:
         """All that tags name, with the tags of each digest."""
         named: dict[str, set[str]] = {}
-        for tag, digest in fetch_all(self.head, self._tags()).items():
+        for tag, digest in fetch_all(self.read_digest, self._tags()).items():
             if isinstance(digest, RegistryError):
                 raise digest
             if digest is not None:
                 named.setdefault(digest, set()).add(tag)
         return [TaggedVersion(key=digest, tags=frozenset(tags)) for digest, tags in named.items()]
 
-    def delete(self, version: TaggedVersion) -> None:
+    def delete_version(self, version: TaggedVersion) -> None:
         """Deletes a manifest and all its tags; one that is gone already is as good."""
         self._ask("DELETE", f"manifests/{version.key}")
 
@@ -123,7 +122,7 @@ class Registry:
         except (ValueError, AttributeError, TypeError):
             raise self._odd("a list of tags that is none") from None
 
-    def head(self, tag: str) -> str | None:
+    def read_digest(self, tag: str) -> str | None:
         """The digest of what a tag names; None where there is none or the registry does not say it."""
         response = self._ask("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
         return response.headers.get("Docker-Content-Digest") if response else None

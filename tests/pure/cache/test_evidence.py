@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.cache.manifest import CacheConfig, parse_cache, serialize_cache
-from stagebake.cache.merge import available_evidence, collect_evidence, drop_blobs, merge_caches
+from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
+from stagebake.cache.evidence import available_evidence, collect_evidence
+from stagebake.cache.merge import drop_blobs, merge_caches
 from tests.support.caches import CACHES, REAL, T1, T2, T3, cache_of, layer, record
 
 

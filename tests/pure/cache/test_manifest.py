@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from stagebake.cache.manifest import (
-    CacheConfig,
-    InvalidCache,
-    ManifestAndConfig,
-    config_digest,
-    image_manifests,
-    layer_sizes,
-    parse_cache,
-    serialize_cache,
-)
+from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
+from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, image_manifests, layer_sizes
 from tests.support.caches import (
     CACHES,
     REAL,

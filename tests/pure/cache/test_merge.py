@@ -11,16 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagebake.cache.manifest import (
-    CONFIG_TYPE,
-    CacheConfig,
-    InvalidCache,
-    config_digest,
-    layer_sizes,
-    parse_cache,
-    serialize_cache,
-    sha256_digest,
-)
+from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
+from stagebake.cache.manifest import CONFIG_TYPE, InvalidCache, config_digest, layer_sizes, sha256_digest
 from stagebake.cache.merge import drop_blobs, merge_caches
 from tests.support.caches import (
     BLOBS,

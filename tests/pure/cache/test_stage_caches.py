@@ -7,16 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.cache.manifest import CacheConfig, build_artifact, config_digest, serialize_cache
+from stagebake.cache.cache_config import CacheConfig, serialize_cache
+from stagebake.cache.cache_refs import read_caches, repair_refs, rotate_generations
+from stagebake.cache.manifest import build_artifact, config_digest
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
-from stagebake.cache.stage_caches import (
-    StageCache,
-    StageCaches,
-    drop_broken_blobs,
-    read_caches,
-    repair_refs,
-    rotate_generations,
-)
+from stagebake.cache.stage_caches import StageCache, StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import RegistryError, Unreached
 from stagebake.stores.http import PARALLEL, fetch_all
@@ -65,7 +60,7 @@ def test_an_emptied_shelf_still_says_what_was_broken() -> None:
         stage_caches, frozenset({digest("blob of a")}), corrupt_blobs=frozenset({digest("blob of a")})
     )
     emptied = stage_caches.without_caches("why")
-    assert (emptied.healed, emptied.merged(), emptied.warnings) == (("a",), None, ("why",))
+    assert (emptied.healed_stages, emptied.merge_stages(), emptied.warnings) == (("a",), None, ("why",))
     assert emptied.corrupt_blobs == {digest("blob of a")}
 
 
@@ -131,10 +126,10 @@ def test_healing_ends_although_nothing_is_left_of_a_stage(tmp_path: Path) -> Non
     layout = OciLayout(tmp_path)
     saved(layout, "gone", there=False)
     broken = shelf_of(layout)
-    assert (broken.healed, broken.is_damaged(DEFAULT_SCOPE), broken.has_stage("app")) == (("app",), True, True)
+    assert (broken.healed_stages, broken.is_damaged(DEFAULT_SCOPE), broken.has_stage("app")) == (("app",), True, True)
     repair_refs(layout, broken, DEFAULT_SCOPE)
     mended = shelf_of(layout)
-    assert (mended.healed, mended.is_damaged(DEFAULT_SCOPE), mended.warnings) == ((), False, ())
+    assert (mended.healed_stages, mended.is_damaged(DEFAULT_SCOPE), mended.warnings) == ((), False, ())
     assert mended.has_stage("app"), "saving a stage that did not run would run it"
 
 
@@ -147,7 +142,7 @@ def test_a_ref_that_holds_something_else_is_replaced(tmp_path: Path, older: bool
         saved(layout, "older", generation=1)
     stage_caches = shelf_of(layout)
     assert len(stage_caches.warnings) == 1
-    assert (stage_caches.healed, stage_caches.is_damaged(DEFAULT_SCOPE), stage_caches.has_stage("app")) == (
+    assert (stage_caches.healed_stages, stage_caches.is_damaged(DEFAULT_SCOPE), stage_caches.has_stage("app")) == (
         (),
         True,
         older,

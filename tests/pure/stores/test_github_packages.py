@@ -51,7 +51,7 @@ def test_nothing_goes_that_another_tag_names() -> None:
         assert github.versions["app"] == {**MAIN, **shared}
     assert answer.tags == ()
     assert [(kept.tags, kept.why) for kept in answer.kept] == [
-        (frozenset({SEVEN.stage_tag("base")}), "cache-base names the same")
+        (frozenset({SEVEN.stage_tag("base")}), "also tagged cache-base")
     ]
 
 

@@ -12,16 +12,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from stagebake.cache.manifest import (
-    CacheConfig,
-    ManifestAndConfig,
-    build_artifact,
-    config_digest,
-    parse_cache,
-    serialize_cache,
-    sha256_digest,
-)
-from stagebake.cache.stage_caches import SIZE_UNKNOWN
+from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
+from stagebake.cache.manifest import ManifestAndConfig, build_artifact, config_digest, sha256_digest
+from stagebake.cache.repository import SIZE_UNKNOWN
 from stagebake.errors import RegistryError, Unreached
 from stagebake.stores.credentials import find_login
 from stagebake.stores.registry import Registry
@@ -192,7 +185,7 @@ def test_a_digest_that_no_address_can_hold(digest: str) -> None:
 def test_a_list_of_tags_that_is_none(body: bytes) -> None:
     """A page in the place of the list is the registry's fault, in one line."""
     with registry(lambda *_: (200, {}, body)) as found, pytest.raises(RegistryError, match="a list of tags"):
-        found.versions()
+        found.list_versions()
 
 
 @pytest.mark.parametrize(
