@@ -1,24 +1,11 @@
-"""What a build did, stage by stage, and why: read from its events. Pure."""
+"""Read from the events of a build what it did with each stage. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stagebake.build.events import StepRun, Trace, covered_seconds
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
-
-
-@dataclass(frozen=True)
-class RebuildReason:
-    """Why a stage was rebuilt: `kind` is forced, parent, cache, step, or that of a part of its fingerprint.
-
-    `what` says which. `chain` leads from there to the first cause, each in a word or two.
-    """
-
-    kind: str
-    what: str
-    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +38,17 @@ class StageResult:
     name: str
     status: str
     seconds: float = 0.0
-    reasons: tuple[RebuildReason, ...] = ()
     steps: tuple[StepRun, ...] = ()
     cache: SavedCache | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """A build that shipped. `refs` are the names of the image. Times in seconds, sizes in bytes."""
+    """Build that shipped. `refs` are the names of the image. Times in seconds, sizes in bytes.
+
+    `forced` are the stages that --no-cache forced, `uncached` those without a cache to restore, `healed` those of
+    which a broken cache was left out.
+    """
 
     stages: tuple[StageResult, ...]
     refs: tuple[str, ...]
@@ -68,6 +58,8 @@ class BuildResult:
     save_seconds: float
     pulled: int
     pushed: int
+    forced: ForcedStages = field(default_factory=ForcedStages)
+    uncached: frozenset[str] = frozenset()
     healed: tuple[str, ...] = ()
     mounts: tuple[CarriedMount, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -82,13 +74,8 @@ class BuildResult:
         return any(stage.cache and stage.cache.saved for stage in self.stages)
 
 
-def stage_results(
-    graph: StageGraph, trace: Trace, *, forced: ForcedStages, cached: Callable[[str], bool]
-) -> tuple[StageResult, ...]:
-    """The result of every stage, in the Dockerfile's order.
-
-    `cached` tells whether a stage had a cache to be restored from.
-    """
+def stage_results(graph: StageGraph, trace: Trace) -> tuple[StageResult, ...]:
+    """Return the result of every stage, in the Dockerfile's order."""
     ran = rebuilt_stages(graph, trace)
     needed = {stage.name for stage in graph.needed_stages()}
     steps = trace.steps_by_stage(graph)
@@ -101,7 +88,6 @@ def stage_results(
             name=stage.name,
             status="rebuilt" if stage.name in ran else "restored",
             seconds=covered_seconds(tuple(interval for step in own for interval in step.intervals)),
-            reasons=_reasons(stage, own, ran, forced, cached) if stage.name in ran else (),
             steps=own,
         )
 
@@ -141,19 +127,3 @@ def forceable_steps(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> 
     groups = trace.steps_by_stage(graph)
     steps = (step for name in graph.names if name in stages for step in groups[name])
     return tuple(step for step in steps if not step.name.startswith(("FROM ", "WORKDIR ")))
-
-
-def _reasons(
-    stage: Stage,
-    steps: tuple[StepRun, ...],
-    ran: frozenset[str],
-    forced: ForcedStages,
-    cached: Callable[[str], bool],
-) -> tuple[RebuildReason, ...]:
-    if forced.is_forced(stage.name):
-        return (RebuildReason("forced", "--no-cache"),)
-    if parents := [name for name in stage.parents if name in ran]:
-        return tuple(RebuildReason("parent", name) for name in parents)
-    if not cached(stage.name):
-        return (RebuildReason("cache", "no cache of this stage yet"),)
-    return (RebuildReason("step", next(step.name for step in steps if step.ran)),)

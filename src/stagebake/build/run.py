@@ -116,7 +116,7 @@ def build_image(
     started = time.monotonic()
     stage_caches, bake_result, trace = run.ship(run.read())
     shipped = time.monotonic()
-    stages = stage_results(graph, trace, forced=request.forced, cached=stage_caches.has_stage)
+    stages = stage_results(graph, trace)
     saved = run.save(stage_caches, rebuilt_stages(graph, trace), bake_result.digest)
     run.mount_sync.save(trace)
     return BuildResult(
@@ -128,6 +128,8 @@ def build_image(
         save_seconds=time.monotonic() - shipped,
         pulled=trace.pulled,
         pushed=sum(entry.bytes for entry in saved.values()),
+        forced=request.forced,
+        uncached=frozenset(name for name in graph.names if not stage_caches.has_stage(name)),
         healed=stage_caches.healed_stages,
         mounts=run.mount_sync.carried_mounts,
         warnings=tuple(dict.fromkeys((*stage_caches.warnings, *run.warnings))),

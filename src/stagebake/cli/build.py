@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from stagebake.build.engine import Engine
 from stagebake.build.events import Trace
-from stagebake.build.result import BuildResult
 from stagebake.build.run import BuildRequest, build_image
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import InputError
-from stagebake.explain.after_build import record_build
+from stagebake.explain.after_build import BuildRecord, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
 from stagebake.files import read_text, refuse_unwritable, write_file
 from stagebake.project.github_run import publish_summary, workflow_command
 from stagebake.project.image_tags import ImageNames, from_metadata_action, labels_for, tags_for
 from stagebake.project.settings import Settings
-from stagebake.report.github_summary import UsualStage, render_summary, usual_stages
+from stagebake.report.github_summary import render_summary, usual_stages
 from stagebake.report.progress import BuildProgress
 from stagebake.report.tables import build_report_json, make_console, show_build
 
@@ -66,10 +64,11 @@ def run_build(options: argparse.Namespace) -> int:
     with progress.running():
         result = build_image(graph, settings, request, engine, work.stores, progress)
         progress("saving the ledger", Trace())
-        result, known = record_build(result, graph, scan, prints, work.ledger_store, work.access, work.scope)
-    result = replace(result, warnings=(*_warnings(settings, graph), *work.warnings, *result.warnings))
-    _tell(result, work, usual_stages(known, graph))
-    check_build(result, expected)
+        record = record_build(result, graph, scan, prints, work.ledger_store, work.access, work.scope)
+    warnings = (*_warnings(settings, graph), *work.warnings, *record.result.warnings)
+    record = replace(record, result=replace(record.result, warnings=warnings))
+    _tell(record, work)
+    check_build(record.result, record.reasons, expected)
     return 0
 
 
@@ -104,13 +103,15 @@ def _names(work: Command) -> ImageNames:
     return from_metadata_action(texts, ImageNames(refs=refs, labels=labels_for(commit)))
 
 
-def _tell(result: BuildResult, work: Command, usual: Mapping[str, UsualStage]) -> None:
+def _tell(record: BuildRecord, work: Command) -> None:
     """The result for people, for machines, and for GitHub."""
-    show_build(result, make_console(), verbose=work.options.verbose)
+    result, reasons = record.result, record.reasons
+    show_build(result, reasons, make_console(), verbose=work.options.verbose)
     if work.options.report:
-        write_file(work.options.report, build_report_json(result))
+        write_file(work.options.report, build_report_json(result, reasons))
     if work.run:
         settings = work.settings
+        usual = usual_stages(record.ledgers, work.graph)
         outputs = {
             "digest": result.digest or "",
             "tags": ",".join(result.refs),
@@ -118,7 +119,7 @@ def _tell(result: BuildResult, work: Command, usual: Mapping[str, UsualStage]) -
         }
         publish_summary(
             os.environ,
-            render_summary(result, work.graph, settings.budgets, settings.mirror, usual),
+            render_summary(result, reasons, work.graph, settings.budgets, settings.mirror, usual),
             outputs,
         )
         for warning in result.warnings:

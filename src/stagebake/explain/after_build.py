@@ -1,63 +1,111 @@
-"""After a build: the reasons in words that name them, and what the ledger is to remember. Pure."""
+"""Explain a build afterwards, and record it in the ledger."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from stagebake.build.result import BuildResult, RebuildReason, StageResult
+from stagebake.build.result import BuildResult, StageResult
 from stagebake.cache.evidence import Evidence
 from stagebake.cache.scopes import Access
-from stagebake.dockerfile.stages import StageGraph
+from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.explain.decision import (
+    Reasons,
+    StageFacts,
+    decide_stage,
+    nearest_changes,
+    rebuilt_parents,
+    unknown_inputs,
+)
 from stagebake.explain.ledger import Ledger, LedgerEntry
 from stagebake.explain.ledger_store import LedgerStore
-from stagebake.explain.plan import longest_path_seconds, nearest_changes
-from stagebake.explain.reasons import parent_reasons, unknown_reasons
+from stagebake.explain.plan import longest_path_seconds
 from stagebake.fingerprint.fingerprinter import Fingerprinter, Fingerprints
 from stagebake.fingerprint.model import Fingerprint
 
+# Long enough for a registry that is slow to describe a base image
+_FINGERPRINT_TIMEOUT_SECONDS = 30.0
 
-def explain_result(
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
+    """Build with the reasons of each rebuilt stage, and the ledgers as they were before it."""
+
+    result: BuildResult
+    reasons: Mapping[str, Reasons]
+    ledgers: Sequence[Ledger]
+
+
+def record_build(
+    result: BuildResult,
+    graph: StageGraph,
+    fingerprinter: Fingerprinter,
+    first_prints: Future[Fingerprints],
+    ledger_store: LedgerStore,
+    access: Access,
+    scope: str,
+) -> BuildRecord:
+    """Explain a build and add it to the ledger; `first_prints` are the fingerprints taken when it began.
+
+    The ledger leaves out stages whose files changed during the build: nobody knows which version was built. Any error
+    becomes a warning, because the image is already available.
+    """
+    ledgers: Sequence[Ledger] = ()
+    try:
+        ledgers = ledger_store.read(access)
+        first = first_prints.result(_FINGERPRINT_TIMEOUT_SECONDS)
+        now = fingerprinter.of_folder()
+        unchanged = {name: found for name, found in now.items() if found.digest == first[name].digest}
+        reasons = explain_rebuilds(result, graph, now, ledgers, scope)
+        entries = ledger_entries(result, graph, unchanged, ledgers, int(time.time()))
+        warnings = ledger_store.write(access, entries, overhead_seconds(result, graph))
+    except Exception as error:
+        problem = str(error) or type(error).__name__
+        warnings = (f"cannot explain the rebuilds in detail or update the ledger: {problem}",)
+        reasons = explain_rebuilds(result, graph, {}, (), scope)
+    return BuildRecord(
+        result=replace(result, warnings=(*result.warnings, *warnings)),
+        reasons=reasons,
+        ledgers=ledgers,
+    )
+
+
+def explain_rebuilds(
     result: BuildResult,
     graph: StageGraph,
     prints: Mapping[str, Fingerprint],
     ledgers: Sequence[Ledger],
     scope: str,
-) -> BuildResult:
-    """The result with what changed since the last build of each stage, where the ledgers tell of one.
-
-    `scope` is what the scope is called whose caches were read first.
-    """
-    why: dict[str, tuple[RebuildReason, ...]] = {}
+) -> dict[str, Reasons]:
+    """Return the reasons of each rebuilt stage; `scope` is the name of the scope whose caches were read first."""
     stages = {stage.name: stage for stage in result.stages}
+    rebuilt = {name for name, stage in stages.items() if stage.status == "rebuilt"}
+    reasons: dict[str, Reasons] = {}
     for stage in graph.needed_stages():
+        if stage.name not in rebuilt:
+            continue
         now = prints.get(stage.name)
-        results = [known for ledger in ledgers for known in ledger.of(stage.name)]
-        changed = nearest_changes(results, now) if now else ()
-        missing = "cache left out: blob missing" if stage.name in result.healed else f"no cache in scope {scope}"
-        why[stage.name] = _why(stages[stage.name], changed, now, why, missing)
-    return replace(result, stages=tuple(replace(s, reasons=why.get(s.name, s.reasons)) for s in result.stages))
+        entries = [entry for ledger in ledgers for entry in ledger.of(stage.name)]
+        parents = [name for name in stage.parents if name in rebuilt]
+        facts = StageFacts(
+            forced=result.forced.is_forced(stage.name),
+            changes=nearest_changes(entries, now) if now else (),
+            rebuilt_parents=rebuilt_parents(parents, reasons),
+            unknown=unknown_inputs(now) if now else (),
+            blob_missing=stage.name in result.healed,
+            has_cache=stage.name not in result.uncached,
+            scope=scope,
+            step=_find_first_step(stages[stage.name]),
+        )
+        reasons[stage.name] = decide_stage(facts).reasons
+    return reasons
 
 
-def _why(
-    stage: StageResult,
-    changed: tuple[RebuildReason, ...],
-    now: Fingerprint | None,
-    why: Mapping[str, Sequence[RebuildReason]],
-    missing: str,
-) -> tuple[RebuildReason, ...]:
-    """What changed, and which parents ran; where that is nothing, what is unknown or `missing`, else the first step."""
-    first = stage.reasons[0] if stage.reasons else None
-    if first is None or first.kind == "forced":
-        return stage.reasons
-    parents = parent_reasons([reason.what for reason in stage.reasons if reason.kind == "parent"], why)
-    if changed or parents:
-        return (*changed, *parents)
-    if first.kind == "cache" or missing.startswith("cache left out"):
-        return (RebuildReason("cache", missing),)
-    return (unknown_reasons(now) if now else ()) or stage.reasons
+def _find_first_step(stage: StageResult) -> str:
+    """Return the first step that BuildKit ran."""
+    return next((step.name for step in stage.steps if step.ran), "")
 
 
 def ledger_entries(
@@ -67,8 +115,8 @@ def ledger_entries(
     ledgers: Sequence[Ledger],
     when: int,
 ) -> dict[str, LedgerEntry]:
-    """What the ledger is to remember of a build, for the stages of which a fingerprint is given."""
-    stage_cache = _held(result, graph)
+    """Return the ledger entries of a build, for the stages with a fingerprint; `when` is in seconds since 1970."""
+    evidence = _collect_evidence(result, graph)
     found: dict[str, LedgerEntry] = {}
     for stage in result.stages:
         if stage.status == "unused" or stage.name not in prints:
@@ -76,8 +124,8 @@ def ledger_entries(
         known = [entry for ledger in ledgers for entry in ledger.of(stage.name)]
         found[stage.name] = LedgerEntry(
             fingerprint=prints[stage.name],
-            evidence=stage_cache.get(stage.name, frozenset()),
-            ran=_ran(stage, known) if stage.status == "rebuilt" else None,
+            evidence=evidence.get(stage.name, frozenset()),
+            ran=_full_run_seconds(stage, known) if stage.status == "rebuilt" else None,
             restored=stage.seconds if stage.status == "restored" else None,
             bytes=stage.cache.bytes if stage.cache else 0,
             when=when,
@@ -86,55 +134,28 @@ def ledger_entries(
 
 
 def overhead_seconds(result: BuildResult, graph: StageGraph) -> float:
-    """The seconds until the image was out that went into no stage."""
+    """Return the seconds until the image was available that no stage accounts for."""
     seconds = {stage.name: stage.seconds for stage in result.stages}
     return max(0.0, result.ship_seconds - longest_path_seconds(graph, seconds))
 
 
-def _held(result: BuildResult, graph: StageGraph) -> dict[str, Evidence]:
-    """Of each stage the cache that was saved, or one of those saved with it: a cache holds all that it stands on."""
-    saved = {stage.name: stage.cache.evidence for stage in result.stages if stage.cache and stage.cache.evidence}
-    stage_cache = dict(saved)
-    for stage in reversed(graph.needed_stages()):
-        for parent in stage.parents:
-            if stage.name in stage_cache:
-                stage_cache.setdefault(parent, stage_cache[stage.name])
-    return stage_cache
+def _collect_evidence(result: BuildResult, graph: StageGraph) -> dict[str, Evidence]:
+    """Return what the saved cache of each stage holds; a cache also holds the results of all parent stages."""
+    found: dict[str, Evidence] = {}
+    for stage in result.stages:
+        if stage.cache and stage.cache.evidence:
+            found[stage.name] = stage.cache.evidence
+    children_first: Sequence[Stage] = tuple(reversed(graph.needed_stages()))
+    for child in children_first:
+        if child.name in found:
+            for parent in child.parents:
+                found.setdefault(parent, found[child.name])
+    return found
 
 
-def _ran(stage: StageResult, known: Sequence[LedgerEntry]) -> float:
-    """The seconds that a whole run takes: where only some of the steps ran, not less than the time before."""
-    whole = all(step.ran for step in stage.steps if not step.is_from)
+def _full_run_seconds(stage: StageResult, known: Sequence[LedgerEntry]) -> float:
+    """Return the seconds of a full run: if only some steps ran, at least the time of the last run."""
+    if all(step.ran for step in stage.steps if not step.is_from):
+        return stage.seconds
     before = next((entry.ran for entry in known if entry.ran is not None), 0.0)
-    return stage.seconds if whole else max(stage.seconds, before)
-
-
-# Long enough for a registry that is slow to tell of a base image
-_PATIENCE = 30.0
-
-
-def record_build(
-    result: BuildResult,
-    graph: StageGraph,
-    scan: Fingerprinter,
-    before: Future[Fingerprints],
-    ledgers: LedgerStore,
-    access: Access,
-    scope: str,
-) -> tuple[BuildResult, Sequence[Ledger]]:
-    """The result with its reasons in words, and what was known before; `before` are the first fingerprints.
-
-    The ledger hears only of stages that are still as they were then: what was built is certain for these alone.
-    """
-    known: Sequence[Ledger] = ()
-    try:
-        known = ledgers.read(access)
-        first, now = before.result(_PATIENCE), scan.of_folder()
-        certain = {name: found for name, found in now.items() if found.digest == first[name].digest}
-        explained = explain_result(result, graph, now, known, scope)
-        built = ledger_entries(result, graph, certain, known, int(time.time()))
-        failed = ledgers.write(access, built, overhead_seconds(result, graph))
-        return replace(explained, warnings=(*result.warnings, *failed)), known
-    except Exception as error:  # the image is out: whatever is wrong here must not say otherwise
-        said = f"why stages were rebuilt is not known in detail, nor written down: {error or type(error).__name__}"
-        return replace(result, warnings=(*result.warnings, said)), known
+    return max(stage.seconds, before)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stagebake.build.result import BuildResult, RebuildReason
+from stagebake.build.result import BuildResult
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.errors import InputError, Unexpected
+from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
 from stagebake.explain.reasons import reason_lines
 
@@ -14,11 +15,11 @@ _VERDICTS = {"restored": "restore", "rebuilt": "rebuild"}
 
 
 Expectations = Mapping[str, str]
-"""Name of a stage to `restore` or `rebuild`."""
+"""Stage name to `restore` or `rebuild`."""
 
 
 def parse_expectations(words: Sequence[str], graph: StageGraph) -> Expectations:
-    """`restore:base,python-deps` words by stage. Raises InputError."""
+    """Parse words such as `restore:base,python-deps` into the expected verdict of each stage. Raises InputError."""
     expected: dict[str, str] = {}
     for word in words:
         verdict, _, names = word.partition(":")
@@ -32,22 +33,26 @@ def parse_expectations(words: Sequence[str], graph: StageGraph) -> Expectations:
 
 
 def check_plan(plan: Plan, expected: Expectations) -> None:
-    """Raises Unexpected where the plan is otherwise."""
-    _hold(expected, {stage.name: (stage.verdict, stage.reasons) for stage in plan.stages}, "is expected")
+    """Raise Unexpected if a verdict of the plan differs from the expected one."""
+    found = {stage.name: (stage.verdict, stage.reasons) for stage in plan.stages}
+    _require_verdicts(expected, found, "is expected")
 
 
-def check_build(result: BuildResult, expected: Expectations) -> None:
-    """Raises Unexpected where the build was otherwise."""
-    found = {stage.name: (_VERDICTS.get(stage.status, stage.status), stage.reasons) for stage in result.stages}
-    _hold(expected, found, "came out as")
+def check_build(result: BuildResult, reasons: Mapping[str, Reasons], expected: Expectations) -> None:
+    """Raise Unexpected if the build did something else with a stage than expected."""
+    found: dict[str, tuple[str, Reasons]] = {}
+    for stage in result.stages:
+        verdict = _VERDICTS.get(stage.status, stage.status)
+        found[stage.name] = (verdict, reasons.get(stage.name, ()))
+    _require_verdicts(expected, found, "came out as")
 
 
-def _hold(expected: Expectations, found: Mapping[str, tuple[str, Sequence[RebuildReason]]], words: str) -> None:
-    wrong = []
+def _require_verdicts(expected: Expectations, found: Mapping[str, tuple[str, Reasons]], verb: str) -> None:
+    differences: list[str] = []
     for stage, verdict in expected.items():
-        actual, why = found.get(stage, ("unused", ()))
+        actual, reasons = found.get(stage, ("unused", ()))
         if actual != verdict:
-            said = "; ".join(reason_lines(stage, why)) or "nothing says why"
-            wrong.append(f"{stage} {words} {actual}, not {verdict} ({said})")
-    if wrong:
-        raise Unexpected(f"--expect: {'; '.join(wrong)}", "change what causes it, or what is expected")
+            why = "; ".join(reason_lines(stage, reasons)) or "nothing says why"
+            differences.append(f"{stage} {verb} {actual}, not {verdict} ({why})")
+    if differences:
+        raise Unexpected(f"--expect: {'; '.join(differences)}", "change what causes it, or what is expected")

@@ -1,8 +1,8 @@
-"""What the next build will do with each stage, and why, without an engine and without building. Pure.
+"""Predict what the next build does with each stage, and why, without an engine and without building. Pure.
 
-A stage is expected to be restored only where nothing can come in between: its fingerprint, in which nothing is unknown,
-is that of a build in the ledger, all that this build's cache held is still in what the next build reads, and the same
-is true of all that it stands on.
+A stage is predicted to be restored only if all of this holds: its fingerprint has no unknown part and is that of a
+build in the ledger, everything that build's cache held is still in the caches that the next build reads, and the same
+is true of every stage that it depends on.
 """
 
 from __future__ import annotations
@@ -10,34 +10,44 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from stagebake.build.result import RebuildReason
 from stagebake.cache.evidence import Evidence
 from stagebake.dockerfile.copy_sources import parent_folders
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
+from stagebake.explain.decision import (
+    Decision,
+    InputChanged,
+    ParentUnknown,
+    Reasons,
+    StageFacts,
+    Verdict,
+    changed_inputs,
+    decide_stage,
+    nearest_changes,
+    rebuilt_parents,
+    unknown_inputs,
+)
 from stagebake.explain.ledger import Ledger, LedgerEntry
-from stagebake.explain.reasons import own_reasons, parent_reasons, unknown_reasons
+from stagebake.explain.reasons import cause_chain, reason_json
 from stagebake.fingerprint.model import Fingerprint, Part
-
-Verdict = Literal["restore", "rebuild", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """What will become of a stage; `seconds` is what that took the last time, None where it is not known."""
+    """Stage with its verdict; `seconds` is the time that the same took last, None if not known."""
 
     name: str
     verdict: Verdict
-    reasons: tuple[RebuildReason, ...] = ()
+    reasons: Reasons = ()
     seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All stages that the image is made of, each after those it takes from.
+    """Stages of the image, each after its parents.
 
-    `seconds` is the expected time until the image is out, None where it is not known.
+    `seconds` is the expected time until the image is available, None if not known.
     """
 
     stages: tuple[PlannedStage, ...]
@@ -47,11 +57,12 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class AvailableCaches:
-    """What the next build finds: of all caches together, and which stages have one at all.
+    """Caches that the next build reads.
 
-    `composed` tells that it is one cache of all, which does not name its stages and may have any. `broken` are the
-    stages of which something was left out, `scope` is what the nearest scope is called, and `unread` says why something
-    could not be looked at, "" where all was.
+    `available` is the evidence of all caches together, `stages` are the stages with a cache. `merged`: the only cache
+    is a merged one, which does not name its stages and may hold any. `broken` are the stages of which broken results
+    were left out, `scope` is the name of the nearest scope, and `read_failure` says why something could not be read,
+    "" if everything could.
     """
 
     available: Evidence = frozenset()
@@ -64,9 +75,9 @@ class AvailableCaches:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanInput:
-    """What a plan is made from: the ledgers nearest scope first.
+    """Everything that a plan is made from; the ledgers of the nearest scope come first.
 
-    `since` are the fingerprints of another commit: then its caches are taken for granted, and no others.
+    `since` are the fingerprints of another commit: if given, the plan assumes the caches of that commit and no others.
     """
 
     graph: StageGraph
@@ -76,132 +87,139 @@ class PlanInput:
     forced: ForcedStages = field(default_factory=ForcedStages)
     since: Mapping[str, Fingerprint] | None = None
 
-    def changed(self, stage: str) -> tuple[RebuildReason, ...]:
-        """What of the stage is not what it was."""
+    def find_changes(self, stage: str) -> tuple[InputChanged, ...]:
+        """Return what changed in the stage since its last build, or since the other commit."""
         now = self.prints[stage]
         if self.since is not None:
-            return own_reasons(self.since.get(stage), now)
-        return nearest_changes(self.results(stage), now)
+            return changed_inputs(self.since.get(stage), now)
+        return nearest_changes(self.find_entries(stage), now)
 
-    def results(self, stage: str) -> tuple[LedgerEntry, ...]:
-        return tuple(result for ledger in self.ledgers for result in ledger.of(stage))
+    def find_entries(self, stage: str) -> tuple[LedgerEntry, ...]:
+        """Return what the ledgers know of the stage, nearest scope and newest build first."""
+        return tuple(entry for ledger in self.ledgers for entry in ledger.of(stage))
 
-    def restorable(self, stage: str) -> bool:
-        """Whether the caches have the stage as it is now; it may have had another name."""
+    def is_restorable(self, stage: str) -> bool:
+        """Tell whether the caches hold the stage as it is now, under any stage name."""
         now = self.prints[stage]
         if self.since is not None:
             return stage in self.since and now.same(self.since[stage])
-        return any(
-            result.fingerprint.same(now) and result.evidence and result.evidence <= self.caches.available
-            for ledger in self.ledgers
-            for results in ledger.stages.values()
-            for result in results
-        )
+        for ledger in self.ledgers:
+            for entries in ledger.stages.values():
+                if any(self._is_cached(entry, now) for entry in entries):
+                    return True
+        return False
+
+    def has_cache(self, stage: str) -> bool:
+        """Tell whether there may be a cache of the stage.
+
+        A merged cache may hold any stage, but ledgers that know other stages would know this one if it had been saved.
+        """
+        unknown_to_ledgers = not self.find_entries(stage) and any(ledger.stages for ledger in self.ledgers)
+        if self.caches.merged and unknown_to_ledgers:
+            return False
+        return stage in self.caches.stages
+
+    def _is_cached(self, entry: LedgerEntry, now: Fingerprint) -> bool:
+        saved = bool(entry.evidence) and entry.evidence <= self.caches.available
+        return saved and entry.fingerprint.same(now)
 
 
 def make_plan(question: PlanInput) -> Plan:
-    """What is expected of each stage, and in how many seconds."""
-    expected: dict[str, PlannedStage] = {}
+    """Return the verdict on each stage with its reasons, and the expected time."""
+    planned: dict[str, PlannedStage] = {}
     for stage in question.graph.needed_stages():
-        verdict, why = _expect(stage, question, expected)
-        seconds = _seconds(question, stage.name, verdict)
-        expected[stage.name] = PlannedStage(name=stage.name, verdict=verdict, reasons=why, seconds=seconds)
-    return Plan(stages=tuple(expected.values()), seconds=_total(question, expected))
+        decision = decide_stage(_gather_facts(stage, question, planned))
+        planned[stage.name] = PlannedStage(
+            name=stage.name,
+            verdict=decision.verdict,
+            reasons=decision.reasons,
+            seconds=_last_seconds(question, stage.name, decision),
+        )
+    return Plan(stages=tuple(planned.values()), seconds=_expected_seconds(question, planned))
+
+
+def _gather_facts(stage: Stage, question: PlanInput, planned: Mapping[str, PlannedStage]) -> StageFacts:
+    """Gather what decides the verdict on a stage; its parents are already planned."""
+    now = question.prints[stage.name]
+    parents = [planned[name] for name in stage.parents]
+    rebuilt = [parent.name for parent in parents if parent.verdict == "rebuild"]
+    unknown_parents = tuple(ParentUnknown(parent.name) for parent in parents if parent.verdict == "unknown")
+    restorable = question.is_restorable(stage.name)
+    entries = question.find_entries(stage.name)
+    same_inputs = [entry for entry in entries if entry.fingerprint.digest == now.digest]
+    never_saved = bool(same_inputs) and not any(entry.evidence for entry in same_inputs)
+    return StageFacts(
+        forced=question.forced.is_forced(stage.name),
+        changes=() if restorable else question.find_changes(stage.name),
+        rebuilt_parents=rebuilt_parents(rebuilt, {parent.name: parent.reasons for parent in parents}),
+        unknown=unknown_parents or unknown_inputs(now),
+        blob_missing=stage.name in question.caches.broken,
+        has_cache=question.has_cache(stage.name),
+        scope=question.caches.scope,
+        restorable=restorable,
+        read_failure=question.caches.read_failure,
+        recorded=bool(entries) and not never_saved,
+        built_before=bool(same_inputs),
+        parents=stage.parents,
+    )
 
 
 def mark_uncommitted(prints: Mapping[str, Fingerprint], paths: Collection[str]) -> dict[str, Fingerprint]:
-    """The fingerprints with something unknown in the place of the files at and below these paths."""
-    return {name: Fingerprint(name, tuple(_veiled(found, paths))) for name, found in prints.items()}
+    """Return the fingerprints with an unknown part instead of the files at and below these paths."""
+    return {name: Fingerprint(name, tuple(_hide_files(found, paths))) for name, found in prints.items()}
 
 
-def _veiled(found: Fingerprint, paths: Collection[str]) -> Iterator[Part]:
-    told: set[tuple[str, int]] = set()
+def _hide_files(found: Fingerprint, paths: Collection[str]) -> Iterator[Part]:
+    """Yield the parts, with one unknown part for the files of each path and instruction."""
+    hidden: set[tuple[str, int]] = set()
     for part in found.parts:
-        files = (part.name, *parent_folders(part.name)) if part.kind == "file" else ()
-        root = next((path for path in files if path in paths), None)
+        root = _find_root(part, paths)
         if root is None:
             yield part
-        elif (root, part.line) not in told:
-            told.add((root, part.line))
+        elif (root, part.line) not in hidden:
+            hidden.add((root, part.line))
             yield Part("unknown", root, "no commit holds it", part.line)
 
 
+def _find_root(part: Part, paths: Collection[str]) -> str | None:
+    """Return the path that a file is at or below."""
+    if part.kind != "file":
+        return None
+    candidates = (part.name, *parent_folders(part.name))
+    return next((path for path in candidates if path in paths), None)
+
+
 def plan_json(plan: Plan) -> str:
-    """The plan for machines. Times in seconds; the names are stable."""
+    """Return the plan as a JSON document for machines, with times in seconds."""
     stages = [
         {
             "name": stage.name,
             "expected": stage.verdict,
-            "reasons": [{"kind": r.kind, "what": r.what, "chain": list(r.chain)} for r in stage.reasons],
-            "seconds": _rounded(stage.seconds),
+            "reasons": [{**reason_json(reason), "chain": list(cause_chain(reason))} for reason in stage.reasons],
+            "seconds": _round_seconds(stage.seconds),
         }
         for stage in plan.stages
     ]
-    document: dict[str, Any] = {"stages": stages, "seconds": _rounded(plan.seconds)}
-    document["warnings"] = list(plan.warnings)
+    document: dict[str, Any] = {
+        "stages": stages,
+        "seconds": _round_seconds(plan.seconds),
+        "warnings": list(plan.warnings),
+    }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _expect(
-    stage: Stage, question: PlanInput, expected: Mapping[str, PlannedStage]
-) -> tuple[Verdict, tuple[RebuildReason, ...]]:
-    if question.forced.is_forced(stage.name):
-        return "rebuild", (RebuildReason("forced", "--no-cache"),)
-    why = {name: expected[name].reasons for name in stage.parents}
-    rebuilt = parent_reasons([name for name in stage.parents if expected[name].verdict == "rebuild"], why)
-    unclear = [name for name in stage.parents if expected[name].verdict == "unknown"]
-    known = question.restorable(stage.name)
-    own = () if known else question.changed(stage.name)
-    if own or rebuilt:
-        return "rebuild", (*own, *rebuilt)
-    if unclear or question.prints[stage.name].unknown:
-        what = () if unclear else unknown_reasons(question.prints[stage.name])
-        return "unknown", (*what, *(RebuildReason("unknown", f"parent `{name}`", (name,)) for name in unclear))
-    return ("restore", ()) if known else _missing(stage, question)
-
-
-def _missing(stage: Stage, question: PlanInput) -> tuple[Verdict, tuple[RebuildReason, ...]]:
-    """Why there is no cache of a stage in which nothing changed."""
-    caches, results = question.caches, question.results(stage.name)
-    if caches.read_failure:
-        return "unknown", (RebuildReason("unknown", f"what the caches have: {caches.read_failure}"),)
-    if stage.name in caches.broken:
-        return "rebuild", (RebuildReason("cache", "cache left out: blob missing"),)
-    new = caches.merged and not results and any(ledger.stages for ledger in question.ledgers)
-    if new or stage.name not in caches.stages:
-        return "rebuild", (RebuildReason("cache", f"no cache in scope {caches.scope}"),)
-    same = [result for result in results if result.fingerprint.digest == question.prints[stage.name].digest]
-    if not results or (same and not any(result.evidence for result in same)):
-        return "unknown", (RebuildReason("unknown", "what its cache was made from is in no ledger"),)
-    if not same:
-        return "rebuild", (
-            RebuildReason("stage", f"other results of {_listed(stage.parents)} than when it was last built"),
-        )
-    return "rebuild", (RebuildReason("cache", "the cache of this state is no longer there"),)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "its images"
-
-
-def _seconds(question: PlanInput, stage: str, verdict: Verdict) -> float | None:
+def _last_seconds(question: PlanInput, stage: str, decision: Decision) -> float | None:
     """What this took the last time."""
-    times = (r.restored if verdict == "restore" else r.ran for r in question.results(stage))
+    times = (e.restored if decision.verdict == "restore" else e.ran for e in question.find_entries(stage))
     return next((seconds for seconds in times if seconds is not None), None)
 
 
-def _total(question: PlanInput, expected: Mapping[str, PlannedStage]) -> float | None:
+def _expected_seconds(question: PlanInput, planned: Mapping[str, PlannedStage]) -> float | None:
     """The longest way through the stages, as BuildKit runs them, and what a build takes beside them."""
-    if any(stage.seconds is None and stage.verdict != "restore" for stage in expected.values()):
+    if any(stage.seconds is None and stage.verdict != "restore" for stage in planned.values()):
         return None
     rest = next((ledger.rest for ledger in question.ledgers if ledger.rest is not None), 0.0)
-    return longest_path_seconds(question.graph, {name: stage.seconds or 0.0 for name, stage in expected.items()}) + rest
-
-
-def nearest_changes(results: Sequence[LedgerEntry], now: Fingerprint) -> tuple[RebuildReason, ...]:
-    """What is different from the nearest result: of those whose cache was saved, where there are any."""
-    saved = [result for result in results if result.evidence] or results
-    return min((own_reasons(result.fingerprint, now) for result in saved), key=len, default=())
+    return longest_path_seconds(question.graph, {name: stage.seconds or 0.0 for name, stage in planned.items()}) + rest
 
 
 def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> float:
@@ -212,5 +230,5 @@ def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> flo
     return max(done.values())
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round_seconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)

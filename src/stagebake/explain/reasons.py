@@ -1,69 +1,215 @@
-"""Why a stage is rebuilt, in words that name it: from two fingerprints, and from what became of its parents. Pure."""
+"""Put the reasons of a rebuild into words, for people and for JSON documents. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from stagebake.build.result import RebuildReason
-from stagebake.explain.changes import Change, fingerprint_changes
-from stagebake.fingerprint.model import Fingerprint
+from stagebake.explain.changes import Change
+from stagebake.explain.decision import (
+    BlobMissing,
+    CacheMissing,
+    CacheProblem,
+    CachesUnreadable,
+    Forced,
+    InputChanged,
+    InputUnknown,
+    ParentRebuilt,
+    ParentsDiffer,
+    ParentUnknown,
+    RebuildReason,
+    StepRan,
+    Unknown,
+)
+from stagebake.fingerprint.model import Part
 from stagebake.formatting import make_printable
 
-# What a fingerprint says of other stages is said by their own; what cannot be known is no change
-_NOT_OWN = ("stage", "unknown")
-
-_LIMIT = 3
-
-
-def own_reasons(old: Fingerprint | None, new: Fingerprint) -> tuple[RebuildReason, ...]:
-    """What of the stage itself is not what it was."""
-    changes = fingerprint_changes(old, new) if old else ()
-    return tuple(_reason(found) for found in changes if found.kind not in _NOT_OWN)
-
-
-def unknown_reasons(new: Fingerprint) -> tuple[RebuildReason, ...]:
-    """What of the stage cannot be known before it is built."""
-    return tuple(
-        RebuildReason("unknown", make_printable(f"`{part.name}`: {part.value}"), (make_printable(part.name),))
-        for part in new.unknown
-    )
-
-
-def parent_reasons(parents: Sequence[str], reasons: Mapping[str, Sequence[RebuildReason]]) -> tuple[RebuildReason, ...]:
-    """That these stages are rebuilt, each with the chain that leads to the cause of it."""
-    return tuple(RebuildReason("parent", name, _chain(name, reasons)) for name in parents)
+_MAX_LINES = 3
+_DIGEST_DIGITS = 12
 
 
 def reason_lines(stage: str, reasons: Sequence[RebuildReason], *, verbose: bool = False) -> list[str]:
-    """The reasons as people read them; beyond three lines only how many more there are."""
-    said = [reason_sentence(stage, reason) for reason in reasons]
-    if verbose or len(said) <= _LIMIT:
-        return said
-    return [*said[: _LIMIT - 1], f"and {len(said) - _LIMIT + 1} more (--verbose)"]
+    """Return one sentence for each reason; without `verbose` at most three lines, the last with the number left out."""
+    sentences = [reason_sentence(stage, reason) for reason in reasons]
+    if verbose or len(sentences) <= _MAX_LINES:
+        return sentences
+    shown = sentences[: _MAX_LINES - 1]
+    return [*shown, f"and {len(sentences) - len(shown)} more (--verbose)"]
 
 
 def reason_sentence(stage: str, reason: RebuildReason) -> str:
-    """One reason; where a cause lies two stages away or farther, the whole way to it."""
-    match reason.kind:
-        case "parent":
-            way = f": {' ← '.join((stage, *reason.chain))}" if len(reason.chain) > 1 else ""
-            return f"parent `{reason.what}` rebuilt{way}"
-        case "forced":
-            return f"forced by {reason.what}"
-        case "step":
-            return f"changed: {make_printable(reason.what)}"
+    """Return one reason as a sentence; a parent that is rebuilt for another stage names all stages up to the cause."""
+    words = make_printable(reason_words(reason))
+    match reason:
+        case ParentRebuilt():
+            chain = cause_chain(reason)
+            path = f": {' ← '.join((stage, *chain))}" if len(chain) > 1 else ""
+            return f"parent `{words}` rebuilt{path}"
+        case Forced():
+            return f"forced by {words}"
+        case StepRan():
+            return f"changed: {words}"
+        case Unknown():
+            return f"cannot be known: {words}"
+    return words
+
+
+def reason_json(reason: RebuildReason) -> dict[str, Any]:
+    """Return a reason for JSON documents: its kind, or that of the changed part, and what it is about."""
+    kind = reason.change.kind if isinstance(reason, InputChanged) else reason.kind
+    return {"kind": kind, "what": reason_words(reason)}
+
+
+def reason_words(reason: RebuildReason) -> str:
+    """Return what a reason is about."""
+    match reason:
+        case InputChanged():
+            return make_printable(change_words(reason.change))
+        case ParentRebuilt():
+            return reason.parent
+        case StepRan():
+            return reason.step
+        case CacheProblem():
+            return _cache_words(reason)
+        case Unknown():
+            return _unknown_words(reason)
+    return "--no-cache"
+
+
+def _cache_words(problem: CacheProblem) -> str:
+    match problem:
+        case CacheMissing():
+            return f"no cache in scope {problem.scope}"
+        case BlobMissing():
+            return "cache left out: blob missing"
+        case ParentsDiffer():
+            parents = ", ".join(f"`{name}`" for name in problem.parents)
+            return f"last built with a different {parents or 'image'}"
+    return "the cache saved for these inputs is gone"
+
+
+def _unknown_words(reason: Unknown) -> str:
+    match reason:
+        case InputUnknown():
+            return make_printable(f"`{reason.part.name}`: {reason.part.value}")
+        case ParentUnknown():
+            return f"parent `{reason.parent}`"
+        case CachesUnreadable():
+            return f"caches not readable: {reason.failure}"
+    return "the ledger does not record what the cache was built from"
+
+
+def cause_chain(reason: RebuildReason | None) -> tuple[str, ...]:
+    """Return the names from a reason to the first cause: the parent stages, then the changed part or the words."""
+    names: list[str] = []
+    while isinstance(reason, ParentRebuilt):
+        names.append(reason.parent)
+        reason = reason.cause
+    if reason is not None:
+        words = reason_words(reason) if names else ""
+        names.append(make_printable(_find_name(reason) or words))
+    return tuple(name for name in names if name)
+
+
+def _find_name(reason: RebuildReason) -> str:
+    """Return the name of the part or stage that a reason is about, "" without one."""
+    match reason:
+        case InputChanged():
+            return reason.change.part.name
+        case InputUnknown():
+            return reason.part.name
+        case ParentUnknown():
+            return reason.parent
+    return ""
+
+
+def change_words(change: Change) -> str:
+    """Return one change in words: "`app/page.jsx` changed", "ARG NODE_MAJOR 18 → 20 (line 4)"."""
+    match change.effect:
+        case "changed" if change.old and change.new:
+            return _changed_words(change.old, change.new)
+        case "added" | "removed":
+            return _presence_words(change.part, change.effect)
+        case "let in" | "kept out":
+            return _rules_words(change)
         case "unknown":
-            return f"cannot be known: {reason.what}"
-    return reason.what
+            return f"`{change.part.name}` cannot be known: {change.part.value}"
+    return f"`{change.part.name}` moved{_line_words(change.part)}"
 
 
-def _reason(found: Change) -> RebuildReason:
-    return RebuildReason(found.kind, make_printable(found.what), (make_printable(found.part.name),))
+def _rules_words(change: Change) -> str:
+    """Name the ignore file in force, both files if another one is in force now, and the files or their number."""
+    sources = [part.name for part in (change.old, change.new) if part and part.name]
+    source = " → ".join(f"`{name}`" for name in dict.fromkeys(sources))
+    files = f"`{change.files[0]}`" if len(change.files) == 1 else f"{len(change.files)} files"
+    verb = "lets in" if change.effect == "let in" else "keeps out"
+    return f"{source} now {verb} {files}"
 
 
-def _chain(name: str, reasons: Mapping[str, Sequence[RebuildReason]]) -> tuple[str, ...]:
-    """The stage, what it was rebuilt for, and so on to the first cause."""
-    first = next(iter(reasons.get(name, ())), None)
-    if first is None:
-        return (name,)
-    return (name, *(first.chain or (make_printable(first.what),)))
+def _presence_words(part: Part, verb: str) -> str:
+    match part.kind:
+        case "arg" | "env":
+            return f"{part.kind.upper()} {part.name} {verb}{_line_words(part)}"
+        case "stage":
+            return f"parent `{part.name}` {verb}{_line_words(part)}"
+        case "image" | "platform" | "setting":
+            return f"{part.kind} {part.name} {verb}"
+        case "instruction":
+            return f"`{part.name}` {verb}{_line_words(part)}"
+    return f"`{part.name}` {verb}"
+
+
+def _changed_words(old: Part, new: Part) -> str:
+    match new.kind:
+        case "arg" | "env":
+            return f"{new.kind.upper()} {new.name} {_value_words(old, new)}{_line_words(new)}"
+        case "image":
+            return _changed_image_words(old, new)
+        case "instruction":
+            return _changed_instruction_words(old, new)
+        case "file":
+            return _changed_file_words(old, new)
+        case "stage":
+            return f"parent `{new.name}` rebuilt"
+    return f"{new.name} {old.value} → {new.value}"
+
+
+def _changed_image_words(old: Part, new: Part) -> str:
+    if old.name != new.name:
+        return f"`{old.name}` → `{new.name}`{_line_words(new)}"
+    image = "base image" if new.base else "image"
+    return f"{image} {new.name} moved: sha256:{_short_digest(old)}… → {_short_digest(new)}…"
+
+
+def _changed_instruction_words(old: Part, new: Part) -> str:
+    if old.name != new.name:
+        return f"`{old.name}` → `{new.name}`{_line_words(new)}"
+    return f"`{new.name}` changed{_line_words(new)}"
+
+
+def _value_words(old: Part, new: Part) -> str:
+    """Return both values, or "changed" if one of them may be a secret."""
+    if old.covered or new.covered:
+        return "changed"
+    return f"{old.value} → {new.value}"
+
+
+def _short_digest(image: Part) -> str:
+    return image.value.removeprefix("sha256:")[:_DIGEST_DIGITS]
+
+
+def _changed_file_words(old: Part, new: Part) -> str:
+    if old.value == new.value and old.mode is not None and new.mode is not None:
+        return f"mode of {new.name} {old.mode:o} → {new.mode:o}"
+    if old.lines is not None and new.lines is not None and old.lines != new.lines:
+        difference = new.lines - old.lines
+        noun = "line" if abs(difference) == 1 else "lines"
+        return f"`{new.name}` {difference:+} {noun}"
+    if new.value.startswith("link "):
+        target = new.value.removeprefix("link ")
+        return f"`{new.name}` now points at `{target}`"
+    return f"`{new.name}` changed"
+
+
+def _line_words(part: Part) -> str:
+    return f" (line {part.line})" if part.line else ""

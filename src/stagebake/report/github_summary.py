@@ -11,6 +11,7 @@ from stagebake.dockerfile.package_managers import is_install
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.errors import StagebakeError
 from stagebake.explain.after_build import overhead_seconds
+from stagebake.explain.decision import Reasons
 from stagebake.explain.ledger import Ledger
 from stagebake.explain.plan import longest_path_seconds
 from stagebake.explain.reasons import reason_lines
@@ -48,6 +49,7 @@ def usual_stages(ledgers: Sequence[Ledger], graph: StageGraph) -> dict[str, Usua
 
 def render_summary(
     result: BuildResult,
+    reasons: Mapping[str, Reasons],
     graph: StageGraph,
     budgets: Mapping[str, float],
     mirror: str | None = None,
@@ -60,7 +62,7 @@ def render_summary(
     usual = usual or {}
     parts = [
         f"### {_heading(result)}",
-        _table(result, usual),
+        _table(result, reasons, usual),
         _against(result, budgets),
         _without_caches(result, graph, usual),
         _moved(result),
@@ -94,14 +96,14 @@ def _named(result: BuildResult, status: str) -> list[str]:
     return [stage.name for stage in result.stages if stage.status == status]
 
 
-def _table(result: BuildResult, usual: Mapping[str, UsualStage]) -> str:
+def _table(result: BuildResult, reasons: Mapping[str, Reasons], usual: Mapping[str, UsualStage]) -> str:
     rows = ["| stage | | why | time | size | cache |", "|---|---|---|---:|---:|---|"]
-    rows += [_row(stage, usual.get(stage.name, UsualStage())) for stage in result.stages]
+    rows += [_row(stage, reasons.get(stage.name, ()), usual.get(stage.name, UsualStage())) for stage in result.stages]
     return "\n".join(rows)
 
 
-def _row(stage: StageResult, usual: UsualStage) -> str:
-    why = "<br>".join(_cell(line) for line in reason_lines(stage.name, stage.reasons))
+def _row(stage: StageResult, reasons: Reasons, usual: UsualStage) -> str:
+    why = "<br>".join(_cell(line) for line in reason_lines(stage.name, reasons))
     seconds = format_seconds(stage.seconds) if stage.status != "unused" else ""
     count = stage.cache.bytes if stage.cache and stage.cache.saved else usual.bytes
     size = format_size(count) if count is not None and stage.status != "unused" else ""

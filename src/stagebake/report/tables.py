@@ -12,18 +12,19 @@ from rich.text import Text
 
 from stagebake.build.result import BuildResult, CarriedMount, StageResult
 from stagebake.cache.prune import PurgeResult
+from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
-from stagebake.explain.reasons import reason_lines
+from stagebake.explain.reasons import reason_json, reason_lines
 from stagebake.formatting import format_seconds, format_size
 
 _LOG_WIDTH = 240
 _STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
 
 
-def build_report_json(result: BuildResult) -> str:
+def build_report_json(result: BuildResult, reasons: Mapping[str, Reasons]) -> str:
     """The report for machines. Times in seconds, sizes in bytes; the names are stable."""
     document = {
-        "stages": [_stage_json(stage) for stage in result.stages],
+        "stages": [_stage_json(stage, reasons.get(stage.name, ())) for stage in result.stages],
         "image": result.image,
         "tags": list(result.refs),
         "digest": result.digest,
@@ -36,12 +37,12 @@ def build_report_json(result: BuildResult) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _stage_json(stage: StageResult) -> dict[str, Any]:
+def _stage_json(stage: StageResult, reasons: Reasons) -> dict[str, Any]:
     return {
         "name": stage.name,
         "status": stage.status,
         "seconds": round(stage.seconds, 3),
-        "reasons": [{"kind": reason.kind, "what": reason.what} for reason in stage.reasons],
+        "reasons": [reason_json(reason) for reason in reasons],
         "steps": [{"name": s.name, "cached": not s.ran, "seconds": round(s.seconds, 3)} for s in stage.steps],
         "cache": None
         if stage.cache is None
@@ -57,7 +58,7 @@ def make_console(*, stderr: bool = False) -> Console:
     return made
 
 
-def show_build(result: BuildResult, console: Console, *, verbose: bool = False) -> None:
+def show_build(result: BuildResult, reasons: Mapping[str, Reasons], console: Console, *, verbose: bool = False) -> None:
     """The table of stages, what it came to, and the warnings."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("stage", ""):
@@ -70,7 +71,7 @@ def show_build(result: BuildResult, console: Console, *, verbose: bool = False) 
             Text(stage.name),
             Text(stage.status, style=_STYLES[stage.status]),
             f"{stage.seconds:.1f}" if stage.status != "unused" else "",
-            Text("\n".join(reason_lines(stage.name, stage.reasons, verbose=verbose))),
+            Text("\n".join(reason_lines(stage.name, reasons.get(stage.name, ()), verbose=verbose))),
             cache_words(stage),
         )
     console.print(table)

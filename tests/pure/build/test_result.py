@@ -1,14 +1,13 @@
-"""What a build did, stage by stage, and why."""
+"""Read what a build did with each stage."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set
 
 import pytest
 
 from stagebake.build.events import Trace
-from stagebake.build.result import RebuildReason, StageResult, forceable_steps, rebuilt_stages, stage_results
+from stagebake.build.result import StageResult, forceable_steps, rebuilt_stages, stage_results
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 
 DIAMOND = parse_dockerfile(
@@ -49,70 +48,31 @@ def trace_of(steps: dict[str, list[str]], ran: set[str]) -> Trace:
     return trace
 
 
-def read(
-    graph: StageGraph, trace: Trace, forced: Set[str] = frozenset(), uncached: Set[str] = frozenset()
-) -> dict[str, StageResult]:
-    results = stage_results(graph, trace, forced=graph.force_stages(forced), cached=lambda stage: stage not in uncached)
-    return {result.name: result for result in results}
+def read(graph: StageGraph, trace: Trace) -> dict[str, StageResult]:
+    return {result.name: result for result in stage_results(graph, trace)}
 
 
 def test_nothing_ran() -> None:
-    """All steps cached: every needed stage is restored, without a reason; the others are unused."""
+    """All steps cached: every needed stage is restored; the others are unused."""
     results = read(DIAMOND, trace_of(STEPS, set()))
     assert {name: result.status for name, result in results.items()} == {
         "top": "restored", "left": "restored", "right": "restored", "bottom": "restored", "aside": "unused",
     }  # fmt: skip
-    assert all(result.reasons == () for result in results.values())
 
 
 @pytest.mark.parametrize(
-    ("ran", "forced", "uncached", "reasons"),
+    "ran",
     [
-        ({"left", "bottom"}, set(), set(), {"left": [("step", "RUN echo left")], "bottom": [("parent", "left")]}),
-        (
-            {"left", "right", "bottom"},
-            set(),
-            set(),
-            {
-                "left": [("step", "RUN echo left")],
-                "right": [("step", "RUN echo right")],
-                "bottom": [("parent", "left"), ("parent", "right")],
-            },
-        ),
-        (
-            {"top", "left", "right", "bottom"},
-            {"top"},
-            set(),
-            {
-                "top": [("forced", "--no-cache")],
-                "left": [("parent", "top")],
-                "right": [("parent", "top")],
-                "bottom": [("parent", "left"), ("parent", "right")],
-            },
-        ),
-        (
-            {"left", "right", "bottom"},
-            {"right", "bottom"},
-            {"left"},
-            {
-                "left": [("cache", "no cache of this stage yet")],
-                "right": [("forced", "--no-cache")],
-                "bottom": [("forced", "--no-cache")],
-            },
-        ),
-        ({"bottom"}, set(), {"bottom"}, {"bottom": [("cache", "no cache of this stage yet")]}),
-        ({"top"}, set(), set(), {"top": [("step", "RUN echo top")]}),
+        {"left", "bottom"},
+        {"left", "right", "bottom"},
+        {"top", "left", "right", "bottom"},
+        {"right", "bottom"},
+        {"bottom"},
+        {"top"},
     ],
-    ids=["step-then-parent", "two-parents", "forced-then-parents", "forced-and-cache", "cache", "not-the-from"],
 )
-def test_reasons_of_a_diamond(
-    ran: set[str], forced: set[str], uncached: set[str], reasons: dict[str, list[tuple[str, str]]]
-) -> None:
-    """A stage is rebuilt because it was forced, else because a parent was, else for want of a cache, else by a step."""
-    results = read(DIAMOND, trace_of(STEPS, ran), forced, uncached)
-    assert {
-        name: [(r.kind, r.what) for r in result.reasons] for name, result in results.items() if result.reasons
-    } == reasons
+def test_stage_results_of_a_diamond_are_rebuilt_where_a_step_ran(ran: set[str]) -> None:
+    results = read(DIAMOND, trace_of(STEPS, ran))
     assert {name for name, result in results.items() if result.status == "rebuilt"} == ran
     assert rebuilt_stages(DIAMOND, trace_of(STEPS, ran)) == ran
 
@@ -121,15 +81,6 @@ def test_a_stage_whose_base_was_pulled_is_restored() -> None:
     """The FROM line of a stage does not make it rebuilt."""
     trace = trace_of({"top": STEPS["top"][:1]}, {"top"})
     assert read(DIAMOND, trace)["top"].status == "restored"
-
-
-def test_the_step_that_is_blamed_is_the_first_that_ran() -> None:
-    """Restored steps before it are not the reason."""
-    trace = trace_of({"left": ["COPY a a", "RUN b", "RUN c"]}, {"left"})
-    trace.feed_line(
-        json.dumps({"vertexes": [{"digest": "sha256:left1", "name": "[left 1/3] COPY a a", "cached": True}]})
-    )
-    assert read(DIAMOND, trace)["left"].reasons == (RebuildReason("step", "RUN b"),)
 
 
 def test_results_come_in_the_order_of_the_dockerfile() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from stagebake.explain.changes import fingerprint_changes
+from stagebake.explain.reasons import change_words
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
 from tests.support.memory_files import BUSYBOX, Held, changed, prints
 
@@ -28,7 +29,7 @@ def said(
 ) -> list[str]:
     """The words for what changed in a stage; `now` is given to the second fingerprint alone."""
     one, two = prints(before, FILES), prints(after, files, **now)  # type: ignore[arg-type]
-    return [change.what for change in fingerprint_changes(one[stage], two[stage])]
+    return [change_words(change) for change in fingerprint_changes(one[stage], two[stage])]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,9 @@ def test_ignore_rules_are_told_by_what_they_do() -> None:
     """Files that rules keep out or let in are not said to be removed or added."""
     assert said(stage="app", rules="*.md\nlock.json\n") == ["`.dockerignore` now keeps out 2 files"]
     one, two = (prints(TEXT, FILES, rules)["app"] for rules in ("*.md\n", "*.txt\n"))
-    assert [change.what for change in fingerprint_changes(one, two)] == ["`.dockerignore` now lets in `notes.md`"]
+    assert [change_words(change) for change in fingerprint_changes(one, two)] == [
+        "`.dockerignore` now lets in `notes.md`"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_the_ignore_file_that_counts_is_named(before: str, after: str, words: st
         prints(TEXT, inputs=BuildInputs(context=stage_cache, images={"busybox:1": BUSYBOX})) for stage_cache in contexts
     )
     (change,) = fingerprint_changes(one["app"], two["app"])
-    assert change.what == words
+    assert change_words(change) == words
     assert change.part.name == (after or before)
 
 
@@ -172,7 +175,7 @@ def test_triggers_of_an_image_run_in_the_stage() -> None:
         prints(text, inputs=BuildInputs(context=Held({"src/a": word}), images={"busybox:1": image}))
         for word in ("1", "2")
     )
-    assert [change.what for change in fingerprint_changes(one["a"], two["a"])] == ["`src/a` changed"]
+    assert [change_words(change) for change in fingerprint_changes(one["a"], two["a"])] == ["`src/a` changed"]
 
 
 def test_a_path_by_a_variable_of_the_image() -> None:

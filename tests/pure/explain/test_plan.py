@@ -11,6 +11,7 @@ import pytest
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.ledger import Ledger, LedgerEntry
 from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, plan_json
+from stagebake.explain.reasons import cause_chain, reason_json
 from stagebake.fingerprint.model import Fingerprint, Part
 
 GRAPH = parse_dockerfile("""\
@@ -72,7 +73,9 @@ def verdicts(made: Plan) -> dict[str, str]:
 
 
 def said(made: Plan, stage: str) -> list[tuple[str, str]]:
-    return [(r.kind, r.what) for expected in made.stages if expected.name == stage for r in expected.reasons]
+    reasons = next(expected.reasons for expected in made.stages if expected.name == stage)
+    documents = [reason_json(reason) for reason in reasons]
+    return [(document["kind"], document["what"]) for document in documents]
 
 
 def test_nothing_changed_restores_all() -> None:
@@ -90,8 +93,8 @@ def test_a_change_rebuilds_what_stands_on_it() -> None:
     }  # fmt: skip
     assert said(made, "deps") == [("file", "`deps` changed")]
     assert said(made, "image") == [("parent", "builder")]
-    (chain,) = (s.reasons[0].chain for s in made.stages if s.name == "image")
-    assert chain == ("builder", "deps", "deps")
+    (reason,) = made.stages[-1].reasons
+    assert cause_chain(reason) == ("builder", "deps", "deps")
     assert made.seconds == 1.0 + 10.0 + 10.0 + 10.0 + 2.0
 
 
@@ -202,7 +205,7 @@ def test_a_stage_on_other_results_than_ever() -> None:
     )
     made = make_plan(both)
     assert verdicts(made)["deps"] == "restore"
-    assert said(made, "builder") == [("stage", "other results of `deps` than when it was last built")]
+    assert said(made, "builder") == [("stage", "last built with a different `deps`")]
 
 
 def test_a_stage_that_is_new_beside_a_composed_cache() -> None:
@@ -236,7 +239,7 @@ def test_what_could_not_be_looked_at_is_unknown() -> None:
     )
     made = make_plan(replace(asked(prints()), caches=caches))
     assert verdicts(made)["side"] == "unknown"
-    assert said(made, "side") == [("unknown", "what the caches have: GET answered 429")]
+    assert said(made, "side") == [("unknown", "caches not readable: GET answered 429")]
     assert set(
         verdicts(make_plan(replace(asked(prints()), caches=AvailableCaches(read_failure="silent")))).values()
     ) == {"unknown"}

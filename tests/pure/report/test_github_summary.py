@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from stagebake.build.events import StepRun
-from stagebake.build.result import BuildResult, CarriedMount, RebuildReason, SavedCache, StageResult
+from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import BuildFailed
+from stagebake.explain.decision import Reasons, StepRan
 from stagebake.project.github_run import workflow_command
 from stagebake.project.settings import BUDGETS
 from stagebake.report.github_summary import UsualStage, render_failure, render_summary
@@ -28,7 +29,6 @@ RESULT = BuildResult(
             name="web",
             status="rebuilt",
             seconds=30,
-            reasons=(RebuildReason("step", "RUN a | b <c>"),),
             steps=(step('RUN echo "a: b; c #1" && npm run build', ran=True, span=(102.2, 132)),),
             cache=SavedCache(ref="ghcr.io/o/n:cache-web", saved=True, bytes=2_500_000),
         ),
@@ -43,6 +43,7 @@ RESULT = BuildResult(
     pushed=2_500_000,
     warnings=("a cache was not read",),
 )
+REASONS: dict[str, Reasons] = {"web": (StepRan("RUN a | b <c>"),)}
 USUAL = {"base": UsualStage(seconds=602, bytes=3_000_000_000)}
 GRAPH = parse_dockerfile("FROM scratch AS docs\nFROM debian AS base\nFROM base AS web\n")
 
@@ -54,7 +55,7 @@ def render(
     usual: Mapping[str, UsualStage] | None = None,
     graph: StageGraph = GRAPH,
 ) -> str:
-    return render_summary(result, graph, budgets, mirror, usual)
+    return render_summary(result, REASONS, graph, budgets, mirror, usual)
 
 
 def test_the_table() -> None:

@@ -7,21 +7,23 @@ import io
 import pytest
 from rich.console import Console
 
-from stagebake.build.result import RebuildReason
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import InputError, Unexpected
+from stagebake.explain.changes import Change
+from stagebake.explain.decision import InputChanged, InputUnknown
 from stagebake.explain.expectations import check_plan, parse_expectations
 from stagebake.explain.plan import Plan, PlannedStage
+from stagebake.fingerprint.model import Part
 from stagebake.report.tables import show_plan
 
 GRAPH = parse_dockerfile("FROM a AS base\nFROM base AS deps\nFROM deps AS image\n")
+FILE = Part("file", "a[b]", "sha1:1")
+CHANGED = InputChanged(Change(effect="changed", part=FILE, old=FILE, new=FILE))
 PLAN = Plan(
     stages=(
         PlannedStage(name="base", verdict="restore", seconds=0.25),
-        PlannedStage(
-            name="deps", verdict="rebuild", reasons=(RebuildReason("file", "`a[b]` changed", ("a[b]",)),), seconds=60.0
-        ),
-        PlannedStage(name="image", verdict="unknown", reasons=(RebuildReason("unknown", "`ADD x`: remote"),)),
+        PlannedStage(name="deps", verdict="rebuild", reasons=(CHANGED,), seconds=60.0),
+        PlannedStage(name="image", verdict="unknown", reasons=(InputUnknown(Part("unknown", "ADD x", "remote")),)),
     ),
     seconds=61.0,
 )

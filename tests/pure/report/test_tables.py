@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from stagebake.build.events import StepRun, Trace
-from stagebake.build.result import BuildResult, CarriedMount, RebuildReason, SavedCache, StageResult
+from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
 from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.explain.decision import ParentRebuilt, Reasons, StepRan
 from stagebake.formatting import format_size
 from stagebake.report.progress import BuildProgress
 from stagebake.report.tables import build_report_json, mount_words, show_build
@@ -31,7 +32,6 @@ RESULT = BuildResult(
             name="app",
             status="rebuilt",
             seconds=1.23456,
-            reasons=(RebuildReason("step", "COPY   src\n src"), RebuildReason("parent", "base")),
             steps=(step("COPY src src", ran=True),),
             cache=SavedCache(ref="ghcr.io/o/n:cache-app", saved=True, bytes=2_500_000),
         ),
@@ -51,15 +51,18 @@ RESULT = BuildResult(
 )
 
 
-def shown(result: BuildResult, **console: object) -> str:
+REASONS: dict[str, Reasons] = {"app": (StepRan("COPY   src\n src"), ParentRebuilt("base"))}
+
+
+def shown(result: BuildResult, reasons: dict[str, Reasons] = REASONS, **console: object) -> str:
     out = io.StringIO()
-    show_build(result, Console(file=out, width=100, **console))  # type: ignore[arg-type]
+    show_build(result, reasons, Console(file=out, width=100, **console))  # type: ignore[arg-type]
     return out.getvalue()
 
 
 def test_the_names_in_the_json() -> None:
     """The report for machines has exactly the names of the interface, at every level."""
-    document = json.loads(build_report_json(RESULT))
+    document = json.loads(build_report_json(RESULT, REASONS))
     assert set(document) == {"stages", "image", "tags", "digest", "seconds", "bytes", "healed", "mounts", "warnings"}
     assert set(document["seconds"]) == {"ship", "save"}
     assert document["mounts"] == [{"id": "/root/.npm", "restored": 1_000, "saved": None}]
@@ -74,7 +77,7 @@ def test_the_names_in_the_json() -> None:
 
 def test_the_values_in_the_json() -> None:
     """Times in seconds, rounded to milliseconds, sizes in bytes, and what was there is there."""
-    document = json.loads(build_report_json(RESULT))
+    document = json.loads(build_report_json(RESULT, REASONS))
     assert (document["image"], document["digest"]) == ("ghcr.io/o/n:latest", "sha256:0")
     assert document["seconds"] == {"ship": 12.346, "save": 3.2}
     assert document["bytes"] == {"pulled": 1_000, "pushed": 2_500_000}
@@ -88,7 +91,7 @@ def test_the_values_in_the_json() -> None:
 
 def test_a_build_without_a_digest() -> None:
     """What is not known is null."""
-    assert json.loads(build_report_json(replace(RESULT, digest=None)))["digest"] is None
+    assert json.loads(build_report_json(replace(RESULT, digest=None), REASONS))["digest"] is None
 
 
 def test_every_stage_stands_in_the_table() -> None:
@@ -128,7 +131,7 @@ def test_no_color_is_obeyed() -> None:
 def test_markup_in_names_is_text(text: str) -> None:
     """Names of stages, steps, images and warnings are shown as they are."""
     result = BuildResult(
-        stages=(StageResult(name=f"s{text}", status="rebuilt", reasons=(RebuildReason("step", f"RUN {text}"),)),),
+        stages=(StageResult(name=f"s{text}", status="rebuilt"),),
         refs=(f"i{text}",),
         pushed_image=False,
         digest=None,
@@ -139,7 +142,7 @@ def test_markup_in_names_is_text(text: str) -> None:
         healed=(f"h{text}",),
         warnings=(f"w{text}",),
     )
-    out = shown(result)
+    out = shown(result, {f"s{text}": (StepRan(f"RUN {text}"),)})
     for wanted in (f"s{text}", f"RUN {text}", f"i{text}", f"h{text}", f"w{text}"):
         assert wanted in out
 
