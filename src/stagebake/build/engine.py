@@ -1,6 +1,6 @@
-"""Ask the Docker engine and buildx what they are, and run `docker buildx bake`.
+"""Docker through python-on-whales, and the one streaming call that it cannot make: bake.
 
-A client library would start the same `docker` commands, after as long as a whole plan takes to load.
+python-on-whales has no `--allow`, runs `bake --print` first, and leaves the process alive when its stream is closed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
+
+from python_on_whales import DockerClient
+from python_on_whales.client_config import ClientNotFoundError
+from python_on_whales.exceptions import DockerException
 
 from stagebake.errors import EngineError, InputError
 
@@ -62,40 +66,48 @@ class Engine:
     def __init__(self, root: Path, builder: str | None = None) -> None:
         self.root = root
         self._builder = builder
+        self._docker = DockerClient()
 
     def check(self) -> None:
         """Raises EngineError, with the command that mends it, where the engine or buildx cannot serve.
 
         Raises InputError where somebody names a builder that is none.
         """
-        server = _ask_docker("version", "--format={{.Server.Version}}")
-        if server.returncode != 0:
-            raise _no_engine(server.stderr)
-        _refuse_older("Docker Engine", server.stdout, LOWEST_ENGINE, "https://docs.docker.com/engine/install/")
-        buildx = _ask_docker("buildx", "version")
-        if buildx.returncode != 0:
-            raise EngineError("docker has no buildx plugin", "install it: https://docs.docker.com/go/buildx/")
-        _refuse_older("buildx", buildx.stdout, LOWEST_BUILDX, "https://docs.docker.com/go/buildx/")
+        try:
+            version = self._docker.version()
+        except (ClientNotFoundError, DockerException) as error:
+            raise _no_engine(error) from None
+        server = version.server.version if version.server else None
+        if server is None:
+            raise EngineError("no Docker engine answers", "start it: sudo systemctl start docker, or Docker Desktop")
+        _refuse_older("Docker Engine", server, LOWEST_ENGINE, "https://docs.docker.com/engine/install/")
+        try:
+            buildx = self._docker.buildx.version()
+        except DockerException:
+            raise EngineError("docker has no buildx plugin", "install it: https://docs.docker.com/go/buildx/") from None
+        _refuse_older("buildx", buildx, LOWEST_BUILDX, "https://docs.docker.com/go/buildx/")
         self._refuse_missing_builder()
 
     def _refuse_missing_builder(self) -> None:
         name = self._builder or os.environ.get("BUILDX_BUILDER")
-        if name and _ask_docker("buildx", "inspect", name).returncode != 0:
+        try:
+            if name:
+                self._docker.buildx.inspect(name)
+        except DockerException:
             origin = "--builder" if self._builder else "BUILDX_BUILDER"
             raise InputError(
                 f"{origin}: buildx has no builder `{name}`",
                 f"`docker buildx ls` lists them; make one: docker buildx create --name {name}",
-            )
+            ) from None
 
     @cached_property
     def exports_caches(self) -> bool:
         """Whether caches can be written: by any builder but a `docker` one without the containerd image store."""
-        name = [self._builder] if self._builder else []
-        builder = _ask_docker("buildx", "inspect", *name)
-        driver = re.search(r"^Driver: *(\S+)", builder.stdout, re.MULTILINE)
-        if driver and driver[1] != "docker":
+        builder = self._docker.buildx.inspect(self._builder)
+        if builder.driver != "docker":
             return True
-        return "io.containerd.snapshotter" in _ask_docker("info", "--format={{.DriverStatus}}").stdout
+        status = self._docker.system.info().driver_status or []
+        return any("io.containerd.snapshotter" in " ".join(map(str, pair)) for pair in status)
 
     def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult:
         """Runs one bake call and hands each line of its events to `listen`.
@@ -196,17 +208,10 @@ def _digest(metadata: Path) -> str | None:
     return next((digest for digest in found if digest), None)
 
 
-def _ask_docker(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `docker ARGUMENTS` to its end. Raises EngineError where there is no such program."""
-    try:
-        return subprocess.run(["docker", *arguments], capture_output=True, text=True, errors="replace", check=False)
-    except FileNotFoundError:
-        remedy = "install Docker Engine: https://docs.docker.com/engine/install/"
-        raise EngineError("no `docker` on PATH", remedy) from None
-
-
-def _no_engine(error: str) -> EngineError:
-    said = re.search(r"Cannot connect to the Docker daemon at \S+", error)
+def _no_engine(error: Exception) -> EngineError:
+    if isinstance(error, ClientNotFoundError):
+        return EngineError("no `docker` on PATH", "install Docker Engine: https://docs.docker.com/engine/install/")
+    said = re.search(r"Cannot connect to the Docker daemon at \S+", str(error))
     return EngineError(
         said[0].rstrip(".") if said else "no Docker engine answers",
         "start it: sudo systemctl start docker, or Docker Desktop",
