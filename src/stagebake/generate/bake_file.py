@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import hcl2
+
 from stagebake.cache.backends import BACKENDS
 from stagebake.cache.scopes import Scope, short_stage_name
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
@@ -22,7 +24,7 @@ BAKE_FILE = "docker-bake.hcl"
 OVERRIDE_FILE = "docker-bake.override.hcl"
 COMMON_TARGET = "_common"
 
-# The HCL specification, "Quoted Template Expressions"; the quote as python-hcl2 reads it back
+# The HCL specification, "Quoted Template Expressions"; the quote as python-hcl2 keeps it whole
 _ESCAPES = {"\\": "\\\\", '"': "\\u0022", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _OTHER_BLOBS = "compression=zstd,force-compression=true"
@@ -194,20 +196,10 @@ def _variable(name: str, default: str, comment: str) -> str:
     return f"# {comment}\n" + _block("variable", name, {"default": default})
 
 
-def _block(kind: str, label: str, body: Mapping[str, str | Mapping[str, str]]) -> str:
-    """Format a block of HCL: one attribute a line, equals signs aligned; a table is one entry a line."""
-    lines = [f"{kind} {_quoted(label)} {{"]
-    width = max(map(len, body))
-    for name, value in body.items():
-        text = value if isinstance(value, str) else _entries(value)
-        lines.append(f"  {name:{width}} = {text}")
-    return "\n".join([*lines, "}", ""])
-
-
-def _entries(table: Mapping[str, str]) -> str:
-    width = max(map(len, table))
-    lines = [f"    {name:{width}} = {value}," for name, value in table.items()]
-    return "\n".join(["{", *lines, "  }"])
+def _block(kind: str, label: str, body: Mapping[str, Any]) -> str:
+    file = hcl2.Builder()
+    file.block(kind, [_quoted(label)], **body)
+    return hcl2.dumps(file.build())  # type: ignore[no-untyped-call]
 
 
 def _strings(values: Iterable[str]) -> str:
@@ -225,7 +217,7 @@ def _quoted(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """What stands in an HCL string for this text: templates are taken literally."""
+    """What stands in an HCL string for this text: templates are taken literally, python-hcl2 keeps \\u0022 whole."""
     escaped = "".join(_ESCAPES.get(c, c if c.isprintable() else _escape(c)) for c in text)
     return re.sub(r"([$%])(?=\{)", r"\1\1", escaped)
 
