@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Protocol
-
-from python_on_whales import DockerClient
-from python_on_whales.client_config import ClientNotFoundError
-from python_on_whales.exceptions import DockerException
+from typing import TYPE_CHECKING, Protocol
 
 from stagebake.errors import EngineError, InputError
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
 
 LOWEST_ENGINE = (28, 0)
 LOWEST_BUILDX = (0, 20)
@@ -66,13 +65,22 @@ class Engine:
     def __init__(self, root: Path, builder: str | None = None) -> None:
         self.root = root
         self._builder = builder
-        self._docker = DockerClient()
+
+    @cached_property
+    def _docker(self) -> DockerClient:
+        """Return the client. It is slow to load, and most verbs need no engine."""
+        from python_on_whales import DockerClient
+
+        return DockerClient()
 
     def check(self) -> None:
         """Raises EngineError, with the command that mends it, where the engine or buildx cannot serve.
 
         Raises InputError where somebody names a builder that is none.
         """
+        from python_on_whales.client_config import ClientNotFoundError
+        from python_on_whales.exceptions import DockerException
+
         try:
             version = self._docker.version()
         except (ClientNotFoundError, DockerException) as error:
@@ -89,6 +97,8 @@ class Engine:
         self._refuse_missing_builder()
 
     def _refuse_missing_builder(self) -> None:
+        from python_on_whales.exceptions import DockerException
+
         name = self._builder or os.environ.get("BUILDX_BUILDER")
         try:
             if name:
@@ -209,6 +219,8 @@ def _digest(metadata: Path) -> str | None:
 
 
 def _no_engine(error: Exception) -> EngineError:
+    from python_on_whales.client_config import ClientNotFoundError
+
     if isinstance(error, ClientNotFoundError):
         return EngineError("no `docker` on PATH", "install Docker Engine: https://docs.docker.com/engine/install/")
     said = re.search(r"Cannot connect to the Docker daemon at \S+", str(error))

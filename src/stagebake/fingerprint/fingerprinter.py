@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-import hcl2
-
 from stagebake.cache.manifest import sha256_digest
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.fingerprint.base_images import look_up_images
@@ -85,6 +83,8 @@ class Fingerprinter:
 
 def _harmless(text: str) -> bool:
     """Whether a bake file has nothing but what is known to leave the stages as they are."""
+    import hcl2  # slow to load, and few projects have such a file
+
     try:
         document = hcl2.loads(text)
         targets = [body for block in document.get("target", ()) for body in block.values()]

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import hcl2
-
 from stagebake.cache.backends import BACKENDS
 from stagebake.cache.scopes import Scope, short_stage_name
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
@@ -197,6 +195,8 @@ def _variable(name: str, default: str, comment: str) -> str:
 
 
 def _block(kind: str, label: str, body: Mapping[str, Any]) -> str:
+    import hcl2  # slow to load, and most verbs write no bake file
+
     file = hcl2.Builder()
     file.block(kind, [_quoted(label)], **body)
     return hcl2.dumps(file.build())  # type: ignore[no-untyped-call]
