@@ -88,6 +88,33 @@ def test_doctor_page_lists_every_rule() -> None:
     assert set(listed) <= known
 
 
+def test_contributing_names_every_package_and_module() -> None:
+    table = read_rows(read_section("CONTRIBUTING.md", "Find your way").partition("\n### ")[0])
+    rows = {row[0].strip("`/"): row[2] for row in table}
+    folders = {path.parent.name: modules_in(path.parent) for path in SOURCE.glob("*/__init__.py")}
+    missing = [
+        f"{package}/{name}"
+        for package, names in folders.items()
+        for name in names
+        if f"`{name}`" not in rows.get(package, "")
+    ]
+    assert not missing, "add them to the table of packages in CONTRIBUTING.md"
+    named = {name for row in rows.values() for name in re.findall(r"`([a-z_]+)`", row)}
+    assert named <= {name for names in folders.values() for name in names}
+
+
+def test_contributing_recipes_name_what_the_code_has() -> None:
+    recipes = read_section("CONTRIBUTING.md", "Where do I change ...?")
+    spans = [spaced or plain for spaced, plain in SPAN.findall(recipes)]
+    modules = [span for span in spans if re.fullmatch(r"(?:[a-z_]+/)+[a-z_-]+\.(?:py|yml)|\w+\.py", span)]
+    assert modules
+    assert not [name for name in modules if not ((SOURCE / name).exists() or (ROOT / name).exists())]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    names = [span for span in spans if re.fullmatch(r"_?[A-Z]\w+", span)]
+    assert names
+    assert not [name for name in names if not re.search(rf"\b{name}\b", code)]
+
+
 def test_readme_settings_table_has_every_key() -> None:
     rows = read_rows(read_section("README.md", "Settings"))
     listed = [key for row in rows for key in re.findall(r"`([\w-]+)`", row[0])]
@@ -127,6 +154,11 @@ def read_anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def modules_in(folder: Path) -> list[str]:
+    """Return the names of a package's modules."""
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
 def path_exists(path: str) -> bool:
