@@ -340,5 +340,5 @@ def _stages_by_buildkit_name(graph: StageGraph) -> dict[str | None, Stage]:
     """Map BuildKit's names to stages: an unnamed stage is `stage-N`, and a sole stage may have no name at all."""
     stages: dict[str | None, Stage] = {None: graph.final}
     for stage in graph.stages:
-        stages[stage.name if stage.named else f"stage-{stage.index}"] = stage
+        stages[stage.name if stage.has_name else f"stage-{stage.index}"] = stage
     return stages

@@ -113,13 +113,13 @@ def test_a_target_is_found_by_name_in_any_case() -> None:
 def test_a_stage_keeps_the_name_as_written() -> None:
     """Names are compared in lower case; the written form is kept beside it."""
     stage = parse_dockerfile("FROM a AS Base\n").stages[0]
-    assert (stage.name, stage.target, stage.named) == ("base", "Base", True)
+    assert (stage.name, stage.target, stage.has_name) == ("base", "Base", True)
 
 
 def test_an_unnamed_stage_is_known_by_its_number() -> None:
     """A stage without a name is called stage-N, as BuildKit calls it in its events."""
     stages = parse_dockerfile("FROM a\nFROM b\n").stages
-    assert [(stage.name, stage.index, stage.named) for stage in stages] == [
+    assert [(stage.name, stage.index, stage.has_name) for stage in stages] == [
         ("stage-0", 0, False),
         ("stage-1", 1, False),
     ]
@@ -140,7 +140,7 @@ def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
         "stage-0",
         "last",
     ]
-    with pytest.raises(InputError, match="--no-cache: no stage `stage-1`") as caught:
+    with pytest.raises(InputError, match="--no-cache: unknown stage `stage-1`") as caught:
         graph.find_stage("stage-1", "--no-cache")
     assert "stage-0, last" in caught.value.remedy
 
@@ -286,29 +286,29 @@ def test_a_needed_stage_cannot_take_from_a_later_one(line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "no FROM"),
-        ("# only a comment\nARG A=1\n", 1, "no FROM"),
+        ("", 1, "no FROM instruction"),
+        ("# only a comment\nARG A=1\n", 1, "no FROM instruction"),
         ("ARG A=1\nRUN true\nFROM a\n", 2, "RUN before the first FROM"),
-        ("FROM a\n\nFROM b AS 1st\n", 3, "`1st` is no name"),
-        ("FROM a AS x/y\n", 1, "`x/y` is no name"),
-        ("FROM a AS $X\n", 1, "`$X` is no name"),
+        ("FROM a\n\nFROM b AS 1st\n", 3, "`1st` is not a valid stage name"),
+        ("FROM a AS x/y\n", 1, "`x/y` is not a valid stage name"),
+        ("FROM a AS $X\n", 1, "`$X` is not a valid stage name"),
         ("FROM\n", 1, "one or three"),
         ("FROM a AS\n", 1, "one or three"),
         ("FROM a\nFROM a named b\n", 2, "one or three"),
         ("FROM a AS b c\n", 1, "one or three"),
-        ("FROM a AS Base\nRUN true\nFROM b AS base\n", 3, "`base` has the name of stage `Base` in line 1"),
-        ("FROM a AS x\nCOPY --from=y /a /a\nFROM x AS y\n", 1, "circle: x → y → x|circle: y → x → y"),
-        ("FROM a AS other\nFROM a AS x\nCOPY --from=x /a /a\n", 2, "circle: x → x"),
-        ("FROM a\nFROM b\nCOPY --from=2 /a /a\n", 3, "stages are 0 to 1"),
-        ("FROM a AS builder\nFROM b\nCOPY --from=buidler /a /a\n", 3, "no stage `buidler`"),
-        ("FROM a AS builder\nFROM b\nRUN --mount=from=bulider,target=/x true\n", 3, "no stage `bulider`"),
+        ("FROM a AS Base\nRUN true\nFROM b AS base\n", 3, "stage name `base` is already used in line 1 (`Base`)"),
+        ("FROM a AS x\nCOPY --from=y /a /a\nFROM x AS y\n", 1, "cycle: x → y → x|cycle: y → x → y"),
+        ("FROM a AS other\nFROM a AS x\nCOPY --from=x /a /a\n", 2, "cycle: x → x"),
+        ("FROM a\nFROM b\nCOPY --from=2 /a /a\n", 3, "the stages are 0 to 1"),
+        ("FROM a AS builder\nFROM b\nCOPY --from=buidler /a /a\n", 3, "unknown stage `buidler`"),
+        ("FROM a AS builder\nFROM b\nRUN --mount=from=bulider,target=/x true\n", 3, "unknown stage `bulider`"),
         ("ARG X\nFROM ${X}\n", 2, "`FROM ${X}` is empty"),
         ('FROM a\nFROM ""\n', 2, "is empty"),
         ("FROM a\nFROM ${X:?unset}\n", 2, "unset"),
         ("FROM a\nFROM ${X\n", 2, "${X"),
         ("ARG X=${Y:?unset}\nFROM a\n", 1, "unset"),
-        ("FROM a AS b\nFROM c\nCOPY --from=${S} /a /a\n", 3, "no variable in `from=${S}`"),
-        ("FROM a AS b\nFROM c\nRUN --mount=type=bind,from=$S,target=/x true\n", 3, "no variable in `from=$S`"),
+        ("FROM a AS b\nFROM c\nCOPY --from=${S} /a /a\n", 3, "expand variables in `from=${S}`"),
+        ("FROM a AS b\nFROM c\nRUN --mount=type=bind,from=$S,target=/x true\n", 3, "expand variables in `from=$S`"),
         ("FROM a\nRUN true\nFETCH x\n", 3, "unknown instruction: FETCH"),
         ("FROM a\n\nRUN <<EOF\necho\n", 3, "unterminated heredoc"),
         ("FROM a\nENV X\n", 2, "ENV must have two arguments"),
@@ -335,7 +335,7 @@ def test_an_unknown_target_lists_the_stages() -> None:
     """A target that is no stage names the nearest one and all of them."""
     error = refused("FROM a AS base\nFROM base AS builder\n", target="bulider")
     assert error.what.startswith("docker/Dockerfile")
-    assert "no stage `bulider`" in error.what
+    assert "unknown stage `bulider`" in error.what
     assert error.remedy == "did you mean `builder`? the stages are: base, builder"
 
 

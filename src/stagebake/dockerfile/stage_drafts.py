@@ -1,0 +1,93 @@
+"""Split the instructions of a Dockerfile into stages, and name each stage.
+
+Stage names are case-insensitive (moby/buildkit, frontend/dockerfile/instructions/parse.go).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from stagebake.dockerfile.parser import Instruction
+from stagebake.errors import InputError
+
+# BuildKit's instructions/parse.go, validStageName
+_STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
+
+
+@dataclass(frozen=True)
+class StageDraft:
+    """Instructions of one stage, before its references are resolved.
+
+    `target` is the name as written, None for a stage without a name; `name` is unique in the Dockerfile.
+    """
+
+    name: str
+    index: int
+    target: str | None
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def line(self) -> int:
+        return self.instructions[0].line
+
+
+def split_stages(instructions: tuple[Instruction, ...], path: str) -> tuple[StageDraft, ...]:
+    """Return the stages of a Dockerfile in its order. Raises InputError with `path:line:`."""
+    groups = _split_at_from(instructions, path)
+    written_names = [_read_stage_name(group[0], path) for group in groups]
+    taken = {name.lower() for name in written_names if name}
+    drafts = []
+    for index, group in enumerate(groups):
+        written = written_names[index]
+        name = written.lower() if written else _make_free_name(index, taken)
+        drafts.append(StageDraft(name, index, written, group))
+    _refuse_duplicates(drafts, path)
+    return tuple(drafts)
+
+
+def _split_at_from(instructions: tuple[Instruction, ...], path: str) -> list[tuple[Instruction, ...]]:
+    starts = [number for number, instruction in enumerate(instructions) if instruction.keyword == "FROM"]
+    if not starts:
+        raise InputError(f"{path}:1: no FROM instruction", "add a FROM line: a Dockerfile needs at least one stage")
+    for early in instructions[: starts[0]]:
+        if early.keyword != "ARG":
+            raise InputError(
+                f"{path}:{early.line}: {early.keyword} before the first FROM",
+                f"move {early.keyword} below a FROM line; only ARG may come before the first FROM",
+            )
+    return [instructions[start:end] for start, end in pairwise([*starts, len(instructions)])]
+
+
+def _read_stage_name(instruction: Instruction, path: str) -> str | None:
+    match instruction.args:
+        case (_,):
+            return None
+        case (_, keyword, name) if keyword.lower() == "as":
+            if not _STAGE_NAME.match(name.lower()):
+                raise InputError(
+                    f"{path}:{instruction.line}: `{name}` is not a valid stage name",
+                    "start it with a letter, and use letters, digits, `-`, `_` and `.`",
+                )
+            return name
+    raise InputError(f"{path}:{instruction.line}: FROM takes one or three arguments", "write `FROM image [AS name]`")
+
+
+def _refuse_duplicates(drafts: list[StageDraft], path: str) -> None:
+    first_uses: dict[str, StageDraft] = {}
+    for draft in drafts:
+        first = first_uses.setdefault(draft.name, draft)
+        if first is not draft:
+            raise InputError(
+                f"{path}:{draft.line}: stage name `{draft.target}` is already used in line {first.line} "
+                f"(`{first.target}`)",
+                "rename one of the two stages; stage names are case-insensitive",
+            )
+
+
+def _make_free_name(index: int, taken: set[str]) -> str:
+    name = f"stage-{index}"
+    while name in taken:
+        name += "-unnamed"
+    return name
