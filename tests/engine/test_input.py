@@ -78,7 +78,7 @@ def test_a_bad_setting(repository: Project, settings: str, where: str, word: str
     ("flags", "word"),
     [
         (("--target", "runtme"), "did you mean `runtime`"),
-        (("--image", "Ghcr.io/Not A Name"), "no registry takes the image name"),
+        (("--image", "Ghcr.io/Not A Name"), "the image name `Ghcr.io/Not A Name` is not valid"),
         (("--context", "busybox"), "NAME=VALUE"),
     ],
 )

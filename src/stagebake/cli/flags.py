@@ -8,17 +8,17 @@ import re
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from stagebake.cache.backends import BACKENDS
-from stagebake.project.settings import Settings, load_settings, parse_pairs
+from stagebake.project.setting_kinds import parse_pairs
+from stagebake.project.settings import SETTING_KEYS, Settings, load_settings
 
 VerbParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a verb is added to."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", metavar="REF", help="repository of the image and its caches, with or without :TAG")
-    parser.add_argument("--cache", metavar="WHERE", help=f"where the caches lie: {', '.join(BACKENDS)}")
-    parser.add_argument("--target", metavar="STAGE", help="the stage to build (default: the last)")
+    for name, metavar in (("image", "REF"), ("cache", "NAME"), ("target", "STAGE")):
+        key = SETTING_KEYS[name]
+        parser.add_argument(key.flag_name, metavar=metavar, help=key.meaning)
     parser.add_argument(
         "--context", action="append", default=[], metavar="NAME=VALUE",
         help="put something in the place of an image, as bake's `contexts` does; may be given several times",

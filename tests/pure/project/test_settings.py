@@ -1,18 +1,18 @@
-"""Settings from a file, the environment and flags."""
+"""Test how settings are read from a file, the environment and flags."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stagebake.errors import InputError
-from stagebake.project.settings import BUDGETS, Settings, load_settings, misspelt_variables, parse_pairs, split_image
+from stagebake.project.settings import BUDGETS, SETTING_KEYS, Settings, load_settings, misspelt_variables
 
 
-def load(
+def load_given(
     root: Path,
     *,
     pyproject: str | None = None,
@@ -26,29 +26,33 @@ def load(
     return load_settings(root, environment or {}, flags)
 
 
-def refused(root: Path, **given: Any) -> InputError:
+def load_refused(root: Path, **given: Any) -> InputError:
     with pytest.raises(InputError) as caught:
-        load(root, **given)
+        load_given(root, **given)
     assert caught.value.remedy
     return caught.value
 
 
-def test_without_any_settings_there_are_defaults(tmp_path: Path) -> None:
-    """No file, no environment, no flag: a Dockerfile in the root, and no image name."""
-    assert load(tmp_path) == Settings(root=tmp_path)
+def test_setting_keys_match_fields_of_settings() -> None:
+    names = [field.name.replace("_", "-") for field in fields(Settings)]
+    assert [name for name in names if name not in ("root", "tag", "origins")] == list(SETTING_KEYS)
+    assert all(key.meaning for key in SETTING_KEYS.values())
+
+
+def test_load_settings_of_empty_folder_returns_defaults(tmp_path: Path) -> None:
+    assert load_given(tmp_path) == Settings(root=tmp_path)
     assert (Settings().image, Settings().tag, Settings().dockerfile, Settings().context) == (
         None, None, "Dockerfile", ".",
     )  # fmt: skip
 
 
-def test_another_tools_pyproject_says_nothing(tmp_path: Path) -> None:
-    """A pyproject.toml without the table leaves the defaults."""
-    assert load(tmp_path, pyproject='[project]\nname = "x"\n[tool.ruff]\n') == Settings(root=tmp_path)
+def test_load_settings_of_pyproject_without_table_returns_defaults(tmp_path: Path) -> None:
+    assert load_given(tmp_path, pyproject='[project]\nname = "x"\n[tool.ruff]\n') == Settings(root=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["pyproject", "own"])
-def test_every_setting_is_read(tmp_path: Path, name: str) -> None:
-    """All keys, in [tool.stagebake] of pyproject.toml and at the top of stagebake.toml."""
+def test_load_settings_of_file_reads_every_key(tmp_path: Path, name: str) -> None:
+    """Read [tool.stagebake] of pyproject.toml, or the top of stagebake.toml."""
     text = """image = "ghcr.io/o/n:1.2"
 dockerfile = "docker/Dockerfile"
 context = "src"
@@ -66,7 +70,9 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
 """
     if name == "pyproject":
         text = "[tool.stagebake]\n" + text.replace("[contexts]", "[tool.stagebake.contexts]")
-    settings = load(tmp_path, pyproject=text if name == "pyproject" else None, own=text if name == "own" else None)
+    settings = load_given(
+        tmp_path, pyproject=text if name == "pyproject" else None, own=text if name == "own" else None
+    )
     file = "pyproject.toml" if name == "pyproject" else "stagebake.toml"
     assert settings.origins["target"] == f"{file}:{5 if name == 'pyproject' else 4}"
     assert replace(settings, origins={}) == Settings(
@@ -87,9 +93,10 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
     )
 
 
-def test_stagebake_toml_goes_before_pyproject(tmp_path: Path) -> None:
-    """Where both files speak, stagebake's own is the one that counts."""
-    settings = load(tmp_path, pyproject='[tool.stagebake]\ntarget = "a"\nnetwork = "host"\n', own='target = "b"\n')
+def test_load_settings_of_both_files_ignores_pyproject(tmp_path: Path) -> None:
+    settings = load_given(
+        tmp_path, pyproject='[tool.stagebake]\ntarget = "a"\nnetwork = "host"\n', own='target = "b"\n'
+    )
     assert (settings.target, settings.network) == ("b", None)
 
 
@@ -105,11 +112,11 @@ def test_stagebake_toml_goes_before_pyproject(tmp_path: Path) -> None:
         (False, False, False, None),
     ],
 )
-def test_flags_go_before_the_environment_and_that_before_the_file(
+def test_load_settings_of_several_places_prefers_flag_then_variable_then_file(
     tmp_path: Path, file: bool, environment: bool, flag: bool, found: str | None
 ) -> None:
-    """The nearest word counts; a flag that is None was not given."""
-    settings = load(
+    """Ignore a flag that is None."""
+    settings = load_given(
         tmp_path,
         pyproject='[tool.stagebake]\ntarget = "file"\n' if file else None,
         environment={"STAGEBAKE_TARGET": "environment"} if environment else {},
@@ -118,14 +125,13 @@ def test_flags_go_before_the_environment_and_that_before_the_file(
     assert settings.target == found
 
 
-def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
-    """STAGEBAKE_TARGET= is as good as absent."""
-    assert load(tmp_path, own='target = "a"\n', environment={"STAGEBAKE_TARGET": ""}).target == "a"
+def test_load_settings_of_empty_variable_ignores_it(tmp_path: Path) -> None:
+    assert load_given(tmp_path, own='target = "a"\n', environment={"STAGEBAKE_TARGET": ""}).target == "a"
 
 
-def test_lists_and_tables_from_the_environment(tmp_path: Path) -> None:
-    """Words are separated and quoted as in a shell; tables are NAME=VALUE words."""
-    settings = load(
+def test_load_settings_of_variables_reads_lists_and_tables(tmp_path: Path) -> None:
+    """Split words as a shell does; a table is NAME=VALUE words."""
+    settings = load_given(
         tmp_path,
         environment={
             "STAGEBAKE_PLATFORMS": "linux/amd64  linux/arm64",
@@ -140,9 +146,9 @@ def test_lists_and_tables_from_the_environment(tmp_path: Path) -> None:
     assert (settings.image, settings.tag) == ("localhost:5000/x", "y")
 
 
-def test_tables_are_laid_over_each_other(tmp_path: Path) -> None:
-    """A name in a nearer table replaces that name alone; lists are replaced whole."""
-    settings = load(
+def test_load_settings_of_several_places_merges_tables(tmp_path: Path) -> None:
+    """Merge tables name by name, and replace lists."""
+    settings = load_given(
         tmp_path,
         own='platforms = ["linux/amd64"]\n[args]\nA = "file"\nB = "file"\nC = "file"\n',
         environment={"STAGEBAKE_ARGS": "B=environment C=environment", "STAGEBAKE_PLATFORMS": "linux/arm64"},
@@ -160,12 +166,12 @@ def test_tables_are_laid_over_each_other(tmp_path: Path) -> None:
         ("own", 'target = "a"\n\n[context-s]\n', "stagebake.toml:3: ", "`context-s`"),
         ("own", 'root = "/"\n', "stagebake.toml:1: ", "`root`"),
         ("own", 'tag = "x"\n', "stagebake.toml:1: ", "`tag`"),
-        ("own", 'image = "a"\ntarget = 3\n', "stagebake.toml:2: ", "`target` is a string"),
-        ("own", 'image = "a"\nplatforms = "linux/amd64"\n', "stagebake.toml:2: ", "`platforms` is a list of strings"),
-        ("own", "platforms = [1]\n", "stagebake.toml:1: ", "`platforms` is a list of strings"),
-        ("own", 'image = "a"\n\nargs = ["A=1"]\n', "stagebake.toml:3: ", "`args` is a table"),
-        ("own", "[args]\nA = [1]\n", "stagebake.toml:1: ", "`args.A` is a string, a number or a boolean"),
-        ("own", "args.A = { b = 1 }\n", "stagebake.toml:1: ", "`args.A` is a string, a number or a boolean"),
+        ("own", 'image = "a"\ntarget = 3\n', "stagebake.toml:2: ", "`target` must be a string"),
+        ("own", 'image = "a"\nplatforms = "linux"\n', "stagebake.toml:2: ", "`platforms` must be a list of strings"),
+        ("own", "platforms = [1]\n", "stagebake.toml:1: ", "`platforms` must be a list of strings"),
+        ("own", 'image = "a"\n\nargs = ["A=1"]\n', "stagebake.toml:3: ", "`args` must be a table"),
+        ("own", "[args]\nA = [1]\n", "stagebake.toml:1: ", "`args.A` must be a string, a number or a boolean"),
+        ("own", "args.A = { b = 1 }\n", "stagebake.toml:1: ", "`args.A` must be a string, a number or a boolean"),
         ("pyproject", "[tool.ruff]\nx = 1\n[tool.stagebake.args]\nA = [1]\n", "pyproject.toml:3: ", "`args.A`"),
         ("own", 'image = "a"\ntarget = = 1\n', "stagebake.toml:2: ", "nvalid value"),
         ("own", 'image = "a"\nimage = "b"\n', "stagebake.toml:2: ", "verwrite"),
@@ -185,16 +191,17 @@ def test_tables_are_laid_over_each_other(tmp_path: Path) -> None:
         ("own", "# target = 1\nplatforms = [\n  1,\n]\n", "stagebake.toml:2: ", "`platforms`"),
     ],
     ids=[
-        "misspelt", "misspelt-own", "misspelt-table", "root", "tag", "no-string", "no-list", "no-strings", "no-table",
+        "misspelt", "misspelt-own", "misspelt-table", "root", "tag", "not-text", "not-list", "not-texts", "not-table",
         "list-in-table", "table-in-table", "table-of-pyproject", "bad-toml", "twice", "bad-at-the-end",
-        "stagebake-no-table", "tool-no-table", "tables-no-table", "inline-table", "inline-tables", "dotted",
+        "stagebake-not-table", "tool-not-table", "tables-not-table", "inline-table", "inline-tables", "dotted",
         "another-table", "comment-above", "key-of-a-subtable", "key-of-another-table", "escaped", "in-a-string",
         "several-lines",
     ],
 )  # fmt: skip
-def test_wrong_settings_and_where(tmp_path: Path, file: str, text: str, where: str, words: str) -> None:
-    """What is wrong in a file is said with file and line."""
-    error = refused(tmp_path, **{file: text})
+def test_load_settings_of_invalid_file_names_file_and_line(
+    tmp_path: Path, file: str, text: str, where: str, words: str
+) -> None:
+    error = load_refused(tmp_path, **{file: text})
     assert error.what.startswith(where)
     assert words in error.what
 
@@ -203,17 +210,15 @@ def test_wrong_settings_and_where(tmp_path: Path, file: str, text: str, where: s
     ("key", "meant"),
     [("platform", "platforms"), ("imgae", "image"), ("arg", "args"), ("docker-file", "dockerfile"), ("zzz", None)],
 )
-def test_a_misspelt_key_is_guessed(tmp_path: Path, key: str, meant: str | None) -> None:
-    """The nearest setting is named, and all of them."""
-    error = refused(tmp_path, own=f'{key} = "x"\n')
+def test_load_settings_of_misspelt_key_suggests_the_nearest(tmp_path: Path, key: str, meant: str | None) -> None:
+    error = load_refused(tmp_path, own=f'{key} = "x"\n')
     assert error.remedy.startswith(f"did you mean `{meant}`? " if meant else "the settings are: ")
     assert "image, dockerfile, context, target" in error.remedy
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    """A settings file in another encoding is the user's mistake, not a bug."""
+def test_load_settings_of_file_in_other_encoding_raises_input_error(tmp_path: Path) -> None:
     (tmp_path / "stagebake.toml").write_bytes(b'image = "\xff"\n')
-    assert refused(tmp_path).what.startswith("stagebake.toml")
+    assert load_refused(tmp_path).what.startswith("stagebake.toml")
 
 
 @pytest.mark.parametrize(
@@ -227,151 +232,88 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     ],
     ids=["no-value", "no-name", "context", "open-quote", "open-quote-in-list"],
 )
-def test_wrong_words_in_the_environment(tmp_path: Path, name: str, text: str) -> None:
-    """What is wrong in the environment is said with the variable's name."""
-    assert refused(tmp_path, environment={name: text}).what.startswith(f"{name}: ")
-
-
-@pytest.mark.parametrize(
-    ("image", "name", "tag"),
-    [
-        ("name", "name", None),
-        ("owner/name", "owner/name", None),
-        ("ghcr.io/owner/name", "ghcr.io/owner/name", None),
-        ("ghcr.io/owner/name:1.2", "ghcr.io/owner/name", "1.2"),
-        ("localhost:5000/name", "localhost:5000/name", None),
-        ("localhost:5000/name:x", "localhost:5000/name", "x"),
-        ("127.0.0.1:5000/a/b/c", "127.0.0.1:5000/a/b/c", None),
-        ("GHCR.io/owner/name", "GHCR.io/owner/name", None),
-        ("a.b-c/d_e/f__g/h--i", "a.b-c/d_e/f__g/h--i", None),
-        ("name:_X.y-Z", "name", "_X.y-Z"),
-        ("name:" + "t" * 128, "name", "t" * 128),
-        ("r.io/" + "n" * 250, "r.io/" + "n" * 250, None),
-    ],
-    ids=[
-        "name", "path", "domain", "tag", "port", "port-and-tag", "address", "domain-in-capitals", "separators",
-        "tag-of-all", "longest-tag", "longest-name",
-    ],
-)  # fmt: skip
-def test_good_image_names(image: str, name: str, tag: str | None) -> None:
-    """Names as registries take them, in their two parts."""
-    assert split_image(image) == (name, tag)
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        "", "ghcr.io/Owner/name", "Name", "ghcr.io/owner/name:", "ghcr.io//name", "ghcr.io/owner/", "/name", "-name",
-        "name-", "a___b", "a..b", "a.-b", "na me", "name:.x", "name:-x", "name:a/b:c", "name:" + "t" * 129,
-        "n" * 256, "r.io/" + "n" * 251, "name@sha256:" + "0" * 64, "https://ghcr.io/owner/name", "name:größe", "größe",
-        "ghcr.io:port/name", "name\n", "name:x\n",
-    ],
-    ids=ascii,
-)  # fmt: skip
-def test_bad_image_names(image: str) -> None:
-    """Names that no registry takes."""
-    with pytest.raises(InputError) as caught:
-        split_image(image)
-    assert image in caught.value.what
-
-
-def test_capitals_are_mended() -> None:
-    """Where lower case would do, it is offered."""
-    with pytest.raises(InputError) as caught:
-        split_image("ghcr.io/Owner/Name:V1")
-    assert "`ghcr.io/owner/name:v1`" in caught.value.remedy.replace("V1", "v1")
+def test_load_settings_of_invalid_variable_names_it(tmp_path: Path, name: str, text: str) -> None:
+    assert load_refused(tmp_path, environment={name: text}).what.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(
     ("folder", "name"), [("My App", "my-app"), ("a__b.c", "a-b-c"), ("ß", "image"), ("-x-", "x"), ("ÄPP", "pp")]
 )
-def test_the_name_of_an_image_that_stays_here(folder: str, name: str) -> None:
-    """An image without a name is called like the folder, as a registry would take it."""
+def test_local_image_of_folder_is_a_valid_name(folder: str, name: str) -> None:
     assert Settings(root=Path("/nowhere") / folder).local_image == name
 
 
-def test_pairs_keep_what_follows_the_first_equals_sign() -> None:
-    """A value may hold more of them."""
-    assert parse_pairs(["a=b=c", "d="], "--context") == {"a": "b=c", "d": ""}
-    with pytest.raises(InputError, match="--context: `x` is not NAME=VALUE"):
-        parse_pairs(["x"], "--context")
-
-
-@pytest.mark.parametrize(("name", "guess"), [("regestry", "did you mean `registry`? "), ("s3", "the places are: ")])
-def test_a_place_for_caches_that_is_none(tmp_path: Path, name: str, guess: str) -> None:
-    """The nearest back end is named, and all of them; on the command line too."""
-    flag = refused(tmp_path, cache=name)
-    for error in (flag, refused(tmp_path, own=f'cache = "{name}"\n')):
-        assert f"caches cannot lie in `{name}`" in error.what
+@pytest.mark.parametrize(("name", "guess"), [("regestry", "did you mean `registry`? "), ("s3", "use one of: ")])
+def test_load_settings_of_unknown_backend_lists_all(tmp_path: Path, name: str, guess: str) -> None:
+    flag = load_refused(tmp_path, cache=name)
+    for error in (flag, load_refused(tmp_path, own=f'cache = "{name}"\n')):
+        assert f"unknown cache back end `{name}`" in error.what
         assert error.remedy.startswith(guess)
         assert "registry, " in error.remedy
 
 
 @pytest.mark.parametrize(("folder", "words"), [("app/caches", "build context"), ("a,b", "comma"), ('a"b', "quote")])
-def test_a_folder_for_caches_that_cannot_be(tmp_path: Path, folder: str, words: str) -> None:
-    """Neither in the build context, nor with what ends an attribute of bake."""
-    error = refused(tmp_path, own=f"context = 'app'\nfolder = '{folder}'\n")
+def test_load_settings_of_unusable_cache_folder_is_refused(tmp_path: Path, folder: str, words: str) -> None:
+    """Refuse a folder in the build context, and characters that end an attribute of bake."""
+    error = load_refused(tmp_path, own=f"context = 'app'\nfolder = '{folder}'\n")
     assert error.what.startswith("stagebake.toml:2: ")
     assert words in error.what
 
 
-def test_the_folder_for_caches_is_seen_from_home_or_the_repository(tmp_path: Path) -> None:
-    """`~` is the home folder, and a relative path starts at the settings' file."""
+def test_cache_folder_is_relative_to_home_or_root(tmp_path: Path) -> None:
     assert Settings().cache_folder == Path.home() / ".cache/stagebake"
     assert Settings(root=tmp_path, folder="../caches").cache_folder == tmp_path.parent / "caches"
 
 
 @pytest.mark.parametrize("key", ["cache-mounts", "cache_mounts"])
-def test_cache_mounts_are_turned_on_by_one_setting(tmp_path: Path, key: str) -> None:
-    """A hyphen or an underscore; the environment goes over the file; the bound is bytes."""
+def test_load_settings_of_cache_mounts_reads_switch_and_limit(tmp_path: Path, key: str) -> None:
+    """Accept a hyphen or an underscore in the key."""
     text = f"{key} = true\n{key}-limit = 5_000\n"
-    settings = load(tmp_path, own=text)
+    settings = load_given(tmp_path, own=text)
     assert (settings.cache_mounts, settings.cache_mounts_limit) == (True, 5_000)
     assert settings.origins["cache-mounts"] == "stagebake.toml:1"
     off = {"STAGEBAKE_CACHE_MOUNTS": "false", "STAGEBAKE_CACHE_MOUNTS_LIMIT": "7"}
-    settings = load(tmp_path, own=text, environment=off)
+    settings = load_given(tmp_path, own=text, environment=off)
     assert (settings.cache_mounts, settings.cache_mounts_limit) == (False, 7)
     assert not Settings().cache_mounts
 
 
 @pytest.mark.parametrize("text", ['cache-mounts = "yes"', "cache-mounts-limit = true", "cache-mounts-limit = 0"])
-def test_a_switch_and_a_number_are_what_they_are(tmp_path: Path, text: str) -> None:
-    """Anything else is refused with its place."""
-    error = refused(tmp_path, own=text)
-    assert error.what.startswith(f"stagebake.toml:1: `{text.split()[0]}` is ")
+def test_load_settings_of_invalid_switch_or_number_is_refused(tmp_path: Path, text: str) -> None:
+    error = load_refused(tmp_path, own=text)
+    assert error.what.startswith(f"stagebake.toml:1: `{text.split()[0]}` must be ")
 
 
-def test_a_switch_in_the_environment_is_true_or_false(tmp_path: Path) -> None:
-    """A word that is neither is refused with the variable's name."""
-    assert refused(tmp_path, environment={"STAGEBAKE_CACHE_MOUNTS": "maybe"}).what.startswith("STAGEBAKE_CACHE_MOUNTS:")
+def test_load_settings_of_invalid_switch_in_environment_names_variable(tmp_path: Path) -> None:
+    error = load_refused(tmp_path, environment={"STAGEBAKE_CACHE_MOUNTS": "maybe"})
+    assert error.what.startswith("STAGEBAKE_CACHE_MOUNTS:")
 
 
 @pytest.mark.parametrize("text", ["pull=3", "read=soon"])
-def test_a_patience_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    """It is named with the variable that it stands in."""
-    with pytest.raises(InputError, match=r"STAGEBAKE_PATIENCE: patience") as error:
-        load(tmp_path, environment={"STAGEBAKE_PATIENCE": text})
-    assert error.value.remedy == "give seconds for any of: read, write"
+def test_load_settings_of_invalid_patience_names_variable(tmp_path: Path, text: str) -> None:
+    error = load_refused(tmp_path, environment={"STAGEBAKE_PATIENCE": text})
+    name, _, value = text.partition("=")
+    assert error.what == f"STAGEBAKE_PATIENCE: `patience.{name} = {value}` is not valid"
+    assert error.remedy == "give seconds for any of: read, write"
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('folder = "~nobody-of-that-name/x"', "home"),
-        ('dockerfile = "a\\u0000b"', "`dockerfile` is "),
-        ('context = "a\\u0000b"', "`context` is "),
+        ('dockerfile = "a\\u0000b"', "`dockerfile` must be "),
+        ('context = "a\\u0000b"', "`context` must be "),
         ('network = "hosst"', "`hosst`"),
-        ('platforms = [""]', "`` is no platform"),
-        ('platforms = ["linux/amd64", "linux/"]', "`linux/` is no platform"),
-        ('platforms = ["arm64"]', "`arm64` is no platform"),
-        ('platforms = ["linux/amd64,linux/arm64"]', "is no platform"),
-        ('contexts = { x = "" }', "`x=` puts nothing"),
-        ('contexts = { "" = "x" }', "`=x` puts nothing"),
+        ('platforms = [""]', "`` is not a valid platform"),
+        ('platforms = ["linux/amd64", "linux/"]', "`linux/` is not a valid platform"),
+        ('platforms = ["arm64"]', "`arm64` is not a valid platform"),
+        ('platforms = ["linux/amd64,linux/arm64"]', "is not a valid platform"),
+        ('contexts = { x = "" }', "named context `x=` is empty"),
+        ('contexts = { "" = "x" }', "named context `=x` is empty"),
     ],
 )
-def test_values_that_nothing_could_take(tmp_path: Path, text: str, words: str) -> None:
-    """They are refused with their place, before anything trips over them."""
-    error = refused(tmp_path, own=f"\n{text}\n")
+def test_load_settings_of_unusable_value_names_file_and_line(tmp_path: Path, text: str, words: str) -> None:
+    error = load_refused(tmp_path, own=f"\n{text}\n")
     assert error.what.startswith("stagebake.toml:2: ")
     assert words in error.what
 
@@ -380,9 +322,9 @@ def test_values_that_nothing_could_take(tmp_path: Path, text: str, words: str) -
     ("flags", "origin"),
     [({"secrets": ("token",)}, "--secret: "), ({"contexts": {"x": ""}}, "--context: "), ({"cache": "x"}, "--cache: ")],
 )
-def test_a_flag_is_called_as_it_was_given(tmp_path: Path, flags: dict[str, Any], origin: str) -> None:
-    """A setting may be called otherwise than its flag, of which each has one value."""
-    assert refused(tmp_path, **flags).what.startswith(origin)
+def test_load_settings_of_invalid_flag_names_flag(tmp_path: Path, flags: dict[str, Any], origin: str) -> None:
+    """Name the flag, which is singular where the key is plural."""
+    assert load_refused(tmp_path, **flags).what.startswith(origin)
 
 
 @pytest.mark.parametrize(
@@ -393,16 +335,17 @@ def test_a_flag_is_called_as_it_was_given(tmp_path: Path, flags: dict[str, Any],
         ("budgets = { code = -1 }", {"STAGEBAKE_BUDGETS": "full=9"}, "stagebake.toml:1: "),
     ],
 )
-def test_of_several_places_the_wrong_one_is_named(
+def test_load_settings_of_several_places_names_the_invalid_one(
     tmp_path: Path, text: str, environment: dict[str, str], where: str
 ) -> None:
-    """What is laid over a wrong setting takes no blame for it."""
-    assert refused(tmp_path, own=text, environment=environment).what.startswith(where)
+    assert load_refused(tmp_path, own=text, environment=environment).what.startswith(where)
 
 
-def test_numbers_of_several_places_are_laid_over_each_other(tmp_path: Path) -> None:
-    """What the environment does not say stays as the file has it, and the rest is the default."""
-    settings = load(tmp_path, own="budgets = { code = 7, full = 8 }\n", environment={"STAGEBAKE_BUDGETS": "full=9"})
+def test_load_settings_of_several_places_merges_numbers(tmp_path: Path) -> None:
+    """Take numbers that no place gives from the defaults."""
+    settings = load_given(
+        tmp_path, own="budgets = { code = 7, full = 8 }\n", environment={"STAGEBAKE_BUDGETS": "full=9"}
+    )
     assert settings.budgets == {**BUDGETS, "code": 7, "full": 9}
 
 
@@ -418,8 +361,8 @@ def test_numbers_of_several_places_are_laid_over_each_other(tmp_path: Path) -> N
         ("STAGEBAK_IMAGE", None),
     ],
 )
-def test_a_variable_that_is_nearly_a_setting(name: str, meant: str | None) -> None:
-    """A misspelt one is named with what was meant; of others nothing is said, for they may be somebody else's."""
+def test_misspelt_variables_of_similar_name_suggests_setting(name: str, meant: str | None) -> None:
+    """Ignore variables whose name is not similar: other tools may own them."""
     warnings = misspelt_variables({name: "x", "PATH": "/bin"})
-    assert warnings == ((f"{name} sets nothing: did you mean {meant}?",) if meant else ())
+    assert warnings == ((f"{name} has no effect: did you mean {meant}?",) if meant else ())
     assert misspelt_variables({name: ""}) == ()

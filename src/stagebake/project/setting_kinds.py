@@ -1,0 +1,194 @@
+"""Read the value of a setting, by its kind: from a TOML document or from the text of an environment variable."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from stagebake.errors import InputError
+
+_SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+class ValuePlace(NamedTuple):
+    """Key of a setting, and the place that gives its value (file:line or variable), for errors."""
+
+    key: str
+    origin: str
+
+
+class TextKind:
+    """Text, and base class of the other kinds.
+
+    `description` completes "must be ..." in an error. The methods that read raise InputError for a value of another
+    kind.
+    """
+
+    description = "a string"
+
+    def read_toml(self, value: Any, place: ValuePlace) -> Any:
+        """Return the value of a setting that a TOML document gives as `value`."""
+        if not isinstance(value, str) or "\0" in value:
+            self.refuse_value(value, place)
+        return value
+
+    def read_variable(self, text: str, place: ValuePlace) -> Any:
+        """Return the value of a setting that an environment variable gives as `text`."""
+        return text
+
+    def merge_values(self, below: Any, above: Any) -> Any:
+        """Return the value of a setting that two places give; `above` takes precedence over `below`."""
+        return above
+
+    def refuse_value(self, value: Any, place: ValuePlace) -> NoReturn:
+        """Raise InputError for a value of another kind."""
+        raise InputError(
+            f"{place.origin}: `{place.key}` must be {self.description}, not `{value!r}`",
+            "see the settings in the README",
+        )
+
+
+class SwitchKind(TextKind):
+    """Boolean; in a variable `true`, `1`, `false` or `0`, in any case."""
+
+    description = "true or false"
+
+    def read_toml(self, value: Any, place: ValuePlace) -> bool:
+        if not isinstance(value, bool):
+            self.refuse_value(value, place)
+        return value
+
+    def read_variable(self, text: str, place: ValuePlace) -> bool:
+        value = _SWITCH_WORDS.get(text.lower())
+        if value is None:
+            self.refuse_value(text, place)
+        return value
+
+
+class ByteCountKind(TextKind):
+    """Positive number of bytes."""
+
+    description = "a number of bytes"
+
+    def read_toml(self, value: Any, place: ValuePlace) -> int:
+        if type(value) is not int or value <= 0:
+            self.refuse_value(value, place)
+        return value
+
+    def read_variable(self, text: str, place: ValuePlace) -> int:
+        value = int(text) if text.isdecimal() else text
+        return self.read_toml(value, place)
+
+
+class ListKind(TextKind):
+    """Tuple of words; in a variable separated by spaces and quoted as in a shell.
+
+    With `joins` the words of two places are joined, in the order of the places.
+    """
+
+    description = "a list of strings"
+
+    def __init__(self, *, joins: bool = False) -> None:
+        self._joins = joins
+
+    def read_toml(self, value: Any, place: ValuePlace) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.refuse_value(value, place)
+        return tuple(value)
+
+    def read_variable(self, text: str, place: ValuePlace) -> tuple[str, ...]:
+        return tuple(_split_words(text, place))
+
+    def merge_values(self, below: Any, above: Any) -> tuple[str, ...]:
+        if below is None or not self._joins:
+            return tuple(above)
+        return (*below, *above)
+
+
+class TableKind(TextKind):
+    """Mapping of names to text; in a variable `NAME=VALUE` words, quoted as in a shell.
+
+    The tables of two places are merged name by name.
+    """
+
+    description = "a table"
+
+    def read_toml(self, value: Any, place: ValuePlace) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            self.refuse_value(value, place)
+        table: dict[str, str] = {}
+        for name, item in value.items():
+            table[name] = _read_scalar(item, ValuePlace(f"{place.key}.{name}", place.origin))
+        return table
+
+    def read_variable(self, text: str, place: ValuePlace) -> Mapping[str, Any]:
+        words = _split_words(text, place)
+        return parse_pairs(words, place.origin)
+
+    def merge_values(self, below: Any, above: Any) -> Mapping[str, Any]:
+        if below is None:
+            return dict(above)
+        return {**below, **above}
+
+
+class NumberTableKind(TableKind):
+    """Mapping of known names to numbers in a `unit`; names that no place gives keep their default."""
+
+    def __init__(self, defaults: Mapping[str, float], unit: str) -> None:
+        self._defaults = defaults
+        self._unit = unit
+
+    def read_toml(self, value: Any, place: ValuePlace) -> Mapping[str, float]:
+        texts = super().read_toml(value, place)
+        return self._read_numbers(texts, place)
+
+    def read_variable(self, text: str, place: ValuePlace) -> Mapping[str, float]:
+        texts = super().read_variable(text, place)
+        return self._read_numbers(texts, place)
+
+    def merge_values(self, below: Any, above: Any) -> Mapping[str, float]:
+        return super().merge_values(below or self._defaults, above)
+
+    def _read_numbers(self, texts: Mapping[str, str], place: ValuePlace) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for name, text in texts.items():
+            if name not in self._defaults or not _NUMBER.fullmatch(text):
+                raise InputError(
+                    f"{place.origin}: `{place.key}.{name} = {text}` is not valid",
+                    f"give {self._unit} for any of: {', '.join(self._defaults)}",
+                )
+            numbers[name] = float(text)
+        return numbers
+
+
+def parse_pairs(words: Iterable[str], origin: str) -> dict[str, str]:
+    """Return `NAME=VALUE` words as a table. Raise InputError for a word without a name or without `=`."""
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise InputError(f"{origin}: `{word}` is not NAME=VALUE", "write a name, `=` and the value")
+        pairs[name] = value
+    return pairs
+
+
+def _split_words(text: str, place: ValuePlace) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{place.origin}: {error}", "quote it as in a shell") from None
+
+
+def _read_scalar(value: Any, place: ValuePlace) -> str:
+    """Return a value of a TOML table as text, as a build argument takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise InputError(
+        f"{place.origin}: `{place.key}` must be a string, a number or a boolean, not `{value!r}`",
+        "write one value for each name",
+    )
