@@ -72,9 +72,19 @@ def test_troubleshooting_every_quoted_message_is_in_the_code(heading: str, colum
     assert not unknown, "update docs/troubleshooting.md: src/stagebake has no such messages"
 
 
+def test_docs_sample_output_has_the_words_of_the_code() -> None:
+    lines = [line for page in PAGES for block in read_blocks(page) for line in block.splitlines()]
+    messages = [line for line in lines if line.startswith(("error: ", "warning: ", "expected "))]
+    headings = {heading for line in lines if line.startswith("stage  ") for heading in line.split()}
+    assert messages
+    assert headings
+    assert not [line for line in messages if not fits_template(LABEL.sub("", line))]
+    assert headings <= set(read_messages().splitlines())
+
+
 def test_backends_page_shows_the_steps_that_init_writes() -> None:
     written = {line.strip() for text in SORTS.values() for line in text.splitlines()}
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/backends.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = read_blocks(ROOT / "docs/backends.md", "yaml")
     shown = {line.strip() for block in blocks for line in block.splitlines()}
     written |= {line.partition("  # zizmor")[0] for line in written}
     assert len(blocks) == 2
@@ -166,6 +176,12 @@ def path_exists(path: str) -> bool:
     return (ROOT / path).exists() or path == "example/Dockerfile"
 
 
+def read_blocks(page: Path, language: str = r"\w*") -> list[str]:
+    """Return the fenced blocks of a page, those of one language if it is given."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
 def read_section(page: str, heading: str) -> str:
     """Return the text under a heading of level two, up to the next one."""
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -200,6 +216,13 @@ def is_joined(part: str) -> bool:
     words = part.split()
     halves = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
     return any(left in read_messages() and right in read_messages() for left, right in halves)
+
+
+def fits_template(text: str) -> bool:
+    """Return whether an f-string of the code with some words of its own can make this text."""
+    templates = (line for line in read_messages().splitlines() if re.search(r"\w{3}", line.replace("{}", "")))
+    patterns = (".*".join(map(re.escape, template.split("{}"))) for template in templates)
+    return any(re.fullmatch(pattern, text) for pattern in patterns)
 
 
 @cache
