@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from stagebake.errors import InputError
@@ -39,6 +40,12 @@ def write_file(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def user_cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return stagebake's folder for files that may be lost (specifications.freedesktop.org/basedir-spec)."""
+    base = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "stagebake"
 
 
 def text_difference(path: Path, text: str) -> str:

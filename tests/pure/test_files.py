@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.files import text_difference, write_file
+from stagebake.files import text_difference, user_cache_folder, write_file
 
 
 def test_a_new_file_and_its_folders(tmp_path: Path) -> None:
@@ -76,3 +76,9 @@ def test_difference(tmp_path: Path, old: str | None, new: str, lines: list[str])
     assert marked == lines
     assert found == "" or found.endswith("\n")
     assert found.count("(as it is)") == found.count("(as it should be)") == bool(found)
+
+
+def test_user_cache_folder_follows_the_xdg_base_directories() -> None:
+    assert user_cache_folder({"XDG_CACHE_HOME": "/x"}) == Path("/x/stagebake")
+    assert user_cache_folder({"XDG_CACHE_HOME": ""}) == Path.home() / ".cache/stagebake"
+    assert user_cache_folder({}) == Path.home() / ".cache/stagebake"

@@ -15,9 +15,9 @@ from stagebake.cli.flags import read_settings
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings
 from stagebake.errors import InputError
-from stagebake.explain.ledger_store import LedgerStore, user_cache_folder
+from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
-from stagebake.files import read_text
+from stagebake.files import read_text, user_cache_folder
 from stagebake.fingerprint.context import hash_memory_file
 from stagebake.fingerprint.fingerprinter import Fingerprinter
 from stagebake.generate.bake_file import OVERRIDE_FILE

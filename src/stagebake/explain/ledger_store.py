@@ -24,11 +24,6 @@ class LedgerRepository(Protocol):
     def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str: ...
 
 
-def user_cache_folder(environment: Mapping[str, str]) -> Path:
-    """The folder for what can be lost (specifications.freedesktop.org/basedir-spec)."""
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stagebake"
-
-
 class LedgerStore:
     """The ledgers of one image; `store` is None where no registry is known, `home` is the user's own folder."""
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from stagebake.dockerfile.ignore_file import IgnoreLevel, IgnorePatterns, parse_patterns
 from stagebake.errors import InputError
-from stagebake.files import write_file
+from stagebake.files import user_cache_folder, write_file
 from stagebake.fingerprint.model import ContextEntry
 
 _BATCH = 256
@@ -43,10 +43,8 @@ def _hasher(size: int, content: bytes = b"") -> hashlib._Hash:
 
 def hash_memory_file(root: Path, environment: Mapping[str, str]) -> Path:
     """Where the hashes of a folder are kept for the next time: in the user's cache directory."""
-    base = environment.get("XDG_CACHE_HOME")
-    folder = Path(base) if base else Path.home() / ".cache"
     name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return folder / "stagebake" / f"{name}.json"
+    return user_cache_folder(environment) / f"{name}.json"
 
 
 class ContextFolder:

@@ -9,7 +9,7 @@ from stagebake.cache.manifest import ManifestAndConfig, sha256_digest
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
 from stagebake.errors import RegistryError
 from stagebake.explain.ledger import Ledger, LedgerEntry, parse_ledger, serialize_ledger
-from stagebake.explain.ledger_store import LedgerStore, user_cache_folder
+from stagebake.explain.ledger_store import LedgerStore
 from stagebake.fingerprint.model import Fingerprint, Part
 from stagebake.stores.oci_layout import OciLayout
 
@@ -86,12 +86,6 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path) -> None
     books = LedgerStore("i", None, tmp_path / "home")
     assert books.read(LOOK) == (Ledger(), Ledger())
     assert len(books.write(LOOK, made("1"), 1.0)) == 1
-
-
-def test_where_the_own_copies_are() -> None:
-    """Where the XDG base directories say, else in ~/.cache."""
-    assert user_cache_folder({"XDG_CACHE_HOME": "/x"}) == Path("/x/stagebake")
-    assert user_cache_folder({}) == Path.home() / ".cache/stagebake"
 
 
 def test_the_same_bytes_say_the_same() -> None:
