@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def format_size(count: int) -> str:
@@ -43,3 +45,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question that begins a hint ("did you mean `builder`? "); empty where no known name is similar."""
     similar = find_similar_name(name, known)
     return f"did you mean `{similar}`? " if similar else ""
+
+
+def json_document(content: Mapping[str, Any]) -> str:
+    """Return a JSON document for machines: indented by two spaces, with a newline at the end."""
+    return json.dumps(content, indent=2) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.formatting import did_you_mean, find_similar_name, format_seconds, make_printable
+from stagebake.formatting import did_you_mean, find_similar_name, format_seconds, json_document, make_printable
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,7 @@ def test_find_similar_name_returns_name_above_cutoff(name: str, similar: str | N
 @pytest.mark.parametrize(("name", "hint"), [("bulider", "did you mean `builder`? "), ("nginx", "")])
 def test_did_you_mean_similar_name_gives_question(name: str, hint: str) -> None:
     assert did_you_mean(name, ("base", "builder")) == hint
+
+
+def test_json_document_is_indented_and_ends_with_a_newline() -> None:
+    assert json_document({"stages": [1], "seconds": None}) == '{\n  "stages": [\n    1\n  ],\n  "seconds": null\n}\n'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 
@@ -17,7 +16,7 @@ from stagebake.doctor.context_rules import (
 from stagebake.doctor.finding import Finding, RepositoryFacts
 from stagebake.doctor.install_rules import missing_cache_mounts, separate_apt_updates
 from stagebake.doctor.order_rules import early_arguments, early_copies, unlinked_copies
-from stagebake.formatting import format_seconds
+from stagebake.formatting import format_seconds, json_document
 
 Rule = Callable[[StageGraph, RepositoryFacts], Iterator[Finding]]
 
@@ -66,4 +65,4 @@ def _block(finding: Finding) -> str:
 
 def findings_json(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> str:
     """The findings for machines; `seconds` is null where no build is known."""
-    return json.dumps({"findings": [asdict(finding) for finding in findings], "notes": list(notes)}, indent=2) + "\n"
+    return json_document({"findings": [asdict(finding) for finding in findings], "notes": list(notes)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from stagebake.cache.prune import PurgeResult
 from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
 from stagebake.explain.reasons import reason_json, reason_lines
-from stagebake.formatting import format_seconds, format_size
+from stagebake.formatting import format_seconds, format_size, json_document
 
 _LOG_WIDTH = 240
 _STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
@@ -34,7 +33,7 @@ def build_report_json(result: BuildResult, reasons: Mapping[str, Reasons]) -> st
         "mounts": [{"id": mount.id, "restored": mount.restored, "saved": mount.saved} for mount in result.mounts],
         "warnings": list(result.warnings),
     }
-    return json.dumps(document, indent=2) + "\n"
+    return json_document(document)
 
 
 def _stage_json(stage: StageResult, reasons: Reasons) -> dict[str, Any]:
