@@ -19,9 +19,9 @@ from stagebake.explain.decision import (
     rebuilt_parents,
     unknown_inputs,
 )
-from stagebake.explain.ledger import Ledger, LedgerEntry
+from stagebake.explain.ledger import Ledger, LedgerEntry, last_seconds, stage_entries
 from stagebake.explain.ledger_store import LedgerStore
-from stagebake.explain.plan import longest_path_seconds
+from stagebake.explain.stage_times import longest_path_seconds
 from stagebake.fingerprint.fingerprinter import Fingerprinter, Fingerprints
 from stagebake.fingerprint.model import Fingerprint
 
@@ -87,7 +87,7 @@ def explain_rebuilds(
         if stage.name not in rebuilt:
             continue
         now = prints.get(stage.name)
-        entries = [entry for ledger in ledgers for entry in ledger.of(stage.name)]
+        entries = stage_entries(ledgers, stage.name)
         parents = [name for name in stage.parents if name in rebuilt]
         facts = StageFacts(
             forced=result.forced.is_forced(stage.name),
@@ -121,11 +121,10 @@ def ledger_entries(
     for stage in result.stages:
         if stage.status == "unused" or stage.name not in prints:
             continue
-        known = [entry for ledger in ledgers for entry in ledger.of(stage.name)]
         found[stage.name] = LedgerEntry(
             fingerprint=prints[stage.name],
             evidence=evidence.get(stage.name, frozenset()),
-            ran=_full_run_seconds(stage, known) if stage.status == "rebuilt" else None,
+            ran=_full_run_seconds(stage, ledgers) if stage.status == "rebuilt" else None,
             restored=stage.seconds if stage.status == "restored" else None,
             bytes=stage.cache.bytes if stage.cache else 0,
             when=when,
@@ -153,9 +152,9 @@ def _collect_evidence(result: BuildResult, graph: StageGraph) -> dict[str, Evide
     return found
 
 
-def _full_run_seconds(stage: StageResult, known: Sequence[LedgerEntry]) -> float:
+def _full_run_seconds(stage: StageResult, ledgers: Sequence[Ledger]) -> float:
     """Return the seconds of a full run: if only some steps ran, at least the time of the last run."""
     if all(step.ran for step in stage.steps if not step.is_from):
         return stage.seconds
-    before = next((entry.ran for entry in known if entry.ran is not None), 0.0)
-    return max(stage.seconds, before)
+    before = last_seconds(ledgers, stage.name)
+    return max(stage.seconds, before or 0.0)

@@ -72,6 +72,27 @@ def merge_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
     return joined
 
 
+def stage_entries(ledgers: Iterable[Ledger], stage: str) -> tuple[LedgerEntry, ...]:
+    """Return the entries of a stage in all ledgers: those of the first ledger first, the newest build first."""
+    return tuple(entry for ledger in ledgers for entry in ledger.of(stage))
+
+
+def last_seconds(ledgers: Iterable[Ledger], stage: str) -> float | None:
+    """Return the seconds that the stage took when it last ran, of the first ledger that knows; None if none does."""
+    for entry in stage_entries(ledgers, stage):
+        if entry.ran is not None:
+            return entry.ran
+    return None
+
+
+def last_restore_seconds(ledgers: Iterable[Ledger], stage: str) -> float | None:
+    """Return the seconds that the stage took when it was last restored; None if no ledger knows."""
+    for entry in stage_entries(ledgers, stage):
+        if entry.restored is not None:
+            return entry.restored
+    return None
+
+
 def _added(known: tuple[LedgerEntry, ...], result: LedgerEntry) -> tuple[LedgerEntry, ...]:
     """Newest first; one result for each fingerprint, with what earlier ones knew of it."""
     twin = next((old for old in known if old.fingerprint.digest == result.fingerprint.digest), None)

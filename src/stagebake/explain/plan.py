@@ -7,7 +7,6 @@ is true of every stage that it depends on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,6 @@ from stagebake.cache.evidence import Evidence
 from stagebake.dockerfile.copy_sources import parent_folders
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 from stagebake.explain.decision import (
-    Decision,
     InputChanged,
     ParentUnknown,
     Reasons,
@@ -28,9 +26,11 @@ from stagebake.explain.decision import (
     rebuilt_parents,
     unknown_inputs,
 )
-from stagebake.explain.ledger import Ledger, LedgerEntry
+from stagebake.explain.ledger import Ledger, LedgerEntry, last_restore_seconds, last_seconds, stage_entries
 from stagebake.explain.reasons import cause_chain, reason_json
+from stagebake.explain.stage_times import total_build_seconds
 from stagebake.fingerprint.model import Fingerprint, Part
+from stagebake.formatting import json_document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class PlanInput:
 
     def find_entries(self, stage: str) -> tuple[LedgerEntry, ...]:
         """Return what the ledgers know of the stage, nearest scope and newest build first."""
-        return tuple(entry for ledger in self.ledgers for entry in ledger.of(stage))
+        return stage_entries(self.ledgers, stage)
 
     def is_restorable(self, stage: str) -> bool:
         """Tell whether the caches hold the stage as it is now, under any stage name."""
@@ -133,9 +133,9 @@ def make_plan(question: PlanInput) -> Plan:
             name=stage.name,
             verdict=decision.verdict,
             reasons=decision.reasons,
-            seconds=_last_seconds(question, stage.name, decision),
+            seconds=_predict_seconds(question, stage.name, decision.verdict),
         )
-    return Plan(stages=tuple(planned.values()), seconds=_expected_seconds(question, planned))
+    return Plan(stages=tuple(planned.values()), seconds=_predict_total(question, planned))
 
 
 def _gather_facts(stage: Stage, question: PlanInput, planned: Mapping[str, PlannedStage]) -> StageFacts:
@@ -205,29 +205,25 @@ def plan_json(plan: Plan) -> str:
         "seconds": _round_seconds(plan.seconds),
         "warnings": list(plan.warnings),
     }
-    return json.dumps(document, indent=2) + "\n"
+    return json_document(document)
 
 
-def _last_seconds(question: PlanInput, stage: str, decision: Decision) -> float | None:
-    """What this took the last time."""
-    times = (e.restored if decision.verdict == "restore" else e.ran for e in question.find_entries(stage))
-    return next((seconds for seconds in times if seconds is not None), None)
+def _predict_seconds(question: PlanInput, stage: str, verdict: Verdict) -> float | None:
+    """Return the seconds that restoring or running the stage took last, None if not known."""
+    if verdict == "restore":
+        return last_restore_seconds(question.ledgers, stage)
+    return last_seconds(question.ledgers, stage)
 
 
-def _expected_seconds(question: PlanInput, planned: Mapping[str, PlannedStage]) -> float | None:
-    """The longest way through the stages, as BuildKit runs them, and what a build takes beside them."""
-    if any(stage.seconds is None and stage.verdict != "restore" for stage in planned.values()):
-        return None
-    rest = next((ledger.rest for ledger in question.ledgers if ledger.rest is not None), 0.0)
-    return longest_path_seconds(question.graph, {name: stage.seconds or 0.0 for name, stage in planned.items()}) + rest
-
-
-def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> float:
-    """The seconds of the longest way through the stages."""
-    done: dict[str, float] = {}
-    for stage in graph.needed_stages():
-        done[stage.name] = max((done[parent] for parent in stage.parents), default=0.0) + seconds[stage.name]
-    return max(done.values())
+def _predict_total(question: PlanInput, planned: Mapping[str, PlannedStage]) -> float | None:
+    """Return the expected seconds of the build, None if the time of a stage that may run is not known."""
+    seconds: dict[str, float] = {}
+    for stage in planned.values():
+        if stage.seconds is None and stage.verdict != "restore":
+            return None
+        seconds[stage.name] = stage.seconds or 0.0
+    known_overheads = (ledger.rest for ledger in question.ledgers if ledger.rest is not None)
+    return total_build_seconds(question.graph, seconds, next(known_overheads, 0.0))
 
 
 def _round_seconds(seconds: float | None) -> float | None:

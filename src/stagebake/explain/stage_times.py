@@ -1,64 +1,92 @@
-"""Find how long each stage takes: from flags, from a report, from the ledger."""
+"""Find how long stages take (from flags, a report, the ledger), and how long a build of them takes."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.errors import InputError
-from stagebake.explain.ledger import Ledger
+from stagebake.explain.ledger import Ledger, last_seconds
 
 
 def given_stage_times(words: list[str], report: Path | None, graph: StageGraph) -> dict[str, float]:
-    """The times of stages: those of a build's report, and over them `STAGE=SECONDS` words."""
-    times = _reported(report) if report else {}
-    for word in (word for text in words for word in text.split(",")):
-        name, _, number = word.partition("=")
-        stage = graph.find_stage(name, "--seconds").name
-        try:
-            times[stage] = _time(number)
-        except ValueError:
-            raise InputError(f"--seconds: `{word}` is not STAGE=SECONDS", "write base=60,builder=150") from None
+    """Return the seconds of stages from a build's report, overridden by `STAGE=SECONDS` words. Raises InputError."""
+    times = _read_report_times(report) if report else {}
+    for text in words:
+        for word in text.split(","):
+            stage, seconds = _parse_stage_time(word, graph)
+            times[stage] = seconds
     return times
 
 
-def _time(number: Any) -> float:
-    """Seconds. Raises ValueError for what is no time."""
-    if not math.isfinite(seconds := float(number)) or seconds < 0:
-        raise ValueError(f"{number} is no time")
+def _parse_stage_time(word: str, graph: StageGraph) -> tuple[str, float]:
+    name, _, number = word.partition("=")
+    stage = graph.find_stage(name, "--seconds").name
+    try:
+        return stage, _parse_seconds(number)
+    except ValueError:
+        raise InputError(f"--seconds: `{word}` is not STAGE=SECONDS", "write base=60,builder=150") from None
+
+
+def _parse_seconds(number: Any) -> float:
+    """Return seconds. Raises ValueError if they are negative or not a number."""
+    seconds = float(number)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"`{number}` is not a time in seconds")
     return seconds
 
 
-def _reported(path: Path) -> dict[str, float]:
-    """What the stages took that the build of a --report ran."""
+def _read_report_times(path: Path) -> dict[str, float]:
+    """Read from a build's --report the seconds of the stages that the build ran."""
+    times: dict[str, float] = {}
     try:
-        stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
-        return {stage["name"]: _time(stage["seconds"]) for stage in stages if stage["status"] == "rebuilt"}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for stage in document["stages"]:
+            if stage["status"] == "rebuilt":
+                times[stage["name"]] = _parse_seconds(stage["seconds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a report of a build: {error}", "write one: build --report FILE.json") from None
+        raise InputError(f"{path}: not the report of a build: {error}", "write one: build --report FILE.json") from None
+    return times
 
 
-def ledger_stage_times(ledgers: Iterable[Ledger]) -> dict[str, float]:
-    """What the last builds took for each stage that they ran; of the nearest ledger that knows."""
+def ledger_stage_times(ledgers: Sequence[Ledger]) -> dict[str, float]:
+    """Return the seconds that each stage took when it last ran, of the nearest ledger that knows."""
     times: dict[str, float] = {}
     for ledger in ledgers:
-        for name, results in ledger.stages.items():
-            ran = next((result.ran for result in results if result.ran is not None), None)
-            if ran is not None:
-                times.setdefault(name, ran)
+        for stage in ledger.stages:
+            seconds = last_seconds(ledgers, stage)
+            if seconds is not None:
+                times[stage] = seconds
     return times
 
 
 def require_stage_times(graph: StageGraph, times: Mapping[str, float]) -> dict[str, float]:
-    """The times, which have every stage that is built. Raises InputError that names those without."""
-    names = [stage.name for stage in graph.needed_stages()]
-    if missing := [name for name in names if name not in times]:
+    """Return the times, those of the image's stages first. Raises InputError that names stages without a time."""
+    needed = [stage.name for stage in graph.needed_stages()]
+    missing = [name for name in needed if name not in times]
+    if missing:
+        flags = ",".join(f"{name}=SECONDS" for name in missing)
         raise InputError(
-            f"it is not known how long {', '.join(missing)} take{'s' * (len(missing) == 1)}",
-            f"say it: --seconds {','.join(f'{name}=SECONDS' for name in missing)}; or --times with a build's --report",
+            f"unknown build time of {', '.join(missing)}",
+            f"add --seconds {flags}, or --times with the --report of a build",
         )
-    return {name: times[name] for name in (*names, *(times.keys() - names))}
+    others = times.keys() - needed
+    return {name: times[name] for name in (*needed, *others)}
+
+
+def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> float:
+    """Return the seconds until the last stage is done: each starts when its parents are done, as in BuildKit."""
+    done: dict[str, float] = {}
+    for stage in graph.needed_stages():
+        start = max((done[parent] for parent in stage.parents), default=0.0)
+        done[stage.name] = start + seconds[stage.name]
+    return max(done.values())
+
+
+def total_build_seconds(graph: StageGraph, seconds: Mapping[str, float], overhead: float) -> float:
+    """Return the seconds until the image is available: the longest path through the stages, and the overhead."""
+    return longest_path_seconds(graph, seconds) + overhead

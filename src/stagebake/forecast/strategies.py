@@ -7,7 +7,6 @@ as unmoved.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,8 +14,9 @@ from typing import Protocol
 
 from stagebake.cache.scopes import GENERATIONS
 from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.explain.stage_times import longest_path_seconds
 from stagebake.fingerprint.model import Fingerprint, Part
-from stagebake.formatting import format_seconds
+from stagebake.formatting import format_seconds, json_document
 
 StagePrints = Mapping[str, Fingerprint]
 
@@ -132,11 +132,8 @@ def replay_pushes(states: Iterable[CommitState], seconds: Mapping[str, float]) -
 
 def build_seconds(graph: StageGraph, ran: frozenset[str], seconds: Mapping[str, float]) -> float:
     """The time until the last stage is done: each starts when those that it takes from are there, as in BuildKit."""
-    done: dict[str, float] = {}
-    for stage in graph.needed_stages():
-        start = max((done[parent] for parent in stage.parents), default=0.0)
-        done[stage.name] = start + (seconds[stage.name] if stage.name in ran else 0.0)
-    return done[graph.final.name]
+    counted = {name: seconds[name] if name in ran else 0.0 for name in _needed(graph)}
+    return longest_path_seconds(graph, counted)
 
 
 def stages_run_inline(last: CommitState | None, state: CommitState) -> frozenset[str]:
@@ -287,4 +284,4 @@ def forecast_json(forecast: Forecast, budgets: Mapping[str, float]) -> str:
             for push in forecast.pushes
         ],
     }
-    return json.dumps(document, indent=2) + "\n"
+    return json_document(document)

@@ -12,9 +12,9 @@ from stagebake.dockerfile.stages import StageGraph
 from stagebake.errors import StagebakeError
 from stagebake.explain.after_build import overhead_seconds
 from stagebake.explain.decision import Reasons
-from stagebake.explain.ledger import Ledger
-from stagebake.explain.plan import longest_path_seconds
+from stagebake.explain.ledger import Ledger, last_seconds, stage_entries
 from stagebake.explain.reasons import reason_lines
+from stagebake.explain.stage_times import total_build_seconds
 from stagebake.formatting import format_seconds, format_size
 from stagebake.report.tables import mount_words
 
@@ -36,15 +36,12 @@ class UsualStage:
 
 
 def usual_stages(ledgers: Sequence[Ledger], graph: StageGraph) -> dict[str, UsualStage]:
-    """What the ledgers, nearest first, know of each stage."""
-    results = {name: [result for ledger in ledgers for result in ledger.of(name)] for name in graph.names}
-    return {
-        name: UsualStage(
-            seconds=next((result.ran for result in known if result.ran is not None), None),
-            bytes=next((result.bytes for result in known if result.bytes), None),
-        )
-        for name, known in results.items()
-    }
+    """Return what the ledgers, nearest scope first, know of each stage."""
+    stages: dict[str, UsualStage] = {}
+    for name in graph.names:
+        sizes = (entry.bytes for entry in stage_entries(ledgers, name) if entry.bytes)
+        stages[name] = UsualStage(seconds=last_seconds(ledgers, name), bytes=next(sizes, None))
+    return stages
 
 
 def render_summary(
@@ -148,7 +145,7 @@ def _without_caches(result: BuildResult, graph: StageGraph, usual: Mapping[str, 
         if ran is None:
             return ""
         seconds[name] = max(ran, seconds[name])
-    total = longest_path_seconds(graph, seconds) + overhead_seconds(result, graph)
+    total = total_build_seconds(graph, seconds, overhead_seconds(result, graph))
     if total <= result.ship_seconds:
         return ""
     return (
