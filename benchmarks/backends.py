@@ -39,7 +39,7 @@ class Place:
 
 def main() -> int:
     """Makes each push once with each back end, and prints a row for it."""
-    print("| back end | before the push | ran (steps) | new in the caches | held after it |")
+    print("| back end | before the push | ran (steps) | new | stored |")
     print("|---|---|---|---:|---:|", flush=True)
     with places() as found:
         for name, place in found.items():

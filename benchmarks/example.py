@@ -55,7 +55,7 @@ SITUATIONS = (
 
 def main() -> int:
     """Builds all of it once."""
-    print("| before the push | ran | until the image is out | of the first | caches | pulled | pushed |")
+    print("| before the push | ran | until pushed | share of the first push | saving caches | pulled | pushed |")
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)
     first = None
     with repository() as project:
