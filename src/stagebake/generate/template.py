@@ -34,15 +34,21 @@ def fill_template(
     """
 
     def keep_lines(block: re.Match[str]) -> str:
-        return block["lines"] if conditions[block["name"]] else ""
+        if conditions[block["name"]]:
+            return block["lines"]
+        return ""
 
     def repeat_lines(block: re.Match[str]) -> str:
         name = block["name"]
-        copies = [block["lines"].replace(name.upper(), entry) for entry in lists[name]]
+        lines = block["lines"]
+        copies: list[str] = []
+        for entry in lists[name]:
+            copies.append(lines.replace(name.upper(), entry))
         return "".join(copies)
 
     def set_value(sample: re.Match[str]) -> str:
-        return sample["key"] + values[sample["name"]]
+        value = values[sample["name"]]
+        return sample["key"] + value
 
     text = _NOTE.sub("", template)
     text = _OPTIONAL.sub(keep_lines, text)

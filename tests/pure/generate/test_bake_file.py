@@ -1,9 +1,11 @@
-"""StageGraph and Settings to docker-bake.hcl."""
+"""Bake files: their targets, their escapes, and the options of one call."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from stagebake.generate.bake_file import (
     BakeOptions,
     bake_permissions,
     bake_variables,
+    is_generated,
     render_bake_file,
     render_call_file,
     target_names,
@@ -37,34 +40,45 @@ SETTINGS = Settings(
 )
 
 
-def text_of(quoted: str) -> str:
-    """The text that an HCL string stands for: hcl2.loads gives it as written, quotes, escapes and all."""
+def read_string(quoted: str) -> str:
+    """Return the text of an HCL string as hcl2.loads returns it: with quotes and escapes."""
     assert quoted[0] == quoted[-1] == '"'
     return re.sub(r"([$%])\1(?=\{)", r"\1", json.loads(quoted, strict=False))
 
 
-def blocks(hcl: str, kind: str) -> dict[str, dict[str, Any]]:
-    """The blocks of one kind, by label."""
+def parse_blocks(hcl: str, kind: str) -> dict[str, dict[str, Any]]:
+    """Return the blocks of one kind, by label."""
     found: dict[str, dict[str, Any]] = {}
     for block in hcl2.loads(hcl)[kind]:
-        found |= {text_of(label): body for label, body in block.items()}
+        found |= {read_string(label): body for label, body in block.items()}
     return found
 
 
-def targets(graph: StageGraph, settings: Settings = SETTINGS) -> dict[str, dict[str, Any]]:
-    return blocks(render_bake_file(graph, settings), "target")
+def render_targets(graph: StageGraph, settings: Settings = SETTINGS) -> dict[str, dict[str, Any]]:
+    return parse_blocks(render_bake_file(graph, settings), "target")
 
 
-def test_the_golden_file() -> None:
-    """The bake file of five stages and all settings, as it was read by a person."""
-    assert render_bake_file(FIVE, SETTINGS) == (HERE / "golden" / "docker-bake.hcl").read_text(encoding="utf-8")
+def read_table(table: Mapping[str, Any]) -> dict[str, str]:
+    """Return the strings of an HCL object, without the keys that hcl2.loads adds."""
+    found: dict[str, str] = {}
+    for key, value in table.items():
+        if not key.startswith("__"):
+            found[read_string(key)] = read_string(value)
+    return found
 
 
-def test_the_committed_bake_file_is_what_render_gives() -> None:
-    """docker-bake.hcl of this repository is up to date with its settings and example/Dockerfile."""
+def test_render_bake_file_with_all_settings_equals_the_golden_file() -> None:
+    """Compare with a file that a person has read."""
+    golden = HERE / "golden" / "docker-bake.hcl"
+    assert render_bake_file(FIVE, SETTINGS) == golden.read_text(encoding="utf-8")
+
+
+def test_render_bake_file_for_this_repository_equals_the_committed_file() -> None:
+    """Compare docker-bake.hcl with the settings and example/Dockerfile."""
     settings = load_settings(REPOSITORY, {}, {})
+    dockerfile = REPOSITORY / settings.dockerfile
     graph = parse_dockerfile(
-        (REPOSITORY / settings.dockerfile).read_text(encoding="utf-8"),
+        dockerfile.read_text(encoding="utf-8"),
         path=settings.dockerfile,
         target=settings.target,
         args=settings.args,
@@ -74,46 +88,46 @@ def test_the_committed_bake_file_is_what_render_gives() -> None:
     assert (REPOSITORY / BAKE_FILE).read_text(encoding="utf-8") == render_bake_file(graph, settings)
 
 
-def test_the_same_input_gives_the_same_bytes() -> None:
-    """Neither the order of tables nor the call changes anything."""
-    turned = Settings(
-        **{
-            **vars(SETTINGS),
-            "args": dict(reversed(list(SETTINGS.args.items()))),
-            "contexts": dict(reversed(list(SETTINGS.contexts.items()))),
-        }
+def test_render_bake_file_with_tables_in_another_order_returns_the_same_bytes() -> None:
+    turned = replace(
+        SETTINGS,
+        args=dict(reversed(list(SETTINGS.args.items()))),
+        contexts=dict(reversed(list(SETTINGS.contexts.items()))),
     )
-    assert render_bake_file(FIVE, SETTINGS) == render_bake_file(FIVE, SETTINGS) == render_bake_file(FIVE, turned)
+    text = render_bake_file(FIVE, SETTINGS)
+    assert render_bake_file(FIVE, SETTINGS) == text
+    assert render_bake_file(FIVE, turned) == text
 
 
-def test_the_file_parses_back() -> None:
-    """What is written is HCL, with a target for every stage and the two groups."""
+def test_render_bake_file_returns_hcl_with_a_target_for_each_stage() -> None:
     hcl = render_bake_file(FIVE, SETTINGS)
-    assert set(blocks(hcl, "target")) == {"_common", *FIVE.names}
-    assert set(blocks(hcl, "variable")) == {"IMAGE", "TAGS", "SCOPE", "CACHE", "SAVE"}
-    groups = blocks(hcl, "group")
-    assert [text_of(name) for name in groups["default"]["targets"]] == ["runtime"]
-    assert [text_of(name) for name in groups["stages"]["targets"]] == list(FIVE.names)
+    assert set(parse_blocks(hcl, "target")) == {"_common", *FIVE.names}
+    assert set(parse_blocks(hcl, "variable")) == {"IMAGE", "TAGS", "SCOPE", "CACHE", "SAVE"}
+    groups = parse_blocks(hcl, "group")
+    assert list(map(read_string, groups["default"]["targets"])) == ["runtime"]
+    assert list(map(read_string, groups["stages"]["targets"])) == list(FIVE.names)
 
 
-def test_only_the_final_stage_makes_an_image() -> None:
-    """The final target has tags; the others go into the cache and nowhere else."""
-    for name, body in targets(FIVE).items():
-        if name != "_common":
-            assert ("tags" in body, "output" in body) == (name == "runtime", name != "runtime")
+def test_render_bake_file_gives_only_the_final_target_tags() -> None:
+    """Check that all other targets write to the cache only."""
+    found = render_targets(FIVE)
+    for name in FIVE.names:
+        is_final = name == "runtime"
+        assert ("tags" in found[name]) is is_final
+        assert ("output" in found[name]) is not is_final
 
 
-def test_each_stage_writes_its_own_ref() -> None:
-    """No two targets share the ref of a cache: the last writer of a ref wins."""
-    refs = [
-        re.findall(r"ref=([^,]+),", str(body["cache-to"])) for name, body in targets(FIVE).items() if name != "_common"
-    ]
-    assert refs == [[f"${{IMAGE}}:cache${{SCOPE}}-{name}"] for name in FIVE.names]
+def test_render_bake_file_saves_each_stage_in_its_own_ref() -> None:
+    """Check that no two targets share a cache ref: the last writer of a ref overwrites the others."""
+    found = render_targets(FIVE)
+    for name in FIVE.names:
+        refs = re.findall(r"ref=([^,]+),", str(found[name]["cache-to"]))
+        assert refs == [f"${{IMAGE}}:cache${{SCOPE}}-{name}"]
+    assert set(found) == {"_common", *FIVE.names}
 
 
-def test_what_is_not_set_is_not_written() -> None:
-    """Plain settings leave context, Dockerfile and cache, and no more."""
-    common = targets(FIVE, Settings())["_common"]
+def test_render_bake_file_with_plain_settings_writes_only_required_attributes() -> None:
+    common = render_targets(FIVE, Settings())["_common"]
     assert {key for key in common if not key.startswith("__")} == {"context", "dockerfile", "cache-from"}
 
 
@@ -126,30 +140,27 @@ def test_what_is_not_set_is_not_written() -> None:
     ],
     ids=ascii,
 )  # fmt: skip
-def test_hard_values_survive(value: str) -> None:
-    """Whatever an argument or a context holds, exactly that is written."""
+def test_render_bake_file_with_special_characters_keeps_the_value(value: str) -> None:
     # `${` at the very end is missing here: python-hcl2 cannot read back what bake reads well
-    common = targets(FIVE, Settings(args={"A": value}, contexts={"c": value}, secrets=(value,)))["_common"]
-    assert {text_of(key): text_of(text) for key, text in common["args"].items() if not key.startswith("__")} == {
-        "A": value
-    }
-    assert text_of(next(text for key, text in common["contexts"].items() if not key.startswith("__"))) == value
-    assert [text_of(text) for text in common["secret"]] == [value]
+    common = render_targets(FIVE, Settings(args={"A": value}, contexts={"c": value}, secrets=(value,)))["_common"]
+    assert read_table(common["args"]) == {"A": value}
+    assert read_table(common["contexts"]) == {"c": value}
+    assert [read_string(text) for text in common["secret"]] == [value]
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\r\nb"], ids=ascii)
-def test_a_string_stands_on_one_line(value: str) -> None:
-    """HCL takes no line end in a quoted string, and a carriage return is one (`Invalid multi-line string`)."""
+def test_render_bake_file_with_line_ends_writes_a_string_on_one_line(value: str) -> None:
+    """Escape line ends: HCL refuses them in a quoted string, also a carriage return (`Invalid multi-line string`)."""
     hcl = render_bake_file(FIVE, Settings(args={"A": value}))
     assert "\r" not in hcl
-    assert len(hcl.split("\n")) == len(render_bake_file(FIVE, Settings(args={"A": "ab"})).split("\n"))
+    expected = render_bake_file(FIVE, Settings(args={"A": "ab"}))
+    assert len(hcl.split("\n")) == len(expected.split("\n"))
 
 
-def test_hard_names_survive() -> None:
-    """The name of a context is an image, with slashes, colons and all."""
+def test_render_bake_file_with_an_image_as_context_name_keeps_the_name() -> None:
     name = "ghcr.io/team/base:1.2@sha256:0"
-    contexts = targets(FIVE, Settings(contexts={name: "x"}))["_common"]["contexts"]
-    assert [text_of(key) for key in contexts if not key.startswith("__")] == [name]
+    contexts = render_targets(FIVE, Settings(contexts={name: "x"}))["_common"]["contexts"]
+    assert read_table(contexts) == {name: "x"}
 
 
 @pytest.mark.parametrize(
@@ -165,26 +176,26 @@ def test_hard_names_survive() -> None:
     ],
     ids=lambda value: "+".join(value),
 )
-def test_names_of_targets(names: list[str], found: list[str]) -> None:
-    """Bake takes no dots, `default` and `stages` are groups, and no two stages share a target."""
+def test_target_names_with_dots_and_group_names_are_valid_and_unique(names: list[str], found: list[str]) -> None:
+    """Check the names: bake refuses dots, and `default` and `stages` are groups."""
     graph = parse_dockerfile("".join(f"FROM debian AS {name}\n" for name in names))
     assert list(target_names(graph).values()) == found
-    assert set(targets(graph)) == {"_common", *found}
-    assert [text_of(targets(graph)[name]["target"]) for name in found] == names
+    assert set(render_targets(graph)) == {"_common", *found}
+    assert [read_string(render_targets(graph)[name]["target"]) for name in found] == names
 
 
-def test_an_unnamed_last_stage_is_built_without_a_target() -> None:
-    """BuildKit knows no number as a target (`target stage "1" could not be found`); the last stage needs none."""
-    body = targets(parse_dockerfile("FROM debian AS base\nFROM base\nRUN true\n"))["stage-1"]
+def test_render_bake_file_with_an_unnamed_last_stage_omits_the_target() -> None:
+    """Omit the target: BuildKit refuses a number (`target stage "1" could not be found`)."""
+    body = render_targets(parse_dockerfile("FROM debian AS base\nFROM base\nRUN true\n"))["stage-1"]
     assert "target" not in body
 
 
-def test_an_unnamed_stage_in_between_is_no_target() -> None:
-    """A stage that has no name cannot be built by itself, so `bake stages` must not try to."""
+def test_render_bake_file_with_an_unnamed_inner_stage_skips_it() -> None:
+    """Skip the stage: without a name it cannot be built by itself."""
     hcl = render_bake_file(
         parse_dockerfile("FROM debian\nRUN true\nFROM debian AS app\nCOPY --from=0 /a /a\n"), SETTINGS
     )
-    assert [text_of(name) for name in blocks(hcl, "group")["stages"]["targets"]] == ["app"]
+    assert [read_string(name) for name in parse_blocks(hcl, "group")["stages"]["targets"]] == ["app"]
 
 
 @pytest.mark.parametrize(
@@ -197,10 +208,12 @@ def test_an_unnamed_stage_in_between_is_no_target() -> None:
         ("https://github.com/o/n.git", "Dockerfile", "Dockerfile"),
     ],
 )
-def test_the_dockerfile_is_seen_from_the_context(context: str, dockerfile: str, written: str) -> None:
-    """Settings name both from the root; bake looks for the Dockerfile from the context on."""
-    common = targets(FIVE, Settings(context=context, dockerfile=dockerfile))["_common"]
-    assert (text_of(common["context"]), text_of(common["dockerfile"])) == (context, written)
+def test_render_bake_file_writes_the_dockerfile_relative_to_the_context(
+    context: str, dockerfile: str, written: str
+) -> None:
+    """Convert the path: settings name both files from the root, bake resolves the Dockerfile from the context."""
+    common = render_targets(FIVE, Settings(context=context, dockerfile=dockerfile))["_common"]
+    assert (read_string(common["context"]), read_string(common["dockerfile"])) == (context, written)
 
 
 @pytest.mark.parametrize(
@@ -213,31 +226,39 @@ def test_the_dockerfile_is_seen_from_the_context(context: str, dockerfile: str, 
     ],
     ids=["none", "one", "in-order", "all"],
 )
-def test_forced_stages_stand_in_the_override(forced: set[str], key: str | None, value: object) -> None:
-    """A filter names the forced stages in the Dockerfile's order; forcing all needs none."""
-    text = render_call_file(
-        FIVE, Settings(), BakeOptions(stage="runtime", output="type=cacheonly", forced=FIVE.force_stages(forced))
+def test_render_call_file_with_forced_stages_filters_them_in_order(
+    forced: set[str], key: str | None, value: object
+) -> None:
+    options = BakeOptions(
+        stage="runtime",
+        output="type=cacheonly",
+        forced=FIVE.force_stages(forced),
     )
+    text = render_call_file(FIVE, Settings(), options)
     (body,) = json.loads(text)["target"].values()
     assert body.pop("output") == ["type=cacheonly"]
     assert body == ({key: value} if key else {})
 
 
-def test_forcing_an_unnamed_stage_forces_all() -> None:
-    """An unnamed stage cannot stand in a filter."""
+def test_render_call_file_with_an_unnamed_forced_stage_forces_all() -> None:
     graph = parse_dockerfile("FROM a\nFROM b AS x\nFROM c AS y\n")
-    text = render_call_file(
-        graph, Settings(), BakeOptions(stage="y", output="type=cacheonly", forced=graph.force_stages({"stage-0"}))
+    options = BakeOptions(
+        stage="y",
+        output="type=cacheonly",
+        forced=graph.force_stages({"stage-0"}),
     )
+    text = render_call_file(graph, Settings(), options)
     assert json.loads(text)["target"]["y"]["no-cache"] is True
 
 
-def test_a_filter_names_stages_as_written() -> None:
-    """The override is laid over the target of the stage, and the filter takes the Dockerfile's own names."""
+def test_render_call_file_filters_stages_by_their_written_names() -> None:
     graph = parse_dockerfile("FROM a AS Py3.12\nFROM b AS other\n", target="py3.12")
-    text = render_call_file(
-        graph, Settings(), BakeOptions(stage="py3.12", output="type=docker", forced=graph.force_stages({"py3.12"}))
+    options = BakeOptions(
+        stage="py3.12",
+        output="type=docker",
+        forced=graph.force_stages({"py3.12"}),
     )
+    text = render_call_file(graph, Settings(), options)
     assert json.loads(text)["target"] == {"py3_12": {"output": ["type=docker"], "no-cache-filter": ["Py3.12"]}}
 
 
@@ -265,31 +286,33 @@ def test_a_filter_names_stages_as_written() -> None:
     ],
     ids=["plain", "everything", "no-image"],
 )
-def test_variables(settings: Settings, bake_options: BakeOptions, scope: Scope, expected: dict[str, str]) -> None:
-    """Every variable of the file has a value, so that nothing of the caller's environment slips in."""
+def test_bake_variables_have_a_value_for_each_variable(
+    settings: Settings, bake_options: BakeOptions, scope: Scope, expected: dict[str, str]
+) -> None:
+    """Give each variable a value, because bake reads missing ones from the caller's environment."""
     assert bake_variables(settings, bake_options, scope) == expected
-    assert set(expected) == set(blocks(render_bake_file(FIVE, settings), "variable"))
+    assert set(expected) == set(parse_blocks(render_bake_file(FIVE, settings), "variable"))
 
 
 @pytest.mark.parametrize(("network", "right"), [(None, False), ("none", False), ("host", True)])
-def test_rights(network: str | None, right: bool) -> None:
-    """Host network is allowed where the settings ask for it, and only there."""
+def test_bake_permissions_allow_the_host_network_only_when_set(network: str | None, right: bool) -> None:
     assert ("network.host" in bake_permissions(Settings(network=network))) is right
 
 
-def test_local_caches_are_tags_of_a_folder_per_image() -> None:
-    """Each stage has a tag in the folder, whose default is seen from the home of whoever runs bake."""
+def test_render_bake_file_with_local_caches_writes_a_tag_in_a_folder() -> None:
+    """Check the tag of each stage, and a default folder in the home of whoever runs bake."""
     settings = Settings(image="ghcr.io/o/n", cache="local")
-    base = targets(FIVE, settings)["base"]
+    base = render_targets(FIVE, settings)["base"]
     assert '"type=local,dest=${FOLDER}/${IMAGE},tag=cache${SCOPE}-base,mode=max' in base["cache-to"]
-    assert targets(FIVE, settings)["_common"]["cache-from"].endswith('["type=local,src=${FOLDER}/${IMAGE},${CACHE}"]}')
-    variables = blocks(render_bake_file(FIVE, settings), "variable")
-    assert text_of(variables["FOLDER"]["default"]) == "${HOME}/.cache/stagebake"
+    assert render_targets(FIVE, settings)["_common"]["cache-from"].endswith(
+        '["type=local,src=${FOLDER}/${IMAGE},${CACHE}"]}'
+    )
+    variables = parse_blocks(render_bake_file(FIVE, settings), "variable")
+    assert read_string(variables["FOLDER"]["default"]) == "${HOME}/.cache/stagebake"
     assert variables["HOME"]["default"] == '""'
 
 
-def test_a_call_says_where_local_caches_lie_and_may_write_there(tmp_path: Path) -> None:
-    """Bake gets the folder as it is on this machine, and the right to write it."""
+def test_bake_variables_with_local_caches_have_the_writable_folder(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path / "x", cache="local", folder="../caches")
     given = bake_variables(settings, BakeOptions(stage="base", output=""), DEFAULT_SCOPE)
     assert given["FOLDER"] == str(tmp_path / "caches")
@@ -297,12 +320,38 @@ def test_a_call_says_where_local_caches_lie_and_may_write_there(tmp_path: Path) 
     assert "FOLDER" not in bake_variables(Settings(), BakeOptions(stage="base", output=""), DEFAULT_SCOPE)
 
 
-def test_a_character_beyond_the_basic_plane_has_eight_digits() -> None:
-    """HCL's `\\u` takes four digits; what follows would be read as text."""
+def test_render_bake_file_escapes_wide_characters_with_eight_digits() -> None:
+    """Write eight digits: HCL's `\\u` takes four, and reads the others as text."""
     assert '"\\U000e0001"' in render_bake_file(FIVE, Settings(args={"A": "\U000e0001"}))
 
 
-def test_the_tag_of_the_settings_is_the_default_of_tags() -> None:
-    """A plain bake gives the image the tag that its name has in the settings."""
-    variables = blocks(render_bake_file(FIVE, Settings(image="ghcr.io/o/n", tag="1.2")), "variable")
-    assert text_of(variables["TAGS"]["default"]) == "1.2"
+def test_render_bake_file_with_a_tag_in_the_settings_uses_it_by_default() -> None:
+    variables = parse_blocks(render_bake_file(FIVE, Settings(image="ghcr.io/o/n", tag="1.2")), "variable")
+    assert read_string(variables["TAGS"]["default"]) == "1.2"
+
+
+@pytest.mark.parametrize(
+    "first_line",
+    [
+        "# Generated by stagebake from Dockerfile; do not edit.",
+        "# Written by stagebake from Dockerfile: `nox -s generate` writes it anew, and edits here are lost.",
+    ],
+    ids=["now", "before"],
+)
+def test_is_generated_with_headers_of_all_versions_returns_true(first_line: str) -> None:
+    assert is_generated(f'{first_line}\n\ngroup "default" {{}}\n')
+
+
+def test_is_generated_for_a_rendered_file_returns_true() -> None:
+    assert is_generated(render_bake_file(FIVE, SETTINGS))
+
+
+@pytest.mark.parametrize("text", ["", 'target "app" {}\n', "# Generated by hand\n"])
+def test_is_generated_for_another_file_returns_false(text: str) -> None:
+    assert not is_generated(text)
+
+
+def test_the_header_names_the_override_file_and_the_command() -> None:
+    header = render_bake_file(FIVE, SETTINGS).partition("\n\n")[0]
+    assert "do not edit. Put changes in docker-bake.override.hcl" in header
+    assert re.search(r"^# +docker buildx bake +build the final stage", header, re.MULTILINE)
