@@ -49,25 +49,25 @@ def add_build_parser(verbs: VerbParsers) -> None:
 
 def run_build(options: argparse.Namespace) -> int:
     """Builds, records what was built, and tells it."""
-    work = read_command(options)
-    settings, graph = work.settings, work.graph
+    command = read_command(options)
+    settings, graph = command.settings, command.graph
     _refuse_nameless(options, settings)
     if options.report:
         refuse_unwritable(options.report, "--report")
     expected = parse_expectations(options.expect, graph)
-    request = _wish(work)
+    request = _wish(command)
     engine = Engine(settings.root, options.builder)
     engine.check()
-    scan = work.fingerprinter(work.text)
+    scan = command.create_fingerprinter(command.dockerfile_text)
     prints = scan.later()
     progress = BuildProgress(graph, make_console(stderr=True))
     with progress.running():
-        result = build_image(graph, settings, request, engine, work.stores, progress)
+        result = build_image(graph, settings, request, engine, command.build_stores, progress)
         progress("saving the ledger", Trace())
-        record = record_build(result, graph, scan, prints, work.ledger_store, work.access, work.scope)
-    warnings = (*_warnings(settings, graph), *work.warnings, *record.result.warnings)
+        record = record_build(result, graph, scan, prints, command.ledger_store, command.access, command.scope_name)
+    warnings = (*_warnings(settings, graph), *command.input_warnings, *record.result.warnings)
     record = replace(record, result=replace(record.result, warnings=warnings))
-    _tell(record, work)
+    _tell(record, command)
     check_build(record.result, record.reasons, expected)
     return 0
 
@@ -80,38 +80,38 @@ def _refuse_nameless(options: argparse.Namespace, settings: Settings) -> None:
         )
 
 
-def _wish(work: Command) -> BuildRequest:
+def _wish(command: Command) -> BuildRequest:
     return BuildRequest(
-        dockerfile_text=work.text,
-        push=work.options.push,
-        load=work.options.load or work.run is None,
-        forced=work.forced,
-        access=work.access,
-        names=_names(work),
-        override=work.override,
+        dockerfile_text=command.dockerfile_text,
+        push=command.options.push,
+        load=command.options.load or command.github_run is None,
+        forced=command.forced_stages,
+        access=command.access,
+        names=_names(command),
+        override=command.override_text,
     )
 
 
-def _names(work: Command) -> ImageNames:
-    settings, commit = work.settings, work.checkout.commit()
-    commit = replace(commit, source=work.run.source) if work.run else commit
-    tags = (settings.tag,) if settings.tag else tags_for(work.trigger, work.default_branch, commit)
-    local = () if work.options.push or settings.tag else ("latest",)
+def _names(command: Command) -> ImageNames:
+    settings, commit = command.settings, command.checkout.commit()
+    commit = replace(commit, source=command.github_run.source) if command.github_run else commit
+    tags = (settings.tag,) if settings.tag else tags_for(command.trigger, command.default_branch, commit)
+    local = () if command.options.push or settings.tag else ("latest",)
     image = settings.image or settings.local_image
     refs = tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags)))
-    texts = {str(path): read_text(path) for path in work.options.bake_file}
+    texts = {str(path): read_text(path) for path in command.options.bake_file}
     return from_metadata_action(texts, ImageNames(refs=refs, labels=labels_for(commit)))
 
 
-def _tell(record: BuildRecord, work: Command) -> None:
+def _tell(record: BuildRecord, command: Command) -> None:
     """The result for people, for machines, and for GitHub."""
     result, reasons = record.result, record.reasons
-    show_build(result, reasons, make_console(), verbose=work.options.verbose)
-    if work.options.report:
-        write_file(work.options.report, build_report_json(result, reasons))
-    if work.run:
-        settings = work.settings
-        usual = usual_stages(record.ledgers, work.graph)
+    show_build(result, reasons, make_console(), verbose=command.options.verbose)
+    if command.options.report:
+        write_file(command.options.report, build_report_json(result, reasons))
+    if command.github_run:
+        settings = command.settings
+        usual = usual_stages(record.ledgers, command.graph)
         outputs = {
             "digest": result.digest or "",
             "tags": ",".join(result.refs),
@@ -119,7 +119,7 @@ def _tell(record: BuildRecord, work: Command) -> None:
         }
         publish_summary(
             os.environ,
-            render_summary(result, reasons, work.graph, settings.budgets, settings.mirror, usual),
+            render_summary(result, reasons, command.graph, settings.budgets, settings.mirror, usual),
             outputs,
         )
         for warning in result.warnings:

@@ -29,12 +29,12 @@ def add_cache_parser(verbs: VerbParsers) -> None:
 
 def run_cache_purge(options: argparse.Namespace) -> int:
     """Deletes, and tells what is gone."""
-    work = read_command(options)
-    image = work.settings.image
+    command = read_command(options)
+    image = command.settings.image
     if image is None:
         raise InputError("cache purge: there is no image name", "set `image` under [tool.stagebake], or pass --image")
     store = _packages(image) if image.startswith(f"{HOST}/") else Registry(image)
-    purged = purge_scope(store, named_scope(options.scope, work.default_branch), dry_run=options.dry_run)
+    purged = purge_scope(store, named_scope(options.scope, command.default_branch), dry_run=options.dry_run)
     show_purged(purged, image, make_console(), dry_run=options.dry_run)
     return 0
 

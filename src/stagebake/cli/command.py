@@ -36,10 +36,10 @@ class Command:
     options: argparse.Namespace
     settings: Settings
     checkout: GitCheckout
-    run: GithubRun | None
+    github_run: GithubRun | None
 
     @cached_property
-    def text(self) -> str:
+    def dockerfile_text(self) -> str:
         """The Dockerfile's. Raises InputError."""
         path = self.settings.root / self.settings.dockerfile
         try:
@@ -51,16 +51,16 @@ class Command:
 
     @cached_property
     def graph(self) -> StageGraph:
-        return _parse(self.settings, self.text)
+        return _parse(self.settings, self.dockerfile_text)
 
     @cached_property
-    def override(self) -> str | None:
+    def override_text(self) -> str | None:
         """The text of the user's own bake file, which is laid over the generated one."""
         path = self.settings.root / OVERRIDE_FILE
         return read_text(path) if path.is_file() else None
 
     @cached_property
-    def forced(self) -> ForcedStages:
+    def forced_stages(self) -> ForcedStages:
         """Return the stages that --no-cache forces: those it names, all for its bare form."""
         if self._forces_all:
             return self.graph.force_stages(self.graph.names)
@@ -68,9 +68,9 @@ class Command:
         return self.graph.force_stages(self.graph.find_stage(name, "--no-cache").name for name in names)
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def input_warnings(self) -> tuple[str, ...]:
         """What does less or more than it says: variables that set nothing, and --no-cache."""
-        about_force = () if self._forces_all else force_warnings(self.graph, self.forced)
+        about_force = () if self._forces_all else force_warnings(self.graph, self.forced_stages)
         return (*misspelt_variables(os.environ), *about_force)
 
     @property
@@ -80,11 +80,11 @@ class Command:
 
     @property
     def trigger(self) -> Trigger:
-        return self.run.trigger if self.run else Trigger(branch=self.checkout.branch())
+        return self.github_run.trigger if self.github_run else Trigger(branch=self.checkout.branch())
 
     @property
     def default_branch(self) -> str:
-        return (self.run and self.run.default_branch) or self.checkout.default_branch()
+        return (self.github_run and self.github_run.default_branch) or self.checkout.default_branch()
 
     @cached_property
     def access(self) -> Access:
@@ -94,12 +94,12 @@ class Command:
         return access_for(chosen, self.default_branch, push=self.options.push)
 
     @property
-    def scope(self) -> str:
+    def scope_name(self) -> str:
         """Whose caches are read first, as people call it."""
         return self.access.reads[0].name or self.default_branch
 
     @cached_property
-    def stores(self) -> BuildStores:
+    def build_stores(self) -> BuildStores:
         """Where the image and its caches lie, as the settings say."""
         settings = self.settings
         images = Registry(settings.image) if settings.image else None
@@ -116,27 +116,27 @@ class Command:
 
     @property
     def ledger_store(self) -> LedgerStore:
-        return self._ledgers(self.stores.caches)
+        return self._open_ledgers(self.build_stores.caches)
 
-    def _ledgers(self, caches: CacheRepository | None) -> LedgerStore:
+    def _open_ledgers(self, caches: CacheRepository | None) -> LedgerStore:
         name = self.settings.image or str(self.settings.root.resolve())
         return LedgerStore(name, caches, user_cache_folder(os.environ))
 
     def stage_times(self) -> dict[str, float]:
         """The seconds of stages: what flags say, and of the others what the ledger knows, the one here first."""
         times = given_stage_times(self.options.seconds, self.options.times, self.graph)
-        for caches in (None, self.stores.caches):
+        for caches in (None, self.build_stores.caches):
             if not {stage.name for stage in self.graph.needed_stages()} <= times.keys():
-                times = ledger_stage_times(self._ledgers(caches).read(self.access)) | times
+                times = ledger_stage_times(self._open_ledgers(caches).read(self.access)) | times
         return times
 
-    def fingerprinter(self, text: str) -> Fingerprinter:
+    def create_fingerprinter(self, text: str) -> Fingerprinter:
         """What takes the fingerprints of this Dockerfile's stages."""
         platforms = self.settings.platforms
         each = [replace(self.settings, platforms=(platform,)) for platform in platforms] or [self.settings]
         graphs = [_parse(settings, text) for settings in each]
         memory = hash_memory_file(self.settings.root / self.settings.context, os.environ)
-        return Fingerprinter(graphs=graphs, settings=self.settings, override=self.override, memory=memory)
+        return Fingerprinter(graphs=graphs, settings=self.settings, override=self.override_text, memory=memory)
 
 
 def read_command(options: argparse.Namespace) -> Command:

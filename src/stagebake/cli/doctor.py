@@ -25,9 +25,9 @@ def add_doctor_parser(verbs: VerbParsers) -> None:
 
 def run_doctor(options: argparse.Namespace) -> int:
     """Examines, and tells what is found."""
-    work = read_command(options)
-    settings, graph = work.settings, work.graph
-    times = work.stage_times()
+    command = read_command(options)
+    settings, graph = command.settings, command.graph
+    times = command.stage_times()
     notes: list[str] = []
     try:
         found = run_build_checks(graph, settings)

@@ -26,9 +26,9 @@ def add_forecast_parser(verbs: VerbParsers) -> None:
 
 def run_forecast(options: argparse.Namespace) -> int:
     """Forecasts, and shows it."""
-    work = read_command(options)
-    settings, graph = work.settings, work.graph
-    times = require_stage_times(graph, work.stage_times())
+    command = read_command(options)
+    settings, graph = command.settings, command.graph
+    times = require_stage_times(graph, command.stage_times())
     past = forecast_past_pushes(settings, options.commits, times)
     if options.svg:
         _draw(options.svg, past)

@@ -24,8 +24,8 @@ def add_generate_parser(verbs: VerbParsers) -> None:
 
 def run_generate(options: argparse.Namespace) -> int:
     """Writes what is stale, or with --check fails."""
-    work = read_command(options)
-    settings, graph = work.settings, work.graph
+    command = read_command(options)
+    settings, graph = command.settings, command.graph
     _refuse_foreign(settings.root / BAKE_FILE)
     texts = {settings.root / BAKE_FILE: render_bake_file(graph, settings)}
     runs = settings.root / WORKFLOW_FILE

@@ -25,11 +25,11 @@ def add_init_parser(verbs: VerbParsers) -> None:
 
 def run_init(options: argparse.Namespace) -> int:
     """Writes what is not there, and asks before it overwrites."""
-    work = read_command(options)
-    branches = tuple(dict.fromkeys((work.default_branch, *options.branch)))
+    command = read_command(options)
+    branches = tuple(dict.fromkeys((command.default_branch, *options.branch)))
     return init_repository(
-        work.graph,
-        work.settings,
+        command.graph,
+        command.settings,
         make_console(),
         overwrite=options.yes,
         branches=branches,

@@ -44,18 +44,22 @@ def add_plan_parser(verbs: VerbParsers) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     """Plans, and shows the plan."""
-    work = read_command(options)
-    graph = work.graph
+    command = read_command(options)
+    graph = command.graph
     if options.since == "":
         raise InputError("--since: no commit is named", "name one: --since origin/main")
     expected = parse_expectations(options.expect, graph)
-    caches = work.stores.caches
-    stage_caches = read_caches(caches, graph, work.access) if caches and not options.since else StageCaches()
-    prints, since = _since(options.since, work) if options.since else (work.fingerprinter(work.text).of_folder(), None)
+    caches = command.build_stores.caches
+    stage_caches = read_caches(caches, graph, command.access) if caches and not options.since else StageCaches()
+    prints, since = (
+        _since(options.since, command)
+        if options.since
+        else (command.create_fingerprinter(command.dockerfile_text).of_folder(), None)
+    )
     question = PlanInput(
         graph=graph,
         prints=prints,
-        ledgers=work.ledger_store.read(work.access),
+        ledgers=command.ledger_store.read(command.access),
         caches=AvailableCaches(
             available=available_evidence(
                 drop_blobs(stage_cache.cache, stage_caches.unchecked_blobs) for stage_cache in stage_caches.caches
@@ -63,24 +67,24 @@ def run_plan(options: argparse.Namespace) -> int:
             stages=frozenset(name for name in graph.names if stage_caches.has_stage(name)),
             merged=stage_caches.merged_source is not None,
             broken=frozenset(stage_caches.healed_stages),
-            scope=work.scope,
+            scope=command.scope_name,
             read_failure=stage_caches.read_failure,
         ),
-        forced=work.forced,
+        forced=command.forced_stages,
         since=since,
     )
-    made = replace(make_plan(question), warnings=(*work.warnings, *stage_caches.warnings))
+    made = replace(make_plan(question), warnings=(*command.input_warnings, *stage_caches.warnings))
     if options.json:
         print(plan_json(made), end="")
     else:
-        show_plan(made, work.settings.budgets, make_console(), verbose=options.verbose)
+        show_plan(made, command.settings.budgets, make_console(), verbose=options.verbose)
     check_plan(made, expected)
     return 0
 
 
-def _since(reference: str, work: Command) -> tuple[Fingerprints, Fingerprints]:
+def _since(reference: str, command: Command) -> tuple[Fingerprints, Fingerprints]:
     """The fingerprints of the files that lie here and of a commit's, both with the settings of now."""
-    settings = work.settings
+    settings = command.settings
     top, commit = work_tree_top(settings.root), resolve_commit(settings.root, reference)
     path, folder = (path_in_repository(settings.root, top, name) for name in (settings.dockerfile, settings.context))
     with GitObjects(top) as objects:
@@ -90,15 +94,15 @@ def _since(reference: str, work: Command) -> tuple[Fingerprints, Fingerprints]:
             raise InputError(f"--since: {reference} has no {missing}", "name a commit that has it")
         unheld = uncommitted_files(settings.root / settings.context)
         prints = (
-            work.fingerprinter(work.text).of_folder(),
-            work.fingerprinter(snapshot.text).of_commit(_before(snapshot, unheld, work)),
+            command.create_fingerprinter(command.dockerfile_text).of_folder(),
+            command.create_fingerprinter(snapshot.text).of_commit(_before(snapshot, unheld, command)),
         )
         now, before = (mark_uncommitted(each, unheld) for each in prints)
     return now, before
 
 
-def _before(snapshot: CommitContext, unheld: frozenset[str], work: Command) -> CheckedOutCommit:
-    root = work.settings.root / work.settings.context
+def _before(snapshot: CommitContext, unheld: frozenset[str], command: Command) -> CheckedOutCommit:
+    root = command.settings.root / command.settings.context
     here = ContextFolder(root, memory=hash_memory_file(root, os.environ), rules=snapshot.rules)
     return CheckedOutCommit(
         commit=snapshot,
