@@ -48,6 +48,7 @@ from stagebake.generate.bake_file import (
 )
 from stagebake.project.image_tags import ImageNames
 from stagebake.project.settings import Settings
+from stagebake.stores.choose import BuildStores
 
 # An image that is pushed passes the local store by: what is restored is then never downloaded
 _PUSH = "type=image,push=true,store=false,unpack=false"
@@ -86,18 +87,6 @@ class BuildRequest:
     load: bool = True
     forced: ForcedStages = field(default_factory=ForcedStages)
     override: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildStores:
-    """Where the image goes (None where it has no name), and where its caches lie (None where none can be had).
-
-    `lacking` says why none can be had, where that is worth a warning.
-    """
-
-    images: CacheRepository | None = None
-    caches: CacheRepository | None = None
-    missing_reason: str | None = None
 
 
 def build_image(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from stagebake.build.run import BuildStores
 from stagebake.cache.repository import CacheRepository
 from stagebake.cache.scopes import Access, Trigger, access_for
 from stagebake.cli.flags import read_settings
@@ -24,9 +23,7 @@ from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.project.git import GitCheckout
 from stagebake.project.github_run import GithubRun, default_image, read_github_run
 from stagebake.project.settings import Settings, misspelt_variables
-from stagebake.stores.github_cache import NO_CACHE_SERVICE, connect_cache_service
-from stagebake.stores.oci_layout import OciLayout
-from stagebake.stores.registry import Registry
+from stagebake.stores.choose import BuildStores, choose_stores
 
 
 @dataclass(frozen=True)
@@ -101,18 +98,13 @@ class Command:
     @cached_property
     def build_stores(self) -> BuildStores:
         """Where the image and its caches lie, as the settings say."""
-        settings = self.settings
-        images = Registry(settings.image) if settings.image else None
-        name = settings.image or settings.local_image
-        if settings.cache == "local":
-            return BuildStores(images=images, caches=OciLayout(settings.cache_folder / name))
-        if settings.cache == "gha":
-            return BuildStores(
-                images=images,
-                caches=connect_cache_service(name, os.environ),
-                missing_reason=NO_CACHE_SERVICE,
-            )
-        return BuildStores(images=images, caches=images)
+        return choose_stores(
+            self.settings.cache,
+            image=self.settings.image,
+            local_name=self.settings.local_image,
+            folder=self.settings.cache_folder,
+            environment=os.environ,
+        )
 
     @property
     def ledger_store(self) -> LedgerStore:

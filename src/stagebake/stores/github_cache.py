@@ -60,7 +60,7 @@ class CacheService(Protocol):
     def close(self) -> None: ...
 
 
-class ActionsCache:
+class GithubCache:
     """The caches that one run may reach, with the interface of a registry's repository. Raises RegistryError."""
 
     def __init__(self, image: str, service: CacheService, reads: tuple[str, ...], writes: str | None) -> None:
@@ -245,7 +245,7 @@ class ServiceV2(_Http):
         return self._request("POST", self._base + method, json=full, headers=self._headers, there=there)
 
 
-def connect_cache_service(image: str, environment: Mapping[str, str]) -> ActionsCache | None:
+def connect_cache_service(image: str, environment: Mapping[str, str]) -> GithubCache | None:
     """The caches of an image, for the run that this environment is of; None where it does not say how to reach them.
 
     The same variables lead buildx there (docker/buildx, util/buildflags/cache.go).
@@ -259,7 +259,7 @@ def connect_cache_service(image: str, environment: Mapping[str, str]) -> Actions
         reads, writes = _refs(token)
     except (IndexError, KeyError, TypeError, ValueError):
         return None
-    return ActionsCache(image, (ServiceV2 if newer else ServiceV1)(url, token), reads, writes)
+    return GithubCache(image, (ServiceV2 if newer else ServiceV1)(url, token), reads, writes)
 
 
 def _refs(token: str) -> tuple[tuple[str, ...], str | None]:

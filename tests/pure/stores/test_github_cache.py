@@ -10,7 +10,7 @@ import pytest
 
 from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, build_artifact, config_digest, layer_sizes
 from stagebake.errors import RegistryError
-from stagebake.stores.github_cache import ActionsCache, ServiceEntry, ServiceV1, ServiceV2, connect_cache_service
+from stagebake.stores.github_cache import GithubCache, ServiceEntry, ServiceV1, ServiceV2, connect_cache_service
 from tests.support.page import HTML, answering
 from tests.support.service import token
 
@@ -75,8 +75,8 @@ def test_without_a_way_there_are_no_caches(environment: dict[str, str]) -> None:
 def test_a_tag_stands_for_the_newest_entry_of_the_nearest_ref() -> None:
     """A run reads its own ref's index first, then those that its token names; saving makes the next number."""
     entries = Entries()
-    main = ActionsCache("o/n", entries, (MAIN,), MAIN)
-    branch = ActionsCache("o/n", entries, (BRANCH, MAIN), BRANCH)
+    main = GithubCache("o/n", entries, (MAIN,), MAIN)
+    branch = GithubCache("o/n", entries, (BRANCH, MAIN), BRANCH)
     main.push_manifest(cache("one"), "cache-base")
     main.push_manifest(cache("two"), "cache-base")
     assert [key[-2:] for key in entries.entries] == ["#1", "#2"]
@@ -91,14 +91,14 @@ def test_a_tag_stands_for_the_newest_entry_of_the_nearest_ref() -> None:
 def test_two_images_of_a_repository_do_not_meet() -> None:
     """The image is a part of the key: GitHub has one cache for all images of a repository."""
     entries = Entries()
-    ActionsCache("o/n", entries, (MAIN,), MAIN).push_manifest(cache("one"), "cache-base")
-    assert ActionsCache("o/m", entries, (MAIN,), MAIN).read_manifest("cache-base") is None
+    GithubCache("o/n", entries, (MAIN,), MAIN).push_manifest(cache("one"), "cache-base")
+    assert GithubCache("o/m", entries, (MAIN,), MAIN).read_manifest("cache-base") is None
 
 
 def test_what_a_build_reads_is_called_by_its_digest() -> None:
     """So BuildKit finds one cache under the name on all refs. It is saved once, however often it is put."""
     entries = Entries()
-    store = ActionsCache("o/n", entries, (MAIN,), MAIN)
+    store = GithubCache("o/n", entries, (MAIN,), MAIN)
     for _ in range(3):
         digest = store.push_manifest(cache("one"))
     assert len(entries.entries) == 1
@@ -108,7 +108,7 @@ def test_what_a_build_reads_is_called_by_its_digest() -> None:
 
 def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
     """A ledger's bytes are kept under a tag too; as a cache they are refused."""
-    store = ActionsCache("o/n", Entries(), (MAIN,), MAIN)
+    store = GithubCache("o/n", Entries(), (MAIN,), MAIN)
     store.push_manifest(build_artifact(b"\xfd7zXZ", "application/x-ledger"), "cache-ledger")
     manifest = store.read_manifest("cache-ledger")
     assert manifest is not None
@@ -120,7 +120,7 @@ def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
 def test_a_size_that_no_blob_has_makes_no_cache() -> None:
     """An infinite size is JSON: the entry is an artifact of which nothing is known."""
     entries = Entries()
-    store = ActionsCache("o/n", entries, (MAIN,), MAIN)
+    store = GithubCache("o/n", entries, (MAIN,), MAIN)
     odd = ManifestAndConfig(manifest=b"odd", config=cache("x").config.replace(b'"size": 7', b'"size": 1e999'))
     store.push_manifest(odd, "cache-base")
     manifest = store.read_manifest("cache-base")
@@ -132,7 +132,7 @@ def test_a_size_that_no_blob_has_makes_no_cache() -> None:
 def test_a_run_that_may_not_write_says_so() -> None:
     """A token without the right to write is refused before anything is asked."""
     with pytest.raises(RegistryError, match="may not write"):
-        ActionsCache("o/n", Entries(), (MAIN,), None).push_manifest(cache("one"), "cache")
+        GithubCache("o/n", Entries(), (MAIN,), None).push_manifest(cache("one"), "cache")
 
 
 ODD = {
@@ -153,7 +153,7 @@ ODD = {
 def test_an_answer_that_is_none_is_an_outage(version: type[ServiceV1 | ServiceV2], body: bytes) -> None:
     """A proxy's page, or JSON of another shape: reading and saving end in the error that an outage ends in."""
     with answering(body) as url, closing(version(url, "token")) as service:
-        store = ActionsCache("o/n", service, (MAIN,), MAIN)
+        store = GithubCache("o/n", service, (MAIN,), MAIN)
         (read,) = store.read_manifests(["cache-base"]).values()
         assert isinstance(read, RegistryError)
         for save in (lambda: store.push_manifest(cache("one"), "cache-base"), lambda: service.save("key", b"content")):
@@ -175,7 +175,7 @@ def test_an_address_that_is_none_is_an_outage() -> None:
 def test_an_entry_that_was_not_asked_for_is_not_counted_on() -> None:
     """Where the service finds another key than one that begins so and ends in a number, there is no next number."""
     entries = Entries()
-    store = ActionsCache("o/n", entries, (MAIN,), MAIN)
+    store = GithubCache("o/n", entries, (MAIN,), MAIN)
     store.push_manifest(cache("one"), "cache-base")
     entries.entries = {f"{key}a": content for key, content in entries.entries.items()}
     with pytest.raises(RegistryError, match="gha: "):
