@@ -13,7 +13,7 @@ from tests.support import archive
 from tests.support.project import Project
 from tests.support.proxy import Fault
 
-STAGEBAKE = "python-httpx"
+STAGEBAKE = "stagebake"
 BUILDKIT = "buildkit"
 
 Pattern = Callable[[str, str], bool]

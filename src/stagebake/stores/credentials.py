@@ -10,65 +10,77 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# docker/docker-credential-helpers: the user where the secret is an identity token
-_IDENTITY = "<token>"
+# User of a login whose secret is an identity token (docker/docker-credential-helpers)
+IDENTITY_USER = "<token>"
+
+_HELPER_SECONDS = 20
 
 
 def find_login(host: str) -> tuple[str, str] | None:
-    """User and password for a host, from docker's config.json or the credential helper that it names.
+    """Return user and password for a registry host, from docker's config.json or the credential helper in it.
 
-    With the user `<token>` the password is an identity token, as credential helpers have it.
+    With the user `<token>`, the password is an identity token. None where there is no login.
     """
+    config = _read_config()
+    key = "https://index.docker.io/v1/" if host == "registry-1.docker.io" else host
+    auths = _get_object(config, "auths")
+    # The exact key first, then keys that are addresses: docker/cli, cli/config/credentials/file_store.go, Get
+    names = [key]
+    names += [name for name in auths if _host_of_key(name) == key]
+    for name in names:
+        login = _parse_login(_get_object(auths, name))
+        if login is not None:
+            return login
+    helper = _get_object(config, "credHelpers").get(key) or config.get("credsStore")
+    return _ask_helper(helper, key) if helper else None
+
+
+def _read_config() -> dict[str, Any]:
+    """Return docker's config.json; empty where it is missing or not valid."""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(config, dict):
-        return None
-    key = "https://index.docker.io/v1/" if host == "registry-1.docker.io" else host
-    auths = _table(config, "auths")
-    # docker/cli, cli/config/credentials/file_store.go, Get
-    names = (key, *(name for name in auths if _host(name) == key))
-    if login := next(filter(None, (_login(_table(auths, name)) for name in names)), None):
-        return login
-    helper = _table(config, "credHelpers").get(key) or config.get("credsStore")
-    return _ask_helper(helper, key) if helper else None
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
-def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The object under a key; empty for anything else."""
-    found = document.get(key)
-    return found if isinstance(found, dict) else {}
+def _get_object(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the JSON object under a key; empty for anything else."""
+    value = document.get(key)
+    return value if isinstance(value, dict) else {}
 
 
-def _host(name: str) -> str:
-    """The host in a key of config.json, which may be an address (docker/cli, ConvertToHostname)."""
-    return name.rpartition("://")[2].partition("/")[0]
+def _host_of_key(key: str) -> str:
+    """Return the host of a key in `auths`, which may be an address (docker/cli, ConvertToHostname)."""
+    without_scheme = key.rpartition("://")[2]
+    return without_scheme.partition("/")[0]
 
 
-def _login(entry: Mapping[str, Any]) -> tuple[str, str] | None:
-    if identity := entry.get("identitytoken"):
-        return _IDENTITY, str(identity)
+def _parse_login(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    identity_token = entry.get("identitytoken")
+    if identity_token:
+        return IDENTITY_USER, str(identity_token)
     try:
-        user, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
+        decoded = base64.b64decode(entry.get("auth") or "").decode()
     except (ValueError, TypeError):
         return None
+    user, _, password = decoded.partition(":")
     return (user, password) if user else None
 
 
 def _ask_helper(helper: str, key: str) -> tuple[str, str] | None:
-    """Asks `docker-credential-HELPER get` (docker/docker-credential-helpers)."""
+    """Run `docker-credential-HELPER get` (docker/docker-credential-helpers); None where it fails."""
     try:
-        answer = subprocess.run(
+        process = subprocess.run(
             [f"docker-credential-{helper}", "get"],
             input=key,
             capture_output=True,
             text=True,
             check=True,
-            timeout=20,
+            timeout=_HELPER_SECONDS,
         )
-        found = json.loads(answer.stdout)
+        found = json.loads(process.stdout)
         return found["Username"], found["Secret"]
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return None

@@ -1,20 +1,19 @@
-"""One repository of an OCI registry: manifests, blobs, tags (opencontainers/distribution-spec)."""
+"""Read and write one repository of an OCI registry: manifests, blobs, tags (opencontainers/distribution-spec)."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from typing import Any
 
 import httpx
-import stamina
 
 from stagebake.cache.manifest import MANIFEST_TYPE, ManifestAndConfig, sha256_digest
 from stagebake.cache.repository import SIZE_UNKNOWN, TaggedVersion
-from stagebake.errors import RegistryError, Spoiled, Unreached
-from stagebake.stores.credentials import _IDENTITY, find_login
-from stagebake.stores.http import PARALLEL, fetch_all, is_temporary
+from stagebake.errors import RegistryError, Spoiled
+from stagebake.stores.credentials import IDENTITY_USER, find_login
+from stagebake.stores.http import HttpClient, ServerInfo, fetch_all
 
 _ACCEPT = ", ".join(
     (
@@ -25,197 +24,193 @@ _ACCEPT = ", ".join(
     )
 )
 _REDIRECTS = (301, 302, 303, 307, 308)
-_SEE = "see docs/troubleshooting.md"
-_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+_DOCS_HINT = "see docs/troubleshooting.md"
 _LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
+_DOCKER_HUB = "registry-1.docker.io"
 
 
 class Registry:
-    """The repository `image` (HOST/NAME). Requests are retried on 429, 5xx and lost connections.
+    """Repository `image` (HOST/NAME) of a registry; satisfies CacheRepository and VersionStore.
 
-    Raises RegistryError, with the registry's own words, for everything but "not there".
+    Methods raise RegistryError with the registry's explanation for every failure except "not found".
     """
 
     def __init__(self, image: str) -> None:
         self.image = image
-        host, self._name = _split(image)
+        host, name = _split_image(image)
         scheme = "http" if _LOOPBACK.match(host) else "https"
-        self._http = httpx.Client(
-            base_url=f"{scheme}://{host}/v2/{self._name}/",
-            auth=_TokenAuth(find_login(host)),
-            timeout=_TIMEOUT,
-            limits=httpx.Limits(max_connections=PARALLEL),
-            follow_redirects=True,
+        info = ServerInfo(
+            where=image,
+            server="registry",
+            status_hint=_find_hint,
+            address_hint=_DOCS_HINT,
+            answer_seconds=10.0,
+            retry_seconds=20.0,
         )
+        auth = _TokenAuth(find_login(host))
+        self._client = HttpClient(info, base_url=f"{scheme}://{host}/v2/{name}/", auth=auth)
+
+    def import_source(self, digest: str, tag: str | None) -> str:
+        """Return the value of the bake variable CACHE: the digest, which no other build changes."""
+        return f"{self.image}@{digest}"
+
+    def read_manifest(self, reference: str) -> bytes | None:
+        """Return the manifest of a tag or digest; None where it is missing."""
+        response = self._send_if_exists("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
+        return response.content if response else None
 
     def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
-        """The manifests of tags or digests, all at once; None for what is not there, the error for what failed."""
+        """Return the manifests of tags or digests, read in parallel."""
         return fetch_all(self.read_manifest, references)
 
     def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
-        """The contents of blobs, all at once; None for what is not there, the error for what failed."""
-        return fetch_all(self._blob, digests)
+        """Return the contents of blobs, read in parallel."""
+        return fetch_all(self._read_blob, digests)
 
     def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
-        """The sizes of blobs in bytes, all at once; None for what is not there, the error for what failed."""
-        return fetch_all(self._size, digests)
+        """Return the sizes of blobs in bytes, read in parallel."""
+        return fetch_all(self._read_blob_size, digests)
 
-    def read_manifest(self, reference: str) -> bytes | None:
-        """The manifest of a tag or digest, None where there is none."""
-        response = self._ask("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
-        return response.content if response else None
+    def read_digest(self, tag: str) -> str | None:
+        """Return the digest that a tag names; None where it is missing or the registry does not tell."""
+        response = self._send_if_exists("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
+        return response.headers.get("Docker-Content-Digest") if response else None
 
     def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
-        """Pushes a cache's config and manifest, under a tag or by its digest alone. Returns the manifest's digest.
+        """Push a cache's config and manifest, under a tag or by digest. Return the manifest's digest.
 
-        A registry takes no blob again that it has, though with other bytes: then the config is spelled otherwise.
+        A registry keeps a blob that it already has, even one with wrong bytes. Then push the config in another
+        spelling, which has another digest.
         """
-        if not self._put_blob(document.config):
+        if not self._push_blob(document.config):
             document = document.with_other_config()
-            if not self._put_blob(document.config):
-                raise self._spoiled(sha256_digest(document.config))
-        self._request(
-            "PUT",
-            f"manifests/{tag or document.digest}",
-            content=document.manifest,
-            headers={"Content-Type": MANIFEST_TYPE},
-        )
+            if not self._push_blob(document.config):
+                raise self._corrupt_blob(sha256_digest(document.config))
+        path = f"manifests/{tag or document.digest}"
+        self._client.send("PUT", path, content=document.manifest, headers={"Content-Type": MANIFEST_TYPE})
         return document.digest
 
-    def import_source(self, digest: str, _tag: str | None) -> str:
-        """What the variable CACHE of a bake file says to read the cache with this digest."""
-        return f"{self.image}@{digest}"
-
     def remove_unused_blobs(self) -> None:
-        """A registry removes by itself what nothing names, or its owner does."""
+        """Do nothing: the registry or its owner deletes unused blobs."""
 
     def list_versions(self) -> list[TaggedVersion]:
-        """All that tags name, with the tags of each digest."""
-        named: dict[str, set[str]] = {}
-        for tag, digest in fetch_all(self.read_digest, self._tags()).items():
+        """Return every tagged digest with all its tags."""
+        tags_by_digest: dict[str, set[str]] = {}
+        for tag, digest in fetch_all(self.read_digest, self._list_tags()).items():
             if isinstance(digest, RegistryError):
                 raise digest
             if digest is not None:
-                named.setdefault(digest, set()).add(tag)
-        return [TaggedVersion(key=digest, tags=frozenset(tags)) for digest, tags in named.items()]
+                tags_by_digest.setdefault(digest, set()).add(tag)
+        return [TaggedVersion(key=digest, tags=frozenset(tags)) for digest, tags in tags_by_digest.items()]
 
     def delete_version(self, version: TaggedVersion) -> None:
-        """Deletes a manifest and all its tags; one that is gone already is as good."""
-        self._ask("DELETE", f"manifests/{version.key}")
+        """Delete a manifest and all its tags. A missing manifest counts as deleted."""
+        self._send_if_exists("DELETE", f"manifests/{version.key}")
 
     def close(self) -> None:
-        self._http.close()
+        """Close all connections."""
+        self._client.close()
 
-    def _tags(self) -> list[str]:
-        """All tags, page by page (distribution-spec, "Listing Tags")."""
+    def _list_tags(self) -> list[str]:
+        """Return all tags, page by page (distribution-spec, "Listing Tags")."""
         tags: list[str] = []
         page: str | None = "tags/list"
-        while page and (response := self._ask("GET", page)):
-            tags += self._listed(response)
-            following = response.links.get("next")
-            page = self._joined(response.url, following["url"]) if following else None
+        while page is not None:
+            response = self._send_if_exists("GET", page)
+            if response is None:
+                break
+            tags += self._parse_tags(response)
+            next_page = response.links.get("next")
+            page = self._join_url(response.url, next_page["url"]) if next_page else None
         return tags
 
-    def _listed(self, response: httpx.Response) -> list[str]:
+    def _parse_tags(self, response: httpx.Response) -> list[str]:
         try:
             return [str(tag) for tag in response.json().get("tags") or ()]
         except (ValueError, AttributeError, TypeError):
-            raise self._odd("a list of tags that is none") from None
+            raise self._unexpected_answer("a list of tags that is not valid") from None
 
-    def read_digest(self, tag: str) -> str | None:
-        """The digest of what a tag names; None where there is none or the registry does not say it."""
-        response = self._ask("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
-        return response.headers.get("Docker-Content-Digest") if response else None
-
-    def _blob(self, digest: str) -> bytes | None:
-        response = self._ask("GET", f"blobs/{digest}")
-        if response and sha256_digest(response.content) != digest:
-            raise self._spoiled(digest)
-        return response.content if response else None
-
-    def _size(self, digest: str) -> int | None:
-        """A redirect to the storage behind says that the blob is there, not how large it is."""
-        response = self._ask("HEAD", f"blobs/{digest}", there=_REDIRECTS, follow_redirects=False)
+    def _read_blob(self, digest: str) -> bytes | None:
+        response = self._send_if_exists("GET", f"blobs/{digest}")
         if response is None:
             return None
-        return SIZE_UNKNOWN if response.is_redirect else int(response.headers.get("Content-Length", SIZE_UNKNOWN))
+        if sha256_digest(response.content) != digest:
+            raise self._corrupt_blob(digest)
+        return response.content
 
-    def _put_blob(self, content: bytes) -> bool:
-        """Pushes a small blob where there is none; False where there is one under its digest with other bytes."""
+    def _read_blob_size(self, digest: str) -> int | None:
+        """Return the size of a blob; SIZE_UNKNOWN where the registry redirects to the storage behind it."""
+        response = self._send_if_exists("HEAD", f"blobs/{digest}", accept=_REDIRECTS, follow_redirects=False)
+        if response is None:
+            return None
+        if response.is_redirect:
+            return SIZE_UNKNOWN
+        return int(response.headers.get("Content-Length", SIZE_UNKNOWN))
+
+    def _push_blob(self, content: bytes) -> bool:
+        """Push a small blob where it is missing. Return False where the registry has other bytes under its digest."""
         digest = sha256_digest(content)
-        if there := self._ask("GET", f"blobs/{digest}"):
-            return there.content == content
-        where = self._request("POST", "blobs/uploads/").headers.get("Location")
-        if where is None:
-            raise self._odd("no address to upload to")
-        url = httpx.URL(self._joined(self._http.base_url, where)).copy_merge_params({"digest": digest})
-        self._request("PUT", str(url), content=content)
+        existing = self._send_if_exists("GET", f"blobs/{digest}")
+        if existing is not None:
+            return existing.content == content
+        location = self._client.send("POST", "blobs/uploads/").headers.get("Location")
+        if location is None:
+            raise self._unexpected_answer("no upload address")
+        upload_url = httpx.URL(self._join_url(self._client.base_url, location))
+        self._client.send("PUT", str(upload_url.copy_merge_params({"digest": digest})), content=content)
         return True
 
-    def _joined(self, base: httpx.URL, where: str) -> str:
+    def _join_url(self, base: httpx.URL, location: str) -> str:
         try:
-            return str(base.join(where))
+            return str(base.join(location))
         except httpx.InvalidURL as error:
-            raise self._odd(f"an address that is none ({error})") from None
+            raise self._unexpected_answer(f"an address that is not valid ({error})") from None
 
-    def _spoiled(self, digest: str) -> Spoiled:
-        return Spoiled(f"{self.image}: blob {digest} holds other bytes", _SEE)
-
-    def _odd(self, what: str) -> RegistryError:
-        return RegistryError(f"{self.image}: the registry answered with {what}", _SEE)
-
-    def _ask(self, method: str, path: str, *, there: tuple[int, ...] = (), **arguments: Any) -> httpx.Response | None:
-        """The answer to a request for what need not be there: then None."""
-        response = self._request(method, path, there=(404, *there), **arguments)
+    def _send_if_exists(
+        self, method: str, path: str, *, accept: Collection[int] = (), **arguments: Any
+    ) -> httpx.Response | None:
+        """Send a request; return None for HTTP 404."""
+        response = self._client.send(method, path, accept=(404, *accept), **arguments)
         return None if response.status_code == 404 else response
 
-    def _request(self, method: str, path: str, *, there: tuple[int, ...] = (), **arguments: Any) -> httpx.Response:
-        """One request, tried again where the failure may pass; the statuses in `there` are answers too."""
-        try:
-            for attempt in stamina.retry_context(
-                on=is_temporary, attempts=4, timeout=20.0, wait_initial=0.1, wait_max=3.0
-            ):
-                with attempt:
-                    response = self._http.request(method, path, **arguments)
-                    if response.status_code not in there:
-                        response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise RegistryError(f"{self.image}: {_words(error.response)}", _remedy(error.response)) from None
-        except httpx.HTTPError as error:
-            name = type(error).__name__
-            raise Unreached(f"{self.image}: registry not reached ({error or name})", "is the network up?") from None
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise RegistryError(f"{self.image}: nothing can be asked for by this name ({error})", _SEE) from None
-        return response
+    def _corrupt_blob(self, digest: str) -> Spoiled:
+        return Spoiled(f"{self.image}: blob {digest} holds other bytes", _DOCS_HINT)
+
+    def _unexpected_answer(self, content: str) -> RegistryError:
+        return RegistryError(f"{self.image}: the registry answered with {content}", _DOCS_HINT)
 
 
 class _TokenAuth(httpx.Auth):
-    """Bearer tokens as the registry asks for them (distribution, docs/spec/auth/token.md), else basic credentials.
+    """Authentication as the registry requests it: a bearer token (distribution, docs/spec/auth/token.md) or basic.
 
-    An identity token is exchanged for one (docs/spec/auth/oauth.md).
+    An identity token is exchanged for a bearer token (docs/spec/auth/oauth.md). Headers are stored for reads and for
+    writes, which need another token.
     """
 
-    def __init__(self, credentials: tuple[str, str] | None) -> None:
-        user, secret = credentials or (None, "")
-        self._identity = secret if user == _IDENTITY else None
-        self._basic = httpx.BasicAuth(user, secret)._auth_header if user and user != _IDENTITY else None
+    def __init__(self, login: tuple[str, str] | None) -> None:
+        user, secret = login or (None, "")
+        self._identity = secret if user == IDENTITY_USER else None
+        self._basic: str | None = None
+        if user and user != IDENTITY_USER:
+            self._basic = httpx.BasicAuth(user, secret)._auth_header
         self._headers: dict[bool, str] = {}
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send the stored header; after HTTP 401, send the one that the registry requests."""
         writes = request.method not in ("GET", "HEAD")
-        if header := self._headers.get(writes):
-            request.headers["Authorization"] = header
+        if writes in self._headers:
+            request.headers["Authorization"] = self._headers[writes]
         response = yield request
-        # The storage behind, to which a registry redirects, must not say whom the login is shown to
+        # A storage server to which the registry redirects must not choose who receives the login
         if response.status_code != 401 or response.url.netloc != request.url.netloc:
             return
-        scheme, challenge = _challenge(response.headers.get("WWW-Authenticate", ""))
+        scheme, challenge = _parse_challenge(response.headers.get("WWW-Authenticate", ""))
         if scheme == "bearer" and "realm" in challenge:
-            answer = yield self._token_request(challenge)
-            answer.read()
-            answer.raise_for_status()
-            header = f"Bearer {_token(answer)}"
+            token_response = yield self._token_request(challenge)
+            token_response.read()
+            token_response.raise_for_status()
+            header = f"Bearer {_parse_token(token_response)}"
         elif scheme == "basic" and self._basic:
             header = self._basic
         else:
@@ -234,40 +229,33 @@ class _TokenAuth(httpx.Auth):
         return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
 
 
-def _token(answer: httpx.Response) -> str:
+def _parse_token(response: httpx.Response) -> str:
     try:
-        document = answer.json()
+        document = response.json()
         return document.get("token") or document.get("access_token") or ""
     except (ValueError, AttributeError):
         return ""
 
 
-def _challenge(header: str) -> tuple[str, dict[str, str]]:
-    scheme, _, rest = header.partition(" ")
-    return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', rest))
+def _parse_challenge(header: str) -> tuple[str, dict[str, str]]:
+    """Return scheme and parameters of a WWW-Authenticate header."""
+    scheme, _, parameters = header.partition(" ")
+    return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', parameters))
 
 
-def _words(response: httpx.Response) -> str:
-    """The registry's own words (distribution-spec, "Error Codes")."""
-    try:
-        errors = response.json()["errors"]
-        said = "; ".join(f"{e.get('code')}: {e.get('message')}" for e in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        said = response.reason_phrase
-    return f"{response.request.method} answered {response.status_code} ({said})"
-
-
-def _remedy(response: httpx.Response) -> str:
+def _find_hint(response: httpx.Response) -> str:
     if response.status_code in (401, 403):
         return f"log in: docker login {response.request.url.host}; in a workflow: `permissions: packages: write`"
     if response.status_code == 405:
-        return "this registry deletes nothing; its own is configured with `storage: delete: enabled: true`"
-    return f"try again later, or {_SEE}"
+        return "this registry does not delete; a registry of your own needs `storage: delete: enabled: true`"
+    return f"try again later, or {_DOCS_HINT}"
 
 
-def _split(image: str) -> tuple[str, str]:
-    """Host and name. Docker's short names belong to Docker Hub (distribution/reference, normalize.go)."""
+def _split_image(image: str) -> tuple[str, str]:
+    """Return host and name. Docker's short names belong to Docker Hub (distribution/reference, normalize.go)."""
     first, _, rest = image.partition("/")
-    if rest and ("." in first or ":" in first or first == "localhost"):
-        return ("registry-1.docker.io", rest) if first == "docker.io" else (first, rest)
-    return "registry-1.docker.io", image if rest else f"library/{image}"
+    if not rest:
+        return _DOCKER_HUB, f"library/{image}"
+    if "." in first or ":" in first or first == "localhost":
+        return (_DOCKER_HUB, rest) if first == "docker.io" else (first, rest)
+    return _DOCKER_HUB, image

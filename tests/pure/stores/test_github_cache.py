@@ -27,14 +27,14 @@ class Entries:
 
     entries: dict[str, bytes] = field(default_factory=dict)
 
-    def find(self, prefix: str) -> ServiceEntry | None:
+    def find_entry(self, prefix: str) -> ServiceEntry | None:
         found = [key for key in self.entries if key.startswith(prefix)]
         return ServiceEntry(key=found[-1], url=found[-1]) if found else None
 
-    def read(self, url: str) -> bytes:
+    def read_entry(self, url: str) -> bytes:
         return self.entries[url]
 
-    def save(self, key: str, content: bytes) -> bool:
+    def save_entry(self, key: str, content: bytes) -> bool:
         return self.entries.setdefault(key, content) is content
 
     def close(self) -> None:
@@ -156,7 +156,10 @@ def test_an_answer_that_is_none_is_an_outage(version: type[ServiceV1 | ServiceV2
         store = GithubCache("o/n", service, (MAIN,), MAIN)
         (read,) = store.read_manifests(["cache-base"]).values()
         assert isinstance(read, RegistryError)
-        for save in (lambda: store.push_manifest(cache("one"), "cache-base"), lambda: service.save("key", b"content")):
+        for save in (
+            lambda: store.push_manifest(cache("one"), "cache-base"),
+            lambda: service.save_entry("key", b"content"),
+        ):
             with pytest.raises(RegistryError, match="gha: ") as caught:
                 save()
             assert caught.value.remedy
