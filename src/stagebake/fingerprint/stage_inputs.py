@@ -1,352 +1,311 @@
-"""StageGraph + build context → the Fingerprint of each stage. Pure: the context does the reading.
+"""Compute the fingerprint of each stage from its Dockerfile and its build context.
 
 The rules are those of BuildKit's frontend (moby/buildkit, frontend/dockerfile/dockerfile2llb) and of its cache keys
-(solver/llbsolver/ops/exec.go and file.go).
+(solver/llbsolver/ops/exec.go and file.go). First the inputs of all stages are listed, then the files among them are
+hashed in one batch, then the fingerprints are put together. Only the context reads from disk.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from typing import TypeAlias
 
 from stagebake.dockerfile.copy_sources import PathSelector
 from stagebake.dockerfile.parser import Instruction, parse_instructions
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph, StageStep
-from stagebake.dockerfile.variables import (
-    declared_args,
-    expand_heredoc,
-    expand_word,
-    hide_secret,
-    is_hidden,
-    redact_credentials,
-)
-from stagebake.fingerprint.model import BuildContext, BuildInputs, ContextEntry, Fingerprint, ImageInfo, Part, PartKind
-
-_SHORT = 72
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image sets none
+from stagebake.dockerfile.variables import expand_word, hide_secret
+from stagebake.fingerprint.model import BuildContext, BuildInputs, ContextEntry, Fingerprint, ImageInfo, Part
+from stagebake.fingerprint.parts import file_part, instruction_part, stage_part, unknown_part
+from stagebake.fingerprint.run_environment import RunEnvironment
 
 # solver and frontend read these build arguments themselves, wherever they are declared; they change keys, or may
-_FRONTEND = re.compile(r"^(?:SOURCE_DATE_EPOCH$|BUILDKIT_(?!INLINE_CACHE|MULTI_PLATFORM|DOCKERFILE_CHECK|SBOM_))")
+_FRONTEND_ARG = re.compile(r"^(?:SOURCE_DATE_EPOCH$|BUILDKIT_(?!INLINE_CACHE|MULTI_PLATFORM|DOCKERFILE_CHECK|SBOM_))")
 
-_REMOTE = re.compile(r"^(?:https?|git|ssh)://|^[\w.-]+@[\w.-]+:")
-_COMMIT = re.compile(r"#(?:[0-9a-f]{40}|[0-9a-f]{64})(?::|$)")
+_REMOTE_SOURCE = re.compile(r"^(?:https?|git|ssh)://|^[\w.-]+@[\w.-]+:")
+_PINNED_COMMIT = re.compile(r"#(?:[0-9a-f]{40}|[0-9a-f]{64})(?::|$)")
 
 
 def fingerprint_stages(graph: StageGraph, inputs: BuildInputs) -> dict[str, Fingerprint]:
-    """The fingerprint of every stage, each after those it takes from.
+    """Return the fingerprint of every stage, each after the stages that it takes from.
 
-    Of one platform, that of the StageGraph: a build for several has a graph and fingerprints for each.
+    They are those of one platform, the graph's: a build for several platforms has a graph for each.
     """
-    source = _Source(inputs.context) if inputs.context is not None else None
-    drafts: dict[str, _Draft] = {}
-    for name in TopologicalSorter({stage.name: stage.parents for stage in graph.stages}).static_order():
-        drafts[name] = _Draft(stage=graph[name], graph=graph, inputs=inputs, source=source)
-        drafts[name].read(drafts)
-    if source is not None:
-        source.read(drafts.values())
-    prints: dict[str, Fingerprint] = {}
-    for name, draft in drafts.items():
-        prints[name] = Fingerprint(name, tuple(draft.parts(prints)))
-    return prints
-
-
-@dataclass
-class _Source:
-    """The build context, what is chosen from it, and what is there."""
-
-    context: BuildContext
-    entries: Mapping[str, ContextEntry] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.selector = PathSelector(self.context.paths, self.context.links)
-
-    def read(self, drafts: Iterable[_Draft]) -> None:
-        """Asks the context once for all that any stage takes from it."""
-        items = (item for draft in drafts for item in draft.items if isinstance(item, _Files))
-        self.entries = self.context.entries(set().union(*(item.paths for item in items)))
+    context = inputs.context
+    selector = PathSelector(context.paths, context.links) if context is not None else None
+    readers: dict[str, _StageReader] = {}
+    for name in _parents_first(graph):
+        readers[name] = _StageReader(stage=graph[name], graph=graph, given=inputs, selector=selector)
+        readers[name].read_stage(readers)
+    entries = _hash_files(context, readers.values())
+    fingerprints: dict[str, Fingerprint] = {}
+    for name, reader in readers.items():
+        parts = _make_parts(reader.inputs, entries, fingerprints)
+        fingerprints[name] = Fingerprint(name, tuple(parts))
+    return fingerprints
 
 
 @dataclass(frozen=True)
-class _Files:
-    """Files that a step takes from the context, not hashed yet."""
+class _ContextFiles:
+    """Files that an instruction takes from the build context; not hashed yet."""
 
-    source: _Source
-    paths: Sequence[str]
+    paths: Collection[str]
     line: int
 
 
 @dataclass(frozen=True)
-class _Parent:
-    """A stage that a step takes from."""
+class _ParentStage:
+    """Stage that an instruction takes from."""
 
     name: str
     line: int
 
 
-@dataclass(kw_only=True)
-class _Draft:
-    """One stage while it is read. `pending` are parts that count only once a RUN follows.
+_StageInput: TypeAlias = Part | _ContextFiles | _ParentStage
 
-    `values` is what words see, `env` the part of it that a stage which starts from this one sets again. It is
-    `complete` unless it misses the variables of an image.
-    """
+
+def _parents_first(graph: StageGraph) -> Iterable[str]:
+    parents = {stage.name: stage.parents for stage in graph.stages}
+    return TopologicalSorter(parents).static_order()
+
+
+def _hash_files(context: BuildContext | None, readers: Iterable[_StageReader]) -> Mapping[str, ContextEntry]:
+    """Return the entries of all files that any stage takes: one batch, because a context hashes that faster."""
+    if context is None:
+        return {}
+    paths: set[str] = set()
+    for reader in readers:
+        for item in reader.inputs:
+            if isinstance(item, _ContextFiles):
+                paths.update(item.paths)
+    return context.entries(paths)
+
+
+def _make_parts(
+    inputs: Iterable[_StageInput],
+    entries: Mapping[str, ContextEntry],
+    fingerprints: Mapping[str, Fingerprint],
+) -> Iterator[Part]:
+    for item in inputs:
+        match item:
+            case Part():
+                yield item
+            case _ParentStage():
+                yield stage_part(fingerprints[item.name], item.line)
+            case _ContextFiles():
+                for path in item.paths:
+                    yield file_part(path, entries[path], item.line)
+
+
+@dataclass(kw_only=True)
+class _StageReader:
+    """Reader of one stage, step by step. `selector` is None where the build context is not on this machine."""
 
     stage: Stage
     graph: StageGraph
-    inputs: BuildInputs
-    source: _Source | None
-    items: list[Part | _Files | _Parent] = field(default_factory=list)
-    pending: list[Part] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)
-    env: dict[str, str] = field(default_factory=dict)
-    complete: bool = True
+    given: BuildInputs
+    selector: PathSelector | None
+    inputs: list[_StageInput] = field(default_factory=list)
 
-    def read(self, drafts: Mapping[str, _Draft]) -> None:
+    def __post_init__(self) -> None:
+        self.environment = RunEnvironment(graph=self.graph)
+
+    def read_stage(self, readers: Mapping[str, _StageReader]) -> None:
+        """List what the stage depends on; `readers` have read the stages that it takes from."""
         start, *steps = self.stage.steps
-        if self.stage.name in self.graph.contexts:
-            self._start_outside(self.stage.name, start.instruction)
+        if self.stage.name in self.graph.contexts:  # a named context replaces the whole stage
+            self._start_from_image(self.stage.name, start.instruction)
             return
+        self._start_stage(start, readers)
+        for step in steps:
+            self._read_step(step)
+
+    def _start_stage(self, start: StageStep, readers: Mapping[str, _StageReader]) -> None:
         match start.sources:
             case (str(parent),):
-                self._start_inside(drafts[parent], start)
+                self.inputs.append(_ParentStage(parent, start.instruction.line))
+                self.environment.start_from_stage(readers[parent].environment)
             case (ImageReference(name=name),):
-                self._platform(start.instruction)
-                self._start_outside(name, start.instruction)
+                self._read_build_options(start.instruction)
+                self._start_from_image(name, start.instruction)
             case _:
-                self._platform(start.instruction)
-                self.values["PATH"] = _PATH
-        for step in steps:
-            self._step(step)
+                self._read_build_options(start.instruction)
+                self.environment.start_empty()
 
-    def parts(self, prints: Mapping[str, Fingerprint]) -> Iterator[Part]:
-        """The parts, now that files are hashed and the stages taken from have their fingerprints."""
-        for item in self.items:
-            match item:
-                case Part():
-                    yield item
-                case _Parent():
-                    yield _stage_part(prints[item.name], item.line)
-                case _Files():
-                    for path in item.paths:
-                        yield _file_part(path, item.source.entries[path], item.line)
-
-    def _start_inside(self, parent: _Draft, start: StageStep) -> None:
-        self.items.append(_Parent(parent.stage.name, start.instruction.line))
-        self.values = {**parent.values, **parent.env}
-        self.env = dict(parent.env)
-        self.pending = list(parent.pending)
-        self.complete = parent.complete
-
-    def _platform(self, start: Instruction) -> None:
-        """What a chain of stages starts with, whatever it starts from."""
-        written = start.flag_value("platform")
-        value = self._outer(written, start) if written else self.graph.variables["TARGETPLATFORM"]
-        self.items.append(Part("platform", "platform", value, start.line))
+    def _read_build_options(self, start: Instruction) -> None:
+        """List what counts for a stage that starts from no other stage: platform, frontend, network."""
+        self.inputs.append(Part("platform", "platform", self._read_platform(start), start.line))
         if self.graph.syntax:
-            self._frontend(self.graph.syntax, start)
+            self._read_frontend(self.graph.syntax, start)
         for name, value in sorted(self.graph.args.items()):
-            if _FRONTEND.match(name):
-                self.items.append(Part("arg", name, hide_secret(name, value)))
+            if _FRONTEND_ARG.match(name):
+                self.inputs.append(Part("arg", name, hide_secret(name, value)))
             if name == "BUILDKIT_SYNTAX":
-                self._frontend(value, start)
-        self.pending += [Part("setting", name, value) for name, value in sorted(self.inputs.settings.items())]
+                self._read_frontend(value, start)
+        for name, value in sorted(self.given.settings.items()):
+            self.environment.pending.append(Part("setting", name, value))
 
-    def _frontend(self, name: str, start: Instruction) -> None:
-        """The image that reads the Dockerfile: another one may make other steps of it."""
-        image = self.inputs.images.get(name)
-        digest = image.digest if image else name.rpartition("@")[2] if "@" in name else ""
-        if digest:
-            self.items.append(Part("setting", "syntax", f"{name} {digest}", 1))
-        else:
-            self._unknown(f"# syntax={name}", "its digest is not known", start)
+    def _read_platform(self, start: Instruction) -> str:
+        written = start.flag_value("platform")
+        if written:
+            return expand_word(written, self.graph.variables, start, self.graph.path)
+        return self.graph.variables["TARGETPLATFORM"]
 
-    def _start_outside(self, name: str, start: Instruction) -> None:
-        image = self._image(name, start, base=True)
+    def _read_frontend(self, name: str, start: Instruction) -> None:
+        """List the image that reads the Dockerfile: another one may make other steps of it."""
+        image = self.given.images.get(name) or _pinned_image(name)
         if image is None:
-            self.complete = False
+            self._add_unknown(f"# syntax={name}", "its digest is not known", start)
+        else:
+            self.inputs.append(Part("setting", "syntax", f"{name} {image.digest}", 1))
+
+    def _start_from_image(self, name: str, start: Instruction) -> None:
+        image = self._read_image(name, start, is_base=True)
+        self.environment.start_from_image(image.env if image else None)
+        if image is None:
             return
-        self.complete = image.env is not None
-        self.env = {key: hide_secret(key, value) for key, value in (image.env or {}).items()}
-        self.values = {"PATH": _PATH, **self.env} if self.complete else {}
         if image.triggers is None:
-            self._unknown(f"ONBUILD of {name}", "its configuration was not read", start)
+            self._add_unknown(f"ONBUILD of {name}", "its configuration was not read", start)
             return
         for trigger in image.triggers:
             for instruction in parse_instructions(trigger, self.graph.path):
-                self._trigger(instruction, start)
+                self._read_trigger(instruction, start)
 
-    def _trigger(self, instruction: Instruction, start: Instruction) -> None:
-        if instruction.flag_value("from") or any("from" in mount for mount in instruction.mounts):
-            self._unknown(f"ONBUILD {instruction.text}", "it takes from another stage or image", start)
+    def _read_trigger(self, instruction: Instruction, start: Instruction) -> None:
+        takes_from = instruction.flag_value("from") or any("from" in mount for mount in instruction.mounts)
+        if takes_from:
+            self._add_unknown(f"ONBUILD {instruction.text}", "it takes from another stage or image", start)
         else:
-            self._step(StageStep(instruction=instruction))
+            self._read_step(StageStep(instruction=instruction))
 
-    def _image(self, name: str, instruction: Instruction, *, base: bool = False) -> ImageInfo | None:
-        image = self.inputs.images.get(name)
-        if image is None and "@" in name and name not in self.graph.contexts:
-            image = ImageInfo(digest=name.rpartition("@")[2])
+    def _read_image(self, name: str, instruction: Instruction, *, is_base: bool = False) -> ImageInfo | None:
+        image = self.given.images.get(name)
+        if image is None and name not in self.graph.contexts:
+            image = _pinned_image(name)
         if image is None:
-            self._unknown(name, "its digest is not known", instruction)
+            self._add_unknown(name, "its digest is not known", instruction)
         else:
-            self.items.append(Part("image", name, image.digest, instruction.line, base=base))
+            self.inputs.append(Part("image", name, image.digest, instruction.line, base=is_base))
         return image
 
-    def _step(self, step: StageStep) -> None:
+    def _read_step(self, step: StageStep) -> None:
         instruction = step.instruction
+        environment = self.environment
         match instruction.keyword:
             case "ARG":
-                self._declare(instruction)
+                environment.declare_args(instruction)
             case "ENV":
-                self._assign(instruction)
+                environment.assign_variables(instruction)
             case "SHELL" | "USER":
-                self.pending.append(
-                    _instruction_part(instruction, [self._word(w, instruction) for w in instruction.args])
-                )
+                environment.pending.append(self._expanded_part(instruction))
             case "WORKDIR":
-                self._flush("USER ")
-                self.items.append(
-                    _instruction_part(instruction, [self._word(w, instruction) for w in instruction.args])
-                )
+                self.inputs += environment.take_pending("USER ")
+                self.inputs.append(self._expanded_part(instruction))
             case "COPY" | "ADD":
-                self._copy(step)
+                self._read_copy(step)
             case "RUN":
-                self._flush("")
-                self._run(step)
+                self.inputs += environment.take_pending()
+                self._read_run(step)
 
-    def _declare(self, instruction: Instruction) -> None:
-        outer, given = self.graph.variables, self.graph.args
-        for name, value in declared_args(instruction, self.values, outer, given, self.graph.path):
-            if value is not None:
-                self.values[name] = hide_secret(name, value)
-                self.pending.append(Part("arg", name, self.values[name], instruction.line))
+    def _expanded_part(self, instruction: Instruction) -> Part:
+        words = self.environment.expand_words(instruction.args, instruction)
+        return instruction_part(instruction, words)
 
-    def _assign(self, instruction: Instruction) -> None:
-        names, words = instruction.args[::3], instruction.args[1::3]
-        values = [self._word(word, instruction) for word in words]  # all see what was before the first
-        for name, value in zip(names, values, strict=True):
-            self.values[name] = self.env[name] = hide_secret(name, value)
-            self.pending.append(Part("env", name, self.values[name], instruction.line))
-
-    def _flush(self, prefix: str) -> None:
-        """The pending parts count from here on: those whose name starts like this."""
-        self.items += [part for part in self.pending if part.name.startswith(prefix)]
-        self.pending = [part for part in self.pending if not part.name.startswith(prefix)]
-
-    def _run(self, step: StageStep) -> None:
+    def _read_run(self, step: StageStep) -> None:
         instruction = step.instruction
-        flags = [_without_from(flag) for flag in instruction.flags]
-        self.items.append(_instruction_part(instruction, [flags, instruction.args, instruction.heredocs]))
-        self._sources(step)
+        flags = [_without_source(flag) for flag in instruction.flags]
+        self.inputs.append(instruction_part(instruction, [flags, instruction.args, instruction.heredocs]))
+        self._read_sources(step)
         for mount in instruction.mounts:
             if mount.get("type", "bind") == "bind" and not mount.get("from"):
-                self._files((mount.get("source", mount.get("src", "/")),), instruction)
+                source = mount.get("source", mount.get("src", "/"))
+                self._read_files([source], instruction)
 
-    def _copy(self, step: StageStep) -> None:
+    def _read_copy(self, step: StageStep) -> None:
         instruction = step.instruction
-        words = [self._word(word, instruction) for word in instruction.args]
-        flags = [self._word(flag, instruction) for flag in instruction.flags if not flag.startswith("--from=")]
-        self.items.append(_instruction_part(instruction, [flags, words, self._heredocs(instruction)]))
-        self._sources(step)
-        sources = [word for word in instruction.args[:-1] if not (instruction.heredocs and "<<" in word)]
-        local = [word for word in sources if not self._remote(word, instruction)]
+        flags = [flag for flag in instruction.flags if not flag.startswith("--from=")]
+        value = [
+            self.environment.expand_words(flags, instruction),
+            self.environment.expand_words(instruction.args, instruction),
+            self.environment.expand_heredocs(instruction),
+        ]
+        self.inputs.append(instruction_part(instruction, value))
+        self._read_sources(step)
+        local: list[str] = []
+        for word in instruction.args[:-1]:
+            is_heredoc = instruction.heredocs and "<<" in word
+            if not is_heredoc and not self._read_download(word, instruction):
+                local.append(word)
         if local and not instruction.flag_value("from"):
-            self._files(local, instruction)
+            self._read_files(local, instruction)
 
-    def _remote(self, word: str, instruction: Instruction) -> bool:
-        """Whether ADD downloads it; what may be another thing tomorrow is unknown."""
-        source = self._word(word, instruction)
-        if instruction.keyword != "ADD" or not _REMOTE.search(source):
+    def _read_download(self, word: str, instruction: Instruction) -> bool:
+        """Return True for a source that ADD downloads, which is unknown unless a checksum or a commit pins it."""
+        source = self.environment.expand_word(word, instruction)
+        if instruction.keyword != "ADD" or not _REMOTE_SOURCE.search(source):
             return False
-        checksum = self._word(instruction.flag_value("checksum") or "", instruction)
-        if (not checksum or "$" in checksum) and not _COMMIT.search(source):
-            self._unknown(source, "it is downloaded, without a checksum", instruction)
+        checksum = self.environment.expand_word(instruction.flag_value("checksum") or "", instruction)
+        has_checksum = checksum and "$" not in checksum
+        if not has_checksum and not _PINNED_COMMIT.search(source):
+            self._add_unknown(source, "it is downloaded, without a checksum", instruction)
         return True
 
-    def _sources(self, step: StageStep) -> None:
+    def _read_sources(self, step: StageStep) -> None:
+        """List the stages and images that a step takes from."""
         for source in step.sources:
             if isinstance(source, str):
-                self.items.append(_Parent(source, step.instruction.line))
+                self.inputs.append(_ParentStage(source, step.instruction.line))
             else:
-                self._image(source.name, step.instruction)
+                self._read_image(source.name, step.instruction)
 
-    def _files(self, sources: Iterable[str], instruction: Instruction) -> None:
-        source = self.source
-        if source is None:
-            self._unknown("the build context", "it is not on this machine", instruction)
+    def _read_files(self, sources: Iterable[str], instruction: Instruction) -> None:
+        """List the files of the build context that these sources name."""
+        context, selector = self.given.context, self.selector
+        if context is None or selector is None:
+            self._add_unknown("the build context", "it is not on this machine", instruction)
             return
-        if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.items):
-            self.items.append(Part("ignore", source.context.rules_name, source.context.rules))
-        chosen = [self._chosen(source.selector, word, instruction) for word in sources]
-        paths = chosen[0] if len(chosen) == 1 else {path for paths in chosen for path in paths}
-        self.items.append(_Files(source, sorted(paths), instruction.line))
+        if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.inputs):
+            self.inputs.append(Part("ignore", context.rules_name, context.rules))
+        chosen = [self._choose_paths(selector, word, instruction) for word in sources]
+        paths = chosen[0] if len(chosen) == 1 else set().union(*chosen)
+        self.inputs.append(_ContextFiles(sorted(paths), instruction.line))
 
-    def _chosen(self, selector: PathSelector, word: str, instruction: Instruction) -> Collection[str]:
-        """What a source stands for; all there is where that cannot be told."""
-        excludes = [self._word(flag, instruction) for flag in instruction.flag_values("exclude")]
-        path = self._word(word, instruction)
-        if self._veiled(word, path):
+    def _choose_paths(self, selector: PathSelector, word: str, instruction: Instruction) -> Collection[str]:
+        """Return the paths that a source names; all paths if its value is unknown."""
+        path = self.environment.expand_word(word, instruction)
+        if self.environment.has_unknown_value(word, path):
             return selector.all
-        if any(self._veiled(a, b) for a, b in zip(instruction.flag_values("exclude"), excludes, strict=True)):
-            excludes = []
+        excludes = self._read_excludes(instruction)
         try:
             return selector.choose_paths(path, parents=instruction.has_switch("parents"), excludes=excludes)
         except ValueError:
             return selector.all
 
-    def _veiled(self, written: str, expanded: str) -> bool:
-        """Whether a word has a variable that only the image knows, or one that stands as a digest here."""
-        if "$" not in written:
-            return False
-        return "$" in expanded or any(value in expanded for value in self.values.values() if is_hidden(value))
+    def _read_excludes(self, instruction: Instruction) -> list[str]:
+        """Return the patterns of COPY --exclude; none if the value of one is unknown."""
+        written = instruction.flag_values("exclude")
+        excludes = self.environment.expand_words(written, instruction)
+        for word, expanded in zip(written, excludes, strict=True):
+            if self.environment.has_unknown_value(word, expanded):
+                return []
+        return excludes
 
-    def _heredocs(self, instruction: Instruction) -> list[str]:
-        pairs = zip(instruction.heredocs, instruction.expands, strict=True)
-        return [self._text(text, instruction) if expands else text for text, expands in pairs]
-
-    def _word(self, word: str, instruction: Instruction) -> str:
-        return expand_word(word, self.values, instruction, self.graph.path, keep_unset=not self.complete)
-
-    def _text(self, text: str, instruction: Instruction) -> str:
-        return expand_heredoc(text, self.values, instruction, self.graph.path, keep_unset=not self.complete)
-
-    def _outer(self, word: str, instruction: Instruction) -> str:
-        return expand_word(word, self.graph.variables, instruction, self.graph.path)
-
-    def _unknown(self, name: str, why: str, instruction: Instruction) -> None:
-        self.items.append(Part("unknown", redact_credentials(name), why, instruction.line))
+    def _add_unknown(self, name: str, reason: str, instruction: Instruction) -> None:
+        self.inputs.append(unknown_part(name, reason, instruction.line))
 
 
-def _instruction_part(instruction: Instruction, value: object) -> Part:
-    whole = repr((instruction.keyword, instruction.json, value)).encode("utf-8", "surrogateescape")
-    digest = f"sha256:{hashlib.sha256(whole).hexdigest()}"
-    return Part("instruction", _short(instruction), digest, instruction.line)
+def _pinned_image(name: str) -> ImageInfo | None:
+    """Return what the name of an image pinned by digest tells of it; None for another name."""
+    _, at, digest = name.rpartition("@")
+    return ImageInfo(digest=digest) if at and digest else None
 
 
-def _short(instruction: Instruction) -> str:
-    """What people call an instruction: its text, without the flags of a RUN."""
-    _, *words = instruction.text.split()
-    flags = len(instruction.flags) if instruction.keyword == "RUN" else 0
-    name = redact_credentials(" ".join([instruction.keyword, *words[flags:]]))
-    return name if len(name) <= _SHORT else f"{name[: _SHORT - 1]}…"
-
-
-def _stage_part(parent: Fingerprint, line: int) -> Part:
-    kind: PartKind = "unknown" if parent.unknown else "stage"
-    value = ", ".join(part.name for part in parent.unknown) if parent.unknown else parent.digest
-    return Part(kind, parent.stage, value, line)
-
-
-def _file_part(name: str, entry: ContextEntry, line: int) -> Part:
-    if not entry.digest:
-        return Part("unknown", name, "it cannot be read", line)
-    return Part("file", name, entry.digest, line, entry.mode, entry.size, entry.lines)
-
-
-def _without_from(flag: str) -> str:
-    """A mount without the name of its source: that is a part of its own."""
+def _without_source(flag: str) -> str:
+    """Remove the source stage or image from a --mount: it is a part by itself."""
     name, equals, value = flag.partition("=")
+    if name != "--mount":
+        return flag
     fields = [part for part in value.split(",") if not part.lower().startswith("from=")]
-    return f"{name}{equals}{','.join(fields)}" if name == "--mount" else flag
+    return f"{name}{equals}{','.join(fields)}"
