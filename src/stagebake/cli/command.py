@@ -1,4 +1,4 @@
-"""What a verb works on, taken from the repository, the environment and the flags."""
+"""Read what a verb works on from the repository, the environment and the flags."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from stagebake.stores.choose import BuildStores, choose_stores
 
 @dataclass(frozen=True)
 class Command:
-    """One run of a verb: its flags, the settings they come to, the git checkout, and GitHub's run where it is one."""
+    """Run of a verb: its flags, the settings with the flags, the git checkout, and the run of GitHub Actions if any.
+
+    Everything else is read when it is needed first.
+    """
 
     options: argparse.Namespace
     settings: Settings
@@ -37,38 +40,44 @@ class Command:
 
     @cached_property
     def dockerfile_text(self) -> str:
-        """The Dockerfile's. Raises InputError."""
+        """Return the text of the Dockerfile. Raises InputError."""
         path = self.settings.root / self.settings.dockerfile
         try:
             return path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise InputError(f"{path}: there is no Dockerfile", "name it under `dockerfile` in the settings") from None
+            raise InputError(f"{path}: missing Dockerfile", "set `dockerfile` under [tool.stagebake]") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}:1: not readable as text: {error}", "is this the Dockerfile?") from None
+            problem = f"{path}:1: not readable as text: {error}"
+            raise InputError(problem, "set `dockerfile` under [tool.stagebake] to the path of a Dockerfile") from None
 
     @cached_property
     def graph(self) -> StageGraph:
-        return _parse(self.settings, self.dockerfile_text)
+        return _parse_graph(self.settings, self.dockerfile_text)
 
     @cached_property
     def override_text(self) -> str | None:
-        """The text of the user's own bake file, which is laid over the generated one."""
+        """Return the text of docker-bake.override.hcl, or None where the user has no such file."""
         path = self.settings.root / OVERRIDE_FILE
         return read_text(path) if path.is_file() else None
 
     @cached_property
     def forced_stages(self) -> ForcedStages:
-        """Return the stages that --no-cache forces: those it names, all for its bare form."""
+        """Return the stages that --no-cache forces: those it names, or all for its bare form."""
         if self._forces_all:
             return self.graph.force_stages(self.graph.names)
-        names = self.options.no_cache or ()
-        return self.graph.force_stages(self.graph.find_stage(name, "--no-cache").name for name in names)
+        names: list[str] = []
+        for written in self.options.no_cache or ():
+            stage = self.graph.find_stage(written, "--no-cache")
+            names.append(stage.name)
+        return self.graph.force_stages(names)
 
     @property
     def input_warnings(self) -> tuple[str, ...]:
-        """What does less or more than it says: variables that set nothing, and --no-cache."""
-        about_force = () if self._forces_all else force_warnings(self.graph, self.forced_stages)
-        return (*misspelt_variables(os.environ), *about_force)
+        """Return warnings about variables that set nothing, and about stages that --no-cache forces in addition."""
+        warnings = misspelt_variables(os.environ)
+        if self._forces_all:
+            return tuple(warnings)
+        return (*warnings, *force_warnings(self.graph, self.forced_stages))
 
     @property
     def _forces_all(self) -> bool:
@@ -77,27 +86,37 @@ class Command:
 
     @property
     def trigger(self) -> Trigger:
-        return self.github_run.trigger if self.github_run else Trigger(branch=self.checkout.branch())
+        """Return the event that started this run of GitHub Actions; outside of it, the current branch."""
+        if self.github_run:
+            return self.github_run.trigger
+        return Trigger(branch=self.checkout.branch())
 
     @property
     def default_branch(self) -> str:
-        return (self.github_run and self.github_run.default_branch) or self.checkout.default_branch()
+        if self.github_run and self.github_run.default_branch:
+            return self.github_run.default_branch
+        return self.checkout.default_branch()
 
     @cached_property
     def access(self) -> Access:
-        """The scopes read and written. --scope names another branch's, but gives a stranger's code no more rights."""
-        trigger, scope = self.trigger, self.options.scope
-        chosen = Trigger(branch=scope) if scope and trigger.trusted else trigger
-        return access_for(chosen, self.default_branch, push=self.options.push)
+        """Return the scopes whose caches are read and written.
+
+        --scope chooses the scope of another branch. Untrusted code cannot get more rights by it.
+        """
+        trigger = self.trigger
+        branch = self.options.scope
+        if branch and trigger.trusted:
+            trigger = Trigger(branch=branch)
+        return access_for(trigger, self.default_branch, push=self.options.push)
 
     @property
     def scope_name(self) -> str:
-        """Whose caches are read first, as people call it."""
+        """Return the branch or pull request whose caches are read first."""
         return self.access.reads[0].name or self.default_branch
 
     @cached_property
     def build_stores(self) -> BuildStores:
-        """Where the image and its caches lie, as the settings say."""
+        """Return the stores of the image and of its caches."""
         return choose_stores(
             self.settings.cache,
             image=self.settings.image,
@@ -111,28 +130,42 @@ class Command:
         return self._open_ledgers(self.build_stores.caches)
 
     def _open_ledgers(self, caches: CacheRepository | None) -> LedgerStore:
+        folder = user_cache_folder(os.environ)
         name = self.settings.image or str(self.settings.root.resolve())
-        return LedgerStore(name, caches, user_cache_folder(os.environ))
+        return LedgerStore(name, caches, folder)
 
     def stage_times(self) -> dict[str, float]:
-        """The seconds of stages: what flags say, and of the others what the ledger knows, the one here first."""
+        """Return the build seconds of stages, as far as they are known.
+
+        Flags come first, then the ledger on this machine, then the ledger beside the caches.
+        """
+        needed = {stage.name for stage in self.graph.needed_stages()}
         times = given_stage_times(self.options.seconds, self.options.times, self.graph)
         for caches in (None, self.build_stores.caches):
-            if not {stage.name for stage in self.graph.needed_stages()} <= times.keys():
-                times = ledger_stage_times(self._open_ledgers(caches).read(self.access)) | times
+            if needed <= times.keys():
+                break
+            ledgers = self._open_ledgers(caches).read(self.access)
+            times = ledger_stage_times(ledgers) | times
         return times
 
     def create_fingerprinter(self, text: str) -> Fingerprinter:
-        """What takes the fingerprints of this Dockerfile's stages."""
-        platforms = self.settings.platforms
-        each = [replace(self.settings, platforms=(platform,)) for platform in platforms] or [self.settings]
-        graphs = [_parse(settings, text) for settings in each]
-        memory = hash_memory_file(self.settings.root / self.settings.context, os.environ)
-        return Fingerprinter(graphs=graphs, settings=self.settings, override=self.override_text, memory=memory)
+        """Return a Fingerprinter for a Dockerfile with this text, on each platform of the settings."""
+        settings = self.settings
+        variants = [replace(settings, platforms=(platform,)) for platform in settings.platforms]
+        graphs = [_parse_graph(variant, text) for variant in variants or [settings]]
+        return Fingerprinter(
+            graphs=graphs,
+            settings=settings,
+            override=self.override_text,
+            memory=hash_memory_file(settings.root / settings.context, os.environ),
+        )
 
 
 def read_command(options: argparse.Namespace) -> Command:
-    """The job in this folder. Where no setting gives the image's name, GitHub's repository or the git remote does."""
+    """Return the command for this folder.
+
+    Without an `image` setting, the image is named after the repository on GitHub.
+    """
     checkout = GitCheckout(Path())
     settings = read_settings(options)
     _refuse_missing_context(settings)
@@ -144,21 +177,22 @@ def read_command(options: argparse.Namespace) -> Command:
 def _refuse_missing_context(settings: Settings) -> None:
     if not settings.remote_context and not (settings.root / settings.context).is_dir():
         origin = settings.origins.get("context", "context")
-        raise InputError(f"{origin}: there is no folder `{settings.context}`", "name the folder that COPY copies from")
+        raise InputError(f"{origin}: missing folder `{settings.context}`", "name the folder that COPY copies from")
 
 
-def _parse(settings: Settings, text: str) -> StageGraph:
+def _parse_graph(settings: Settings, text: str) -> StageGraph:
     return parse_dockerfile(
         text,
         path=settings.dockerfile,
         target=settings.target,
         target_origin=settings.origins.get("target"),
-        args={**_epoch(), **settings.args},
+        args={**_default_arguments(), **settings.args},
         platforms=settings.platforms,
         contexts=settings.contexts,
     )
 
 
-def _epoch() -> dict[str, str]:
-    """What buildx makes a build argument of by itself (docker/buildx, build/build.go)."""
-    return {name: os.environ[name] for name in ("SOURCE_DATE_EPOCH",) if name in os.environ}
+def _default_arguments() -> dict[str, str]:
+    """Return the variables that buildx passes on as build arguments by itself (docker/buildx, build/build.go)."""
+    name = "SOURCE_DATE_EPOCH"
+    return {name: os.environ[name]} if name in os.environ else {}
