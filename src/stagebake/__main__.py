@@ -1,4 +1,4 @@
-"""Verbs to functions; the one place that knows exit codes and how an error looks."""
+"""Run the verb on the command line. This is the only module that prints errors and chooses exit codes."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ _VERBS = (
     add_doctor_parser,
     add_forecast_parser,
 )
-_OUR_BUG = 3
+_BUG_EXIT_CODE = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb.
+    """Run one verb and return the exit code.
 
-    Returns the exit code: 0 good, 1 the build failed, 2 your input, 3 our bug, 4 no engine, 130 ^C, 143 SIGTERM.
+    0 success, 1 failed build, 2 invalid input, 3 bug in stagebake, 4 engine or buildx missing or too old, 130 for ^C
+    and 143 for SIGTERM.
     """
     with raise_on_signals():
-        return _main(arguments, make_console(stderr=True))
+        return _run_verb(arguments, make_console(stderr=True))
 
 
-def _main(arguments: Sequence[str] | None, errors: Console) -> int:
+def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:
     try:
-        options = _parser().parse_args(arguments)
+        options = _create_parser().parse_args(arguments)
         return int(options.run(options) or 0)
     except StagebakeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -55,7 +56,7 @@ def _main(arguments: Sequence[str] | None, errors: Console) -> int:
             publish_summary(os.environ, render_failure(error), {})
         for line in error.log:
             errors.print(f"  {line}", style="dim")
-        _say(errors, error.what, error.remedy)
+        _print_error(errors, error.what, error.remedy)
         return error.exit_code
     except Interrupted as interrupt:
         for note in getattr(interrupt, "__notes__", ("interrupted",)):
@@ -64,20 +65,24 @@ def _main(arguments: Sequence[str] | None, errors: Console) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        _say(errors, f"{error.filename}: {error.strerror}", "see that it can be read and written")
+        _print_error(
+            errors,
+            f"{error.filename}: {error.strerror}",
+            "check that the file exists and that you may read and write it",
+        )
         return InputError.exit_code
-    except Exception:  # the last handler: whatever comes here is a bug of ours
+    except Exception:  # the last handler: any other exception is a bug
         errors.print(traceback.format_exc())
-        _say(errors, "this is a bug in stagebake", "please report it with the lines above")
-        return _OUR_BUG
+        _print_error(errors, "bug in stagebake", "report it with the lines above")
+        return _BUG_EXIT_CODE
 
 
-def _say(errors: Console, what: str, remedy: str) -> None:
+def _print_error(errors: Console, what: str, remedy: str) -> None:
     errors.print(Text.assemble(("error", "bold red"), f": {what}"))
     errors.print(Text.assemble(("  →", "bold"), f" {remedy}"))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stagebake", description="Per-stage Docker build caches that work.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add_parser in _VERBS:

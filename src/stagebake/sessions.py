@@ -1,6 +1,6 @@
-"""The verbs as Nox sessions, for any noxfile: `from stagebake.sessions import *`.
+"""Provide the verbs as Nox sessions for any noxfile: `from stagebake.sessions import *`.
 
-Each hands its posargs on: `nox -s build -- --no-cache python-deps`. A bare `nox` runs none of them.
+Each session passes its arguments on: `nox -s build -- --no-cache python-deps`. Plain `nox` runs none of them.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
-    "plan": "Say what the next build would restore and rebuild, and why, without building.",
-    "cache": "Look after the caches in the registry: `-- purge --scope pr-7` deletes a pull request's.",
-    "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is stale.",
-    "doctor": "What in the Dockerfile defeats the caches, and the lines to use instead.",
-    "forecast": "What the last pushes would have cost with each way of caching, without building.",
+    "plan": "Print what the next build would restore and rebuild, and why, without building.",
+    "cache": "Manage the caches in the registry: `-- purge --scope pr-7` deletes those of a pull request.",
+    "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is out of date.",
+    "doctor": "Print which lines of the Dockerfile defeat the caches, and the lines to write instead.",
+    "forecast": "Print what the last pushes would have cost with each caching strategy, without building.",
 }
 
 __all__ = list(VERBS)
 
-# ^C in a terminal reaches stagebake too; a signal to nox alone does not, and is handed on after this time
-_HEARD = 1.0
-# stagebake cancels its build when it is interrupted; nox's 0.2 s would kill it while it does
-_GRACE = 30.0
+# Seconds until nox passes an interrupt on. ^C in a terminal reaches stagebake directly, a signal to nox does not
+_INTERRUPT_TIMEOUT = 1.0
+# Seconds for stagebake to cancel its build; nox's default of 0.2 s would kill stagebake before
+_TERMINATE_TIMEOUT = 30.0
 
 
 def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None:
-    """Runs `stagebake ARGUMENTS` with what the session's own environment and `environment` say.
+    """Run `stagebake ARGUMENTS` in the session's environment with the variables of `environment`.
 
-    nox does not know SIGTERM, and would leave the build behind: it is handled like ^C here.
+    nox does not handle SIGTERM and would leave the build running, so this handles it like ^C.
     """
     try:
         with raise_on_signals():
@@ -44,24 +44,24 @@ def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None
                 *arguments,
                 env=environment,
                 external=True,
-                interrupt_timeout=_HEARD,
-                terminate_timeout=_GRACE,
+                interrupt_timeout=_INTERRUPT_TIMEOUT,
+                terminate_timeout=_TERMINATE_TIMEOUT,
             )
     except Interrupted as interrupt:
         if interrupt.exit_code == 130:
             raise
-        sys.exit(interrupt.exit_code)  # nox takes every KeyboardInterrupt for ^C
+        sys.exit(interrupt.exit_code)  # nox exits with 130 for any KeyboardInterrupt
 
 
 def __getattr__(verb: str) -> Any:
-    """Makes a session when its name is imported: a noxfile with a `build` of its own imports the others by name."""
+    """Create a session when its name is imported, so that a noxfile with its own `build` can import the others."""
     if verb not in VERBS:
         raise AttributeError(verb)
     import nox  # slow to load; `init` needs nothing here but the names
 
-    def run(session: nox.Session) -> None:
+    def run_verb(session: nox.Session) -> None:
         stagebake(session, verb, *session.posargs)
 
-    run.__doc__ = VERBS[verb]
-    globals()[verb] = nox.session(name=verb, python=False, default=False)(run)
+    run_verb.__doc__ = VERBS[verb]
+    globals()[verb] = nox.session(name=verb, python=False, default=False)(run_verb)
     return globals()[verb]

@@ -1,4 +1,4 @@
-"""The flags that verbs share, and the settings that come of them."""
+"""Define the flags that several verbs share, and read the settings with them."""
 
 from __future__ import annotations
 
@@ -12,58 +12,71 @@ from stagebake.project.setting_kinds import parse_pairs
 from stagebake.project.settings import SETTING_KEYS, Settings, load_settings
 
 VerbParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What a verb is added to."""
+"""Parser to which a module adds its verb."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of settings that every verb about stages has."""
     for name, metavar in (("image", "REF"), ("cache", "NAME"), ("target", "STAGE")):
         key = SETTING_KEYS[name]
         parser.add_argument(key.flag_name, metavar=metavar, help=key.meaning)
     parser.add_argument(
         "--context", action="append", default=[], metavar="NAME=VALUE",
-        help="put something in the place of an image, as bake's `contexts` does; may be given several times",
+        help="use another source for an image (a named context, as in bake's `contexts`); repeatable",
     )  # fmt: skip
 
 
 def add_build_choices(parser: argparse.ArgumentParser) -> None:
-    """What a build and the plan of one are asked alike."""
+    """Add the flags that `build` and `plan` have in common."""
     parser.add_argument(
         "--no-cache", nargs="*", metavar="STAGE",
-        help="rebuild these stages and what depends on them; all if none is named",
+        help="rebuild these stages and the stages that depend on them (without names: all stages)",
     )  # fmt: skip
     parser.add_argument(
-        "--scope", metavar="NAME", help="whose caches are read first and written (default: the branch's)"
+        "--scope", metavar="NAME", help="branch whose caches are read first and written (default: the current branch)"
     )
     parser.add_argument(
         "--expect", action="append", default=[], metavar="restore:STAGE,…",
-        help="exit 1 when these stages are not restored (or `rebuild:STAGE,…` not rebuilt)",
+        help="exit with 1 if a stage is not restored (or with `rebuild:STAGE,…` not rebuilt); repeatable",
     )  # fmt: skip
-    parser.add_argument("--verbose", action="store_true", help="all reasons, not three for each stage")
+    parser.add_argument("--verbose", action="store_true", help="print all reasons, not only three for each stage")
 
 
 def add_history(parser: argparse.ArgumentParser, *, commits: int) -> None:
+    """Add the flags of verbs that look at past commits; `commits` is the default number."""
     add_settings(parser)
     parser.add_argument(
-        "--commits", type=_count, default=commits, metavar="N", help=f"look at the last N (default: {commits})"
+        "--commits",
+        type=_parse_count,
+        default=commits,
+        metavar="N",
+        help=f"number of commits to read (default: {commits})",
     )
     parser.add_argument(
-        "--seconds", action="append", default=[], metavar="STAGE=SECONDS,…", help="how long stages take to build"
+        "--seconds",
+        action="append",
+        default=[],
+        metavar="STAGE=SECONDS,…",
+        help="build time of stages, in seconds; repeatable",
     )
     parser.add_argument(
-        "--times", type=Path, metavar="FILE.json", help="take these from the --report of a build (default: the ledger)"
+        "--times",
+        type=Path,
+        metavar="FILE.json",
+        help="read build times from the --report of a build (default: from the ledger)",
     )
-    parser.add_argument("--json", action="store_true", help="print it for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(push=False, scope=None)
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]*", text):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a count")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a positive whole number")
     return int(text)
 
 
 def read_settings(options: argparse.Namespace) -> Settings:
-    """The settings of this folder with the flags over them; a verb may lack some of these. Raises InputError."""
+    """Return the settings of this folder; flags override them, as far as the verb has them. Raises InputError."""
     given = vars(options)
     flags: dict[str, Any] = {key: given.get(key) for key in ("image", "cache", "target")}
     flags["contexts"] = parse_pairs(given.get("context", ()), "--context") or None

@@ -1,4 +1,4 @@
-"""What the last pushes would have cost with each way of caching."""
+"""Forecast what the last pushes would have cost with each caching strategy."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from stagebake.report.tables import make_console
 
 
 def add_forecast_parser(verbs: VerbParsers) -> None:
-    """Its flags."""
-    verb = verbs.add_parser("forecast", help="what the last pushes would have cost with each way of caching")
+    """Add the verb and its flags."""
+    verb = verbs.add_parser("forecast", help="print what the last pushes would have cost with each caching strategy")
     verb.set_defaults(run=run_forecast)
     add_history(verb, commits=200)
-    verb.add_argument("--svg", type=Path, metavar="FILE.svg", help="draw a picture, too")
+    verb.add_argument("--svg", type=Path, metavar="FILE.svg", help="write a chart, too")
 
 
 def run_forecast(options: argparse.Namespace) -> int:
-    """Forecasts, and shows it."""
+    """Print the forecast as a table or JSON; return 0."""
     command = read_command(options)
     settings, graph = command.settings, command.graph
     times = require_stage_times(graph, command.stage_times())
     past = forecast_past_pushes(settings, options.commits, times)
     if options.svg:
-        _draw(options.svg, past)
-    text = (forecast_json if options.json else forecast_table)(past, settings.budgets)
+        _write_chart(options.svg, past)
+    render = forecast_json if options.json else forecast_table
+    text = render(past, settings.budgets)
     make_console().print(text, end="")
     return 0
 
 
-def _draw(path: Path, past: Forecast) -> None:
+def _write_chart(path: Path, past: Forecast) -> None:
     try:
         write_file(path, draw_chart(past))
     except OSError as error:
-        raise InputError(f"--svg: {path}: {error.strerror}", "name a file that can be written") from None
+        raise InputError(f"--svg: {path}: {error.strerror}", "give the path of a file that you may write") from None

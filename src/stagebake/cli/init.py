@@ -1,4 +1,4 @@
-"""Make a repository that has a Dockerfile ready for `nox -s build`."""
+"""Prepare a repository that has a Dockerfile for `nox -s build`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from stagebake.report.tables import make_console
 
 
 def add_init_parser(verbs: VerbParsers) -> None:
-    """Its flags."""
-    verb = verbs.add_parser("init", help="make a repository with a Dockerfile ready for `nox -s build`")
+    """Add the verb and its flags."""
+    verb = verbs.add_parser("init", help="prepare a repository that has a Dockerfile for `nox -s build`")
     verb.set_defaults(run=run_init)
     add_settings(verb)
     verb.add_argument("--yes", action="store_true", help="overwrite without asking")
     verb.add_argument(
         "--branch", action="append", default=[], metavar="NAME",
-        help="another branch whose pushes the workflow builds, beside the default one; may be given several times",
+        help="build the pushes of this branch, too, not only of the default branch; repeatable",
     )  # fmt: skip
-    verb.add_argument("--make-room", action="store_true", help="let the workflow free some 25 GB of the runner's disk")
+    verb.add_argument(
+        "--make-room",
+        action="store_true",
+        help="add a step to the workflow that frees about 25 GB of the runner's disk",
+    )
 
 
 def run_init(options: argparse.Namespace) -> int:
-    """Writes what is not there, and asks before it overwrites."""
+    """Write the files that are missing; ask before overwriting a file; return 0."""
     command = read_command(options)
     branches = tuple(dict.fromkeys((command.default_branch, *options.branch)))
     return init_repository(
