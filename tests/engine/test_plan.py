@@ -53,11 +53,11 @@ def test_a_guard_before_and_after_the_build(planned: Project) -> None:
     assert "parent `builder` rebuilt: runtime ← builder ← src/page.ts" in said(table, "runtime")
     guard = planned.stagebake("plan", "--push", "--expect", "restore:builder")
     assert guard.exit_code == 1
-    assert "builder is expected rebuild, not restore (`src/page.ts` +1 line)" in guard.stderr
+    assert "--expect restore:builder: the plan says rebuild (`src/page.ts` +1 line)" in guard.stderr
 
     built = planned.stagebake("build", "--push", "--expect", f"{DEPENDENCIES},builder")
     assert built.exit_code == 1
-    assert "builder came out as rebuild, not restore (`src/page.ts` +1 line)" in built.stderr
+    assert "--expect restore:builder: the build reports rebuild (`src/page.ts` +1 line)" in built.stderr
     assert "runtime ← builder ← src/page.ts" in said(built, "runtime")
     assert built.ran == {"builder", "runtime"}
     assert set(planned.pushed()) == set(STAGES)
@@ -71,10 +71,10 @@ def test_a_lost_blob_is_a_reason(planned: Project) -> None:
     planned.write({"Dockerfile": FIVE["Dockerfile"].replace("AS runtime\n", "AS runtime\nRUN true\n")})
     expected = {**dict.fromkeys(STAGES, "restore"), "builder": "rebuild", "runtime": "rebuild"}
     assert plan(planned, "--push") == expected
-    assert "cache left out: blob missing" in said(planned.stagebake("plan", "--push"), "builder")
+    assert "cache not used: blob missing in the registry" in said(planned.stagebake("plan", "--push"), "builder")
     built = planned.build("--push")
     assert built.ran == {"builder", "runtime"}
-    assert "cache left out: blob missing" in said(built, "builder")
+    assert "cache not used: blob missing in the registry" in said(built, "builder")
     assert set(plan(planned, "--push").values()) == {"restore"}
 
 

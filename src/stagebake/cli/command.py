@@ -144,7 +144,7 @@ class Command:
         for caches in (None, self.build_stores.caches):
             if needed <= times.keys():
                 break
-            ledgers = self._open_ledgers(caches).read(self.access)
+            ledgers = self._open_ledgers(caches).read_ledgers(self.access)
             times = ledger_stage_times(ledgers) | times
         return times
 

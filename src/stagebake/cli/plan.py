@@ -59,7 +59,7 @@ def run_plan(options: argparse.Namespace) -> int:
     question = PlanInput(
         graph=graph,
         prints=prints,
-        ledgers=command.ledger_store.read(command.access),
+        ledgers=command.ledger_store.read_ledgers(command.access),
         caches=AvailableCaches(
             available=available_evidence(
                 drop_blobs(stage_cache.cache, stage_caches.unchecked_blobs) for stage_cache in stage_caches.caches

@@ -54,13 +54,13 @@ def record_build(
     """
     ledgers: Sequence[Ledger] = ()
     try:
-        ledgers = ledger_store.read(access)
+        ledgers = ledger_store.read_ledgers(access)
         first = first_prints.result(_FINGERPRINT_TIMEOUT_SECONDS)
         now = fingerprinter.of_folder()
         unchanged = {name: found for name, found in now.items() if found.digest == first[name].digest}
         reasons = explain_rebuilds(result, graph, now, ledgers, scope)
         entries = ledger_entries(result, graph, unchanged, ledgers, int(time.time()))
-        warnings = ledger_store.write(access, entries, overhead_seconds(result, graph))
+        warnings = ledger_store.add_build(access, entries, overhead_seconds(result, graph))
     except Exception as error:
         problem = str(error) or type(error).__name__
         warnings = (f"cannot explain the rebuilds in detail or update the ledger: {problem}",)

@@ -8,20 +8,20 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Literal
 
-from stagebake.dockerfile.ignore_file import parse_patterns
+from stagebake.dockerfile.ignore_file import IgnorePatterns, parse_patterns
 from stagebake.fingerprint.model import Fingerprint, Part, PartKind
 
-ChangeEffect = Literal["added", "removed", "changed", "moved", "let in", "kept out", "unknown"]
+ChangeEffect = Literal["added", "removed", "changed", "moved", "included", "excluded", "unknown"]
 PartPair = tuple[Part | None, Part | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One difference between two fingerprints.
+    """Difference between two fingerprints.
 
     `old` is None for a new part, `new` for a removed one; `part` is the new part if there is one, else the old one.
-    The effects `let in` and `kept out` describe ignore rules: `files` are the paths that the new rules let in or keep
-    out.
+    The effects `included` and `excluded` are changes of ignore rules; `files` are the paths that the new rules include
+    or exclude.
     """
 
     effect: ChangeEffect
@@ -41,107 +41,156 @@ class Change:
 
 def fingerprint_changes(old: Fingerprint, new: Fingerprint) -> tuple[Change, ...]:
     """Return all changes from `old` to `new` in the Dockerfile's order, and every unknown part of `new`."""
-    changes = [Change(effect="unknown", part=part, new=part) for part in new.unknown]
-    for kind in ("instruction", "stage", "image"):
-        changes += _compare_in_order(_select_parts(old, kind), _select_parts(new, kind))
-    for kinds in (("arg",), ("env",), ("platform", "setting")):
-        changes += _compare_by_name(_select_parts(old, *kinds), _select_parts(new, *kinds))
-    changes += _compare_files(old, new)
+    changes = [
+        *_list_unknown_parts(new),
+        *_compare_in_order(old, new, "instruction"),
+        *_compare_in_order(old, new, "stage"),
+        *_compare_in_order(old, new, "image"),
+        *_compare_by_name(old, new, "arg"),
+        *_compare_by_name(old, new, "env"),
+        *_compare_by_name(old, new, "platform", "setting"),
+        *_compare_files(old, new),
+    ]
     if not changes and old.digest != new.digest:
-        changes.append(_find_moved_part(old, new))
-    return tuple(sorted(changes, key=lambda change: change.line))
+        changes = [_find_moved_part(old, new)]
+    changes.sort(key=lambda change: change.line)
+    return tuple(changes)
 
 
-def _select_parts(fingerprint: Fingerprint, *kinds: str) -> list[Part]:
-    return [part for part in fingerprint.parts if part.kind in kinds]
+def _list_unknown_parts(fingerprint: Fingerprint) -> list[Change]:
+    """Return a change for each part that cannot be known."""
+    return [Change(effect="unknown", part=part, new=part) for part in fingerprint.unknown]
 
 
-def _compare_in_order(old: list[Part], new: list[Part]) -> list[Change]:
+def _compare_in_order(old: Fingerprint, new: Fingerprint, kind: PartKind) -> list[Change]:
     """Compare parts whose order counts and whose names may change."""
-    old_identities = [part.identity for part in old]
-    new_identities = [part.identity for part in new]
-    matcher = SequenceMatcher(None, old_identities, new_identities, autojunk=False)
+    old_parts = _select_parts(old, kind)
+    new_parts = _select_parts(new, kind)
+    matcher = SequenceMatcher(
+        None,
+        [part.identity for part in old_parts],
+        [part.identity for part in new_parts],
+        autojunk=False,
+    )
     changes: list[Change] = []
     for tag, old_start, old_end, new_start, new_end in matcher.get_opcodes():
         if tag != "equal":
-            changes += _pair_changes(zip_longest(old[old_start:old_end], new[new_start:new_end]))
+            old_run = old_parts[old_start:old_end]
+            new_run = new_parts[new_start:new_end]
+            changes += _compare_pairs(zip_longest(old_run, new_run))
     return changes
 
 
-def _compare_by_name(old: Iterable[Part], new: Iterable[Part]) -> list[Change]:
-    return _pair_changes(_differing_pairs(old, new))
+def _compare_by_name(old: Fingerprint, new: Fingerprint, *kinds: PartKind) -> list[Change]:
+    """Compare parts whose names identify them."""
+    pairs = _differing_pairs(old, new, *kinds)
+    return _compare_pairs(pairs)
 
 
-def _differing_pairs(old: Iterable[Part], new: Iterable[Part]) -> list[PartPair]:
+def _differing_pairs(old: Fingerprint, new: Fingerprint, *kinds: PartKind) -> list[PartPair]:
     """Pair parts of the same name and drop equal pairs; the last part of a name counts."""
-    old_by_name = {part.name: part for part in old}
-    new_by_name = {part.name: part for part in new}
+    old_by_name = {part.name: part for part in _select_parts(old, *kinds)}
+    new_by_name = {part.name: part for part in _select_parts(new, *kinds)}
     pairs: list[PartPair] = []
     for name in old_by_name | new_by_name:
         before = old_by_name.get(name)
         after = new_by_name.get(name)
-        if before is None or after is None or before.identity != after.identity:
+        if not _is_same(before, after):
             pairs.append((before, after))
     return pairs
 
 
+def _select_parts(fingerprint: Fingerprint, *kinds: PartKind) -> list[Part]:
+    """Return the parts of these kinds."""
+    return [part for part in fingerprint.parts if part.kind in kinds]
+
+
+def _is_same(before: Part | None, after: Part | None) -> bool:
+    if before is None or after is None:
+        return False
+    return before.identity == after.identity
+
+
 def _compare_files(old: Fingerprint, new: Fingerprint) -> list[Change]:
-    """Compare files; report those that other ignore rules let in or keep out as a change of the rules."""
-    pairs = _differing_pairs(_select_parts(old, "file"), _select_parts(new, "file"))
+    """Compare files; those that only other ignore rules include or exclude count as a change of the rules."""
+    pairs = _differing_pairs(old, new, "file")
     old_rules = _find_ignore_rules(old)
     new_rules = _find_ignore_rules(new)
     if old_rules is None or new_rules is None or old_rules.value == new_rules.value:
-        return _pair_changes(pairs)
-    old_patterns = parse_patterns(old_rules.value.splitlines())
-    new_patterns = parse_patterns(new_rules.value.splitlines())
-    let_in: list[str] = []
-    kept_out: list[str] = []
+        return _compare_pairs(pairs)
+    old_patterns = _parse_rules(old_rules)
+    new_patterns = _parse_rules(new_rules)
+    included: list[str] = []
+    excluded: list[str] = []
     other_pairs: list[PartPair] = []
     for before, after in pairs:
         if after and not before and old_patterns.matches(after.name):
-            let_in.append(after.name)
+            included.append(after.name)
         elif before and not after and new_patterns.matches(before.name):
-            kept_out.append(before.name)
+            excluded.append(before.name)
         else:
             other_pairs.append((before, after))
-    return [
-        *_rules_changes("let in", let_in, old_rules, new_rules),
-        *_rules_changes("kept out", kept_out, old_rules, new_rules),
-        *_pair_changes(other_pairs),
-    ]
+
+    changes: list[Change] = []
+    if included:
+        rules_change = _rules_change("included", included, old_rules, new_rules)
+        changes.append(rules_change)
+    if excluded:
+        rules_change = _rules_change("excluded", excluded, old_rules, new_rules)
+        changes.append(rules_change)
+    changes += _compare_pairs(other_pairs)
+    return changes
 
 
 def _find_ignore_rules(fingerprint: Fingerprint) -> Part | None:
-    return next(iter(_select_parts(fingerprint, "ignore")), None)
+    """Return the ignore rules in force, None if the stage takes no files."""
+    rules = _select_parts(fingerprint, "ignore")
+    return rules[0] if rules else None
 
 
-def _rules_changes(effect: ChangeEffect, files: list[str], old: Part, new: Part) -> list[Change]:
-    """Return one change for all files that other ignore rules let in or keep out."""
-    if not files:
-        return []
-    part = new if new.name else old
-    return [Change(effect=effect, part=part, old=old, new=new, files=tuple(files))]
+def _parse_rules(rules: Part) -> IgnorePatterns:
+    return parse_patterns(rules.value.splitlines())
 
 
-def _pair_changes(pairs: Iterable[PartPair]) -> list[Change]:
+def _rules_change(effect: ChangeEffect, files: list[str], old: Part, new: Part) -> Change:
+    """Return one change for all files that the new ignore rules include or exclude."""
+    return Change(
+        effect=effect,
+        part=new if new.name else old,
+        old=old,
+        new=new,
+        files=tuple(files),
+    )
+
+
+def _compare_pairs(pairs: Iterable[PartPair]) -> list[Change]:
+    """Return an added, removed or changed part for each pair."""
     changes: list[Change] = []
     for old, new in pairs:
         if old and new:
-            changes.append(Change(effect="changed", part=new, old=old, new=new))
+            change = Change(effect="changed", part=new, old=old, new=new)
+            changes.append(change)
         elif new:
-            changes.append(Change(effect="added", part=new, new=new))
+            change = Change(effect="added", part=new, new=new)
+            changes.append(change)
         elif old:
-            changes.append(Change(effect="removed", part=old, old=old))
+            change = Change(effect="removed", part=old, old=old)
+            changes.append(change)
     return changes
 
 
 def _find_moved_part(old: Fingerprint, new: Fingerprint) -> Change:
-    """Find the first part with another position, where both fingerprints have the same parts."""
-    before = [part for part in old.parts if part.kind != "ignore"]
-    after = [part for part in new.parts if part.kind != "ignore"]
+    """Find the first part at another position, if both fingerprints have the same parts."""
+    before = _without_ignore_rules(old)
+    after = _without_ignore_rules(new)
     moved = (after or before)[-1]
     for old_part, new_part in zip(before, after, strict=False):
-        if old_part.identity != new_part.identity:
+        if not _is_same(old_part, new_part):
             moved = new_part
             break
     return Change(effect="moved", part=moved, old=moved, new=moved)
+
+
+def _without_ignore_rules(fingerprint: Fingerprint) -> list[Part]:
+    """Return the parts that count for the fingerprint's digest."""
+    return [part for part in fingerprint.parts if part.kind != "ignore"]

@@ -24,35 +24,53 @@ def parse_expectations(words: Sequence[str], graph: StageGraph) -> Expectations:
     for word in words:
         verdict, _, names = word.partition(":")
         if verdict not in _VERDICTS.values() or not names:
-            raise InputError(f"--expect: `{word}`", "write restore:STAGE,STAGE or rebuild:STAGE,STAGE")
+            raise InputError(
+                f"--expect: `{word}`",
+                "write restore:STAGE,STAGE or rebuild:STAGE,STAGE",
+            )
         for name in names.split(","):
-            stage = graph.find_stage(name.strip(), "--expect").name
-            if expected.setdefault(stage, verdict) != verdict:
-                raise InputError(f"--expect: `{stage}` cannot be both restored and rebuilt", "name it once")
+            stage = graph.find_stage(name.strip(), "--expect")
+            earlier = expected.setdefault(stage.name, verdict)
+            if earlier != verdict:
+                raise InputError(
+                    f"--expect: `{stage.name}` cannot be both restored and rebuilt",
+                    "name it once",
+                )
     return expected
 
 
 def check_plan(plan: Plan, expected: Expectations) -> None:
     """Raise Unexpected if a verdict of the plan differs from the expected one."""
-    found = {stage.name: (stage.verdict, stage.reasons) for stage in plan.stages}
-    _require_verdicts(expected, found, "is expected")
+    verdicts = {stage.name: stage.verdict for stage in plan.stages}
+    reasons = {stage.name: stage.reasons for stage in plan.stages}
+    _require_verdicts(expected, verdicts, reasons, "the plan says")
 
 
 def check_build(result: BuildResult, reasons: Mapping[str, Reasons], expected: Expectations) -> None:
     """Raise Unexpected if the build did something else with a stage than expected."""
-    found: dict[str, tuple[str, Reasons]] = {}
+    verdicts: dict[str, str] = {}
     for stage in result.stages:
-        verdict = _VERDICTS.get(stage.status, stage.status)
-        found[stage.name] = (verdict, reasons.get(stage.name, ()))
-    _require_verdicts(expected, found, "came out as")
+        verdicts[stage.name] = _VERDICTS.get(stage.status, stage.status)
+    _require_verdicts(expected, verdicts, reasons, "the build reports")
 
 
-def _require_verdicts(expected: Expectations, found: Mapping[str, tuple[str, Reasons]], verb: str) -> None:
+def _require_verdicts(
+    expected: Expectations,
+    verdicts: Mapping[str, str],
+    reasons: Mapping[str, Reasons],
+    source: str,
+) -> None:
+    """Raise Unexpected that names each stage with another verdict, and why it has that one."""
     differences: list[str] = []
     for stage, verdict in expected.items():
-        actual, reasons = found.get(stage, ("unused", ()))
-        if actual != verdict:
-            why = "; ".join(reason_lines(stage, reasons)) or "nothing says why"
-            differences.append(f"{stage} {verb} {actual}, not {verdict} ({why})")
+        actual = verdicts.get(stage, "unused")
+        if actual == verdict:
+            continue
+        sentences = reason_lines(stage, reasons.get(stage, ()))
+        why = f" ({'; '.join(sentences)})" if sentences else ""
+        differences.append(f"--expect {verdict}:{stage}: {source} {actual}{why}")
     if differences:
-        raise Unexpected(f"--expect: {'; '.join(differences)}", "change what causes it, or what is expected")
+        raise Unexpected(
+            "; ".join(differences),
+            "undo the change, or change --expect",
+        )

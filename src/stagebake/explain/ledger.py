@@ -1,7 +1,7 @@
-"""The ledger: what the last good builds of each stage were made from, how long they took, what their caches hold. Pure.
+"""Remember what the last good builds of each stage were made from, how long they took, what their caches hold. Pure.
 
-Advice only. It names what changed since and says what to expect; no build takes anything from it. What is not a ledger
-of this version is an empty one.
+The ledger explains and predicts; no build takes anything from it. Content that is not a ledger of this version counts
+as an empty ledger.
 """
 
 from __future__ import annotations
@@ -20,18 +20,28 @@ from stagebake.fingerprint.model import Fingerprint, Part, PartKind
 LEDGER_TYPE = "application/vnd.stagebake.ledger.v1+xz"
 
 _VERSION = 1
-# The same files stand there once for each stage and build that took them; xz finds that out in this window of 2 MiB
-_PRESET = 2
+# The same files are listed once for each stage and build; preset 2 has a window of 2 MiB, enough to find the copies
+_XZ_PRESET = 2
 _MAX_BYTES = 1 << 28
+# Errors that content which is not a ledger can cause
+_NOT_VALID = (
+    ArithmeticError,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """What one build made of a stage.
+    """Result of one build of a stage.
 
-    `evidence` is what its cache then held, empty where it was never saved. `ran` and `restored` are the seconds that
-    it last took to run and to restore, None where that was not seen; `bytes` is the size of the layers that are its
-    own, `when` the end of the build in seconds since 1970.
+    `evidence` is what its cache held, empty if it was never saved. `ran` and `restored` are the seconds that it last
+    took to run and to restore, None if not known. `bytes` is the size of its own layers, `when` the end of the build
+    in seconds since 1970.
     """
 
     fingerprint: Fingerprint
@@ -44,37 +54,40 @@ class LedgerEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """Per stage its last results, newest first, and the seconds that a build took beside its stages."""
+    """Last results of each stage, newest first, and the seconds that a build took beside its stages."""
 
     stages: Mapping[str, tuple[LedgerEntry, ...]] = field(default_factory=dict)
-    rest: float | None = None
+    overhead: float | None = None
 
-    def of(self, stage: str) -> tuple[LedgerEntry, ...]:
+    def find_entries(self, stage: str) -> tuple[LedgerEntry, ...]:
+        """Return the last results of a stage, newest first."""
         return self.stages.get(stage, ())
 
-    def with_build(self, results: Mapping[str, LedgerEntry], rest: float | None) -> Ledger:
-        """The ledger after one more build; of each stage the last few different results stay."""
+    def with_build(self, entries: Mapping[str, LedgerEntry], overhead: float | None) -> Ledger:
+        """Return the ledger after one more build, with the last few different results of each stage."""
         stages = dict(self.stages)
-        for name, result in results.items():
-            stages[name] = _added(self.of(name), result)[:GENERATIONS]
-        return Ledger(stages=stages, rest=self.rest if rest is None else rest)
+        for name, entry in entries.items():
+            newest_first = _add_entry(self.find_entries(name), entry)
+            stages[name] = newest_first[:GENERATIONS]
+        return Ledger(stages=stages, overhead=_first_known(overhead, self.overhead))
 
 
 def merge_ledgers(ledgers: Iterable[Ledger]) -> Ledger:
-    """All that the ledgers of one scope know."""
-    joined = Ledger()
+    """Merge the ledgers of one scope into one; of the overheads the last one counts."""
+    merged = Ledger()
     for ledger in ledgers:
-        stages = dict(joined.stages)
-        for name, results in ledger.stages.items():
-            for result in sorted(results, key=lambda r: r.when):
-                stages[name] = _added(stages.get(name, ()), result)
-        joined = Ledger(stages=stages, rest=joined.rest if ledger.rest is None else ledger.rest)
-    return joined
+        stages = dict(merged.stages)
+        for name, entries in ledger.stages.items():
+            for entry in sorted(entries, key=_build_time):
+                known = stages.get(name, ())
+                stages[name] = _add_entry(known, entry)
+        merged = Ledger(stages=stages, overhead=_first_known(ledger.overhead, merged.overhead))
+    return merged
 
 
 def stage_entries(ledgers: Iterable[Ledger], stage: str) -> tuple[LedgerEntry, ...]:
     """Return the entries of a stage in all ledgers: those of the first ledger first, the newest build first."""
-    return tuple(entry for ledger in ledgers for entry in ledger.of(stage))
+    return tuple(entry for ledger in ledgers for entry in ledger.find_entries(stage))
 
 
 def last_seconds(ledgers: Iterable[Ledger], stage: str) -> float | None:
@@ -93,46 +106,74 @@ def last_restore_seconds(ledgers: Iterable[Ledger], stage: str) -> float | None:
     return None
 
 
-def _added(known: tuple[LedgerEntry, ...], result: LedgerEntry) -> tuple[LedgerEntry, ...]:
-    """Newest first; one result for each fingerprint, with what earlier ones knew of it."""
-    twin = next((old for old in known if old.fingerprint.digest == result.fingerprint.digest), None)
-    if twin is not None:
-        older, newer = sorted((twin, result), key=lambda r: r.when)
-        result = replace(
-            newer,
-            evidence=newer.evidence or older.evidence,
-            ran=older.ran if newer.ran is None else newer.ran,
-            restored=older.restored if newer.restored is None else newer.restored,
-            bytes=newer.bytes or older.bytes,
-        )
-    others = (old for old in known if old is not twin)
-    return tuple(sorted((result, *others), key=lambda r: r.when, reverse=True))
+def _add_entry(known: tuple[LedgerEntry, ...], entry: LedgerEntry) -> tuple[LedgerEntry, ...]:
+    """Add an entry, newest first; one of the same fingerprint is merged into it."""
+    digest = entry.fingerprint.digest
+    others: list[LedgerEntry] = []
+    for old in known:
+        if old.fingerprint.digest == digest:
+            entry = _merge_entries(old, entry)
+        else:
+            others.append(old)
+    newest_first = sorted((entry, *others), key=_build_time, reverse=True)
+    return tuple(newest_first)
+
+
+def _merge_entries(one: LedgerEntry, other: LedgerEntry) -> LedgerEntry:
+    """Return the newer of two entries of the same fingerprint, with what only the older one knows."""
+    older, newer = sorted((one, other), key=_build_time)
+    return replace(
+        newer,
+        evidence=newer.evidence or older.evidence,
+        ran=_first_known(newer.ran, older.ran),
+        restored=_first_known(newer.restored, older.restored),
+        bytes=newer.bytes or older.bytes,
+    )
+
+
+def _build_time(entry: LedgerEntry) -> int:
+    return entry.when
+
+
+def _first_known(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first
 
 
 def serialize_ledger(ledger: Ledger) -> bytes:
-    """The ledger as it is stored: JSON, compressed. The same ledger gives the same bytes."""
-    stages = {name: [_result_out(result) for result in results] for name, results in ledger.stages.items()}
-    document = {"version": _VERSION, "stages": stages, "rest": ledger.rest}
-    return lzma.compress(json.dumps(document, separators=(",", ":"), sort_keys=True).encode(), preset=_PRESET)
+    """Return the ledger as compressed JSON; equal ledgers give equal bytes."""
+    stages: dict[str, list[dict[str, Any]]] = {}
+    for name, entries in ledger.stages.items():
+        stages[name] = [_entry_to_json(entry) for entry in entries]
+    document = {
+        "version": _VERSION,
+        "stages": stages,
+        "rest": ledger.overhead,
+    }
+    text = json.dumps(document, separators=(",", ":"), sort_keys=True)
+    return lzma.compress(text.encode(), preset=_XZ_PRESET)
 
 
 def parse_ledger(content: bytes | None) -> Ledger:
-    """What was stored; an empty ledger for whatever is none."""
+    """Parse a stored ledger; content that is missing or not valid gives an empty one."""
     try:
-        document = json.loads(_decompressed(content or b""))
-        if document["version"] != _VERSION:
-            return Ledger()
-        stages = {
-            str(name): tuple(_result_in(str(name), result) for result in results)
-            for name, results in document["stages"].items()
-        }
-        return Ledger(stages=stages, rest=_seconds(document["rest"]))
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, lzma.LZMAError):
+        document = json.loads(_decompress(content or b""))
+        return _ledger_from_json(document)
+    except _NOT_VALID:
         return Ledger()
 
 
-def _decompressed(content: bytes) -> bytes:
-    """Raises ValueError for what would fill the memory."""
+def _ledger_from_json(document: Mapping[str, Any]) -> Ledger:
+    if document["version"] != _VERSION:
+        return Ledger()
+    stages: dict[str, tuple[LedgerEntry, ...]] = {}
+    for key, entries in document["stages"].items():
+        name = str(key)
+        stages[name] = tuple(_entry_from_json(name, entry) for entry in entries)
+    return Ledger(stages=stages, overhead=_parse_optional_seconds(document["rest"]))
+
+
+def _decompress(content: bytes) -> bytes:
+    """Decompress a ledger. Raises ValueError if it is cut short or would fill the memory."""
     reader = lzma.LZMADecompressor()
     text = reader.decompress(content, max_length=_MAX_BYTES)
     if not reader.eof:
@@ -140,41 +181,74 @@ def _decompressed(content: bytes) -> bytes:
     return text
 
 
-def _result_out(result: LedgerEntry) -> dict[str, Any]:
+def _entry_to_json(entry: LedgerEntry) -> dict[str, Any]:
     return {
-        "parts": [[p.kind, p.name, p.value, p.line, p.mode, p.size, p.lines] for p in result.fingerprint.parts],
-        "evidence": sorted(result.evidence),
-        "ran": result.ran,
-        "restored": result.restored,
-        "bytes": result.bytes,
-        "when": result.when,
+        "parts": [_part_to_json(part) for part in entry.fingerprint.parts],
+        "evidence": sorted(entry.evidence),
+        "ran": entry.ran,
+        "restored": entry.restored,
+        "bytes": entry.bytes,
+        "when": entry.when,
     }
 
 
-def _result_in(stage: str, document: Mapping[str, Any]) -> LedgerEntry:
+def _entry_from_json(stage: str, document: Mapping[str, Any]) -> LedgerEntry:
+    parts = tuple(_part_from_json(*part) for part in document["parts"])
     return LedgerEntry(
-        fingerprint=Fingerprint(stage, tuple(_part_in(*part) for part in document["parts"])),
+        fingerprint=Fingerprint(stage, parts),
         evidence=frozenset(map(str, document["evidence"])),
-        ran=_seconds(document["ran"]),
-        restored=_seconds(document["restored"]),
+        ran=_parse_optional_seconds(document["ran"]),
+        restored=_parse_optional_seconds(document["restored"]),
         bytes=int(document["bytes"]),
         when=int(document["when"]),
     )
 
 
-def _part_in(kind: Any, name: Any, value: Any, line: Any, mode: Any, size: Any, lines: Any) -> Part:
+def _part_to_json(part: Part) -> list[Any]:
+    return [
+        part.kind,
+        part.name,
+        part.value,
+        part.line,
+        part.mode,
+        part.size,
+        part.lines,
+    ]
+
+
+def _part_from_json(
+    kind: Any,
+    name: Any,
+    value: Any,
+    line: Any,
+    mode: Any,
+    size: Any,
+    lines: Any,
+) -> Part:
     if kind not in get_args(PartKind):
-        raise ValueError(f"no part is a {kind}")
-    return Part(kind, str(name), str(value), int(line), _count(mode), int(size), _count(lines))
+        raise ValueError(f"unknown kind of part: {kind}")
+    return Part(
+        kind,
+        str(name),
+        str(value),
+        int(line),
+        mode=_parse_count(mode),
+        size=int(size),
+        lines=_parse_count(lines),
+    )
 
 
-def _count(number: Any) -> int | None:
+def _parse_count(number: Any) -> int | None:
     return None if number is None else int(number)
 
 
-def _seconds(number: Any) -> float | None:
-    if number is None:
-        return None
-    if not math.isfinite(seconds := float(number)) or seconds < 0:
-        raise ValueError(f"{number} is no time")
+def _parse_optional_seconds(number: Any) -> float | None:
+    return None if number is None else parse_seconds(number)
+
+
+def parse_seconds(number: Any) -> float:
+    """Return seconds. Raises ValueError if they are negative or not a number."""
+    seconds = float(number)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"`{number}` is not a time in seconds")
     return seconds

@@ -1,4 +1,4 @@
-"""Where ledgers are kept: beside the caches in the image's repository, and a copy of one's own on this machine."""
+"""Store ledgers: beside the caches in the image's repository, and as a copy in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stagebake.files import write_file
 
 
 class LedgerRepository(Protocol):
-    """What this module asks of the place where caches lie; `registry.Registry` is one."""
+    """Part of a cache repository that ledgers need; `stores.registry.Registry` is one."""
 
     def read_manifest(self, reference: str) -> bytes | None: ...
 
@@ -25,48 +25,76 @@ class LedgerRepository(Protocol):
 
 
 class LedgerStore:
-    """The ledgers of one image; `store` is None where no registry is known, `home` is the user's own folder."""
+    """Ledgers of one image; `repository` is None without a registry, `home` is the user's cache folder."""
 
-    def __init__(self, image: str, store: LedgerRepository | None, home: Path) -> None:
+    def __init__(self, image: str, repository: LedgerRepository | None, home: Path) -> None:
         self._image = image
-        self._store = store
+        self._repository = repository
         self._home = home
 
-    def read(self, access: Access) -> tuple[Ledger, ...]:
-        """The ledgers of the scopes that a build reads, nearest first; an empty one for what cannot be read."""
-        return tuple(merge_ledgers((self._stored(scope), self._own(scope))) for scope in access.reads)
+    def read_ledgers(self, access: Access) -> tuple[Ledger, ...]:
+        """Return the ledgers of the scopes that a build reads, nearest first; an empty one where reading fails."""
+        ledgers: list[Ledger] = []
+        for scope in access.reads:
+            stored = self._read_stored(scope)
+            local = self._read_local(scope)
+            ledgers.append(merge_ledgers((stored, local)))
+        return tuple(ledgers)
 
-    def write(self, access: Access, built: Mapping[str, LedgerEntry], rest: float) -> tuple[str, ...]:
-        """Adds a build to the own copy for the nearest scope, and to the ledger beside the caches of one it writes.
+    def add_build(self, access: Access, entries: Mapping[str, LedgerEntry], overhead: float) -> tuple[str, ...]:
+        """Add a build to the local ledger of the nearest scope, and to the stored ledger of the scope that it writes.
 
-        Returns what went wrong, in words.
+        `overhead` are the seconds that the build took beside its stages. Returns warnings.
         """
-        near, scope = access.reads[0], access.writes
+        nearest = access.reads[0]
         try:
-            write_file(self._path(near), serialize_ledger(self._own(near).with_build(built, rest)))
-            if self._store and scope is not None:
-                stored = serialize_ledger(self._stored(scope).with_build(built, rest))
-                self._store.push_manifest(build_artifact(stored, LEDGER_TYPE), scope.ledger_tag)
+            self._write_local(nearest, entries, overhead)
+            if self._repository and access.writes is not None:
+                self._write_stored(self._repository, access.writes, entries, overhead)
         except (RegistryError, OSError) as error:
-            return (f"the ledger was not written, so later builds know less of why: {error}",)
+            return (f"ledger not written; later builds can explain less: {error}",)
         return ()
 
-    def _stored(self, scope: Scope) -> Ledger:
-        if self._store is None:
+    def _write_local(
+        self,
+        scope: Scope,
+        entries: Mapping[str, LedgerEntry],
+        overhead: float,
+    ) -> None:
+        ledger = self._read_local(scope).with_build(entries, overhead)
+        path = self._local_path(scope)
+        write_file(path, serialize_ledger(ledger))
+
+    def _write_stored(
+        self,
+        repository: LedgerRepository,
+        scope: Scope,
+        entries: Mapping[str, LedgerEntry],
+        overhead: float,
+    ) -> None:
+        ledger = self._read_stored(scope).with_build(entries, overhead)
+        artifact = build_artifact(serialize_ledger(ledger), LEDGER_TYPE)
+        repository.push_manifest(artifact, scope.ledger_tag)
+
+    def _read_stored(self, scope: Scope) -> Ledger:
+        if self._repository is None:
             return Ledger()
         try:
-            manifest = self._store.read_manifest(scope.ledger_tag) or b"{}"
-            (content,) = self._store.read_blobs(layer_sizes(manifest)).values()
+            manifest = self._repository.read_manifest(scope.ledger_tag) or b"{}"
+            blobs = self._repository.read_blobs(layer_sizes(manifest))
+            (content,) = blobs.values()
         except (RegistryError, InvalidCache, ValueError):
             return Ledger()
         return parse_ledger(content if isinstance(content, bytes) else None)
 
-    def _own(self, scope: Scope) -> Ledger:
+    def _read_local(self, scope: Scope) -> Ledger:
         try:
-            return parse_ledger(self._path(scope).read_bytes())
+            content = self._local_path(scope).read_bytes()
         except OSError:
             return Ledger()
+        return parse_ledger(content)
 
-    def _path(self, scope: Scope) -> Path:
-        name = hashlib.sha256(f"{self._image}{scope.suffix}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    def _local_path(self, scope: Scope) -> Path:
+        key = f"{self._image}{scope.suffix}".encode("utf-8", "surrogateescape")
+        name = hashlib.sha256(key).hexdigest()[:16]
         return self._home / "ledgers" / f"{name}.xz"

@@ -92,11 +92,7 @@ class PlanInput:
         now = self.prints[stage]
         if self.since is not None:
             return changed_inputs(self.since.get(stage), now)
-        return nearest_changes(self.find_entries(stage), now)
-
-    def find_entries(self, stage: str) -> tuple[LedgerEntry, ...]:
-        """Return what the ledgers know of the stage, nearest scope and newest build first."""
-        return stage_entries(self.ledgers, stage)
+        return nearest_changes(stage_entries(self.ledgers, stage), now)
 
     def is_restorable(self, stage: str) -> bool:
         """Tell whether the caches hold the stage as it is now, under any stage name."""
@@ -114,9 +110,10 @@ class PlanInput:
 
         A merged cache may hold any stage, but ledgers that know other stages would know this one if it had been saved.
         """
-        unknown_to_ledgers = not self.find_entries(stage) and any(ledger.stages for ledger in self.ledgers)
-        if self.caches.merged and unknown_to_ledgers:
-            return False
+        if self.caches.merged:
+            ledgers_know_stages = any(ledger.stages for ledger in self.ledgers)
+            if ledgers_know_stages and not stage_entries(self.ledgers, stage):
+                return False
         return stage in self.caches.stages
 
     def _is_cached(self, entry: LedgerEntry, now: Fingerprint) -> bool:
@@ -145,7 +142,7 @@ def _gather_facts(stage: Stage, question: PlanInput, planned: Mapping[str, Plann
     rebuilt = [parent.name for parent in parents if parent.verdict == "rebuild"]
     unknown_parents = tuple(ParentUnknown(parent.name) for parent in parents if parent.verdict == "unknown")
     restorable = question.is_restorable(stage.name)
-    entries = question.find_entries(stage.name)
+    entries = stage_entries(question.ledgers, stage.name)
     same_inputs = [entry for entry in entries if entry.fingerprint.digest == now.digest]
     never_saved = bool(same_inputs) and not any(entry.evidence for entry in same_inputs)
     return StageFacts(
@@ -222,7 +219,7 @@ def _predict_total(question: PlanInput, planned: Mapping[str, PlannedStage]) -> 
         if stage.seconds is None and stage.verdict != "restore":
             return None
         seconds[stage.name] = stage.seconds or 0.0
-    known_overheads = (ledger.rest for ledger in question.ledgers if ledger.rest is not None)
+    known_overheads = (ledger.overhead for ledger in question.ledgers if ledger.overhead is not None)
     return total_build_seconds(question.graph, seconds, next(known_overheads, 0.0))
 
 

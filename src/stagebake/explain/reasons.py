@@ -26,6 +26,8 @@ from stagebake.formatting import make_printable
 
 _MAX_LINES = 3
 _DIGEST_DIGITS = 12
+# Value of a file part that is a symbolic link, before its target
+_LINK = "link "
 
 
 def reason_lines(stage: str, reasons: Sequence[RebuildReason], *, verbose: bool = False) -> list[str]:
@@ -34,7 +36,8 @@ def reason_lines(stage: str, reasons: Sequence[RebuildReason], *, verbose: bool 
     if verbose or len(sentences) <= _MAX_LINES:
         return sentences
     shown = sentences[: _MAX_LINES - 1]
-    return [*shown, f"and {len(sentences) - len(shown)} more (--verbose)"]
+    left_out = len(sentences) - len(shown)
+    return [*shown, f"and {left_out} more (--verbose)"]
 
 
 def reason_sentence(stage: str, reason: RebuildReason) -> str:
@@ -81,7 +84,7 @@ def _cache_words(problem: CacheProblem) -> str:
         case CacheMissing():
             return f"no cache in scope {problem.scope}"
         case BlobMissing():
-            return "cache left out: blob missing"
+            return "cache not used: blob missing in the registry"
         case ParentsDiffer():
             parents = ", ".join(f"`{name}`" for name in problem.parents)
             return f"last built with a different {parents or 'image'}"
@@ -130,7 +133,7 @@ def change_words(change: Change) -> str:
             return _changed_words(change.old, change.new)
         case "added" | "removed":
             return _presence_words(change.part, change.effect)
-        case "let in" | "kept out":
+        case "included" | "excluded":
             return _rules_words(change)
         case "unknown":
             return f"`{change.part.name}` cannot be known: {change.part.value}"
@@ -139,30 +142,38 @@ def change_words(change: Change) -> str:
 
 def _rules_words(change: Change) -> str:
     """Name the ignore file in force, both files if another one is in force now, and the files or their number."""
-    sources = [part.name for part in (change.old, change.new) if part and part.name]
-    source = " → ".join(f"`{name}`" for name in dict.fromkeys(sources))
-    files = f"`{change.files[0]}`" if len(change.files) == 1 else f"{len(change.files)} files"
-    verb = "lets in" if change.effect == "let in" else "keeps out"
+    rules = [part for part in (change.old, change.new) if part]
+    names = [f"`{part.name}`" for part in rules if part.name]
+    source = " → ".join(dict.fromkeys(names))
+    count = len(change.files)
+    files = f"{count} files" if count > 1 else f"`{change.files[0]}`"
+    verb = "includes" if change.effect == "included" else "excludes"
     return f"{source} now {verb} {files}"
 
 
 def _presence_words(part: Part, verb: str) -> str:
+    """Say that a part was added or removed."""
+    where = _line_words(part)
     match part.kind:
         case "arg" | "env":
-            return f"{part.kind.upper()} {part.name} {verb}{_line_words(part)}"
+            instruction = part.kind.upper()
+            return f"{instruction} {part.name} {verb}{where}"
         case "stage":
-            return f"parent `{part.name}` {verb}{_line_words(part)}"
+            return f"parent `{part.name}` {verb}{where}"
+        case "instruction":
+            return f"`{part.name}` {verb}{where}"
         case "image" | "platform" | "setting":
             return f"{part.kind} {part.name} {verb}"
-        case "instruction":
-            return f"`{part.name}` {verb}{_line_words(part)}"
     return f"`{part.name}` {verb}"
 
 
 def _changed_words(old: Part, new: Part) -> str:
+    """Say how a part changed."""
     match new.kind:
         case "arg" | "env":
-            return f"{new.kind.upper()} {new.name} {_value_words(old, new)}{_line_words(new)}"
+            instruction = new.kind.upper()
+            values = _value_words(old, new)
+            return f"{instruction} {new.name} {values}{_line_words(new)}"
         case "image":
             return _changed_image_words(old, new)
         case "instruction":
@@ -175,16 +186,23 @@ def _changed_words(old: Part, new: Part) -> str:
 
 
 def _changed_image_words(old: Part, new: Part) -> str:
+    """Name both images, or both digests of an image whose tag has moved."""
     if old.name != new.name:
-        return f"`{old.name}` → `{new.name}`{_line_words(new)}"
-    image = "base image" if new.base else "image"
-    return f"{image} {new.name} moved: sha256:{_short_digest(old)}… → {_short_digest(new)}…"
+        return _renamed_words(old, new)
+    noun = "base image" if new.base else "image"
+    before = _short_digest(old)
+    after = _short_digest(new)
+    return f"{noun} {new.name} moved: sha256:{before}… → {after}…"
 
 
 def _changed_instruction_words(old: Part, new: Part) -> str:
     if old.name != new.name:
-        return f"`{old.name}` → `{new.name}`{_line_words(new)}"
+        return _renamed_words(old, new)
     return f"`{new.name}` changed{_line_words(new)}"
+
+
+def _renamed_words(old: Part, new: Part) -> str:
+    return f"`{old.name}` → `{new.name}`{_line_words(new)}"
 
 
 def _value_words(old: Part, new: Part) -> str:
@@ -199,16 +217,25 @@ def _short_digest(image: Part) -> str:
 
 
 def _changed_file_words(old: Part, new: Part) -> str:
+    """Name what changed: the mode, the number of lines, the target of a link, or only the content."""
+    name = f"`{new.name}`"
     if old.value == new.value and old.mode is not None and new.mode is not None:
         return f"mode of {new.name} {old.mode:o} → {new.mode:o}"
-    if old.lines is not None and new.lines is not None and old.lines != new.lines:
-        difference = new.lines - old.lines
-        noun = "line" if abs(difference) == 1 else "lines"
-        return f"`{new.name}` {difference:+} {noun}"
-    if new.value.startswith("link "):
-        target = new.value.removeprefix("link ")
-        return f"`{new.name}` now points at `{target}`"
-    return f"`{new.name}` changed"
+    more_lines = _count_more_lines(old, new)
+    if more_lines:
+        noun = "line" if abs(more_lines) == 1 else "lines"
+        return f"{name} {more_lines:+} {noun}"
+    if new.value.startswith(_LINK):
+        target = new.value.removeprefix(_LINK)
+        return f"{name} now points at `{target}`"
+    return f"{name} changed"
+
+
+def _count_more_lines(old: Part, new: Part) -> int:
+    """Return how many lines a file has more (or less, below 0); 0 if that is not known."""
+    if old.lines is None or new.lines is None:
+        return 0
+    return new.lines - old.lines
 
 
 def _line_words(part: Part) -> str:

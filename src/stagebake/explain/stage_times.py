@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.errors import InputError
-from stagebake.explain.ledger import Ledger, last_seconds
+from stagebake.explain.ledger import Ledger, last_seconds, parse_seconds
 
 
 def given_stage_times(words: list[str], report: Path | None, graph: StageGraph) -> dict[str, float]:
@@ -27,17 +25,12 @@ def _parse_stage_time(word: str, graph: StageGraph) -> tuple[str, float]:
     name, _, number = word.partition("=")
     stage = graph.find_stage(name, "--seconds").name
     try:
-        return stage, _parse_seconds(number)
+        return stage, parse_seconds(number)
     except ValueError:
-        raise InputError(f"--seconds: `{word}` is not STAGE=SECONDS", "write base=60,builder=150") from None
-
-
-def _parse_seconds(number: Any) -> float:
-    """Return seconds. Raises ValueError if they are negative or not a number."""
-    seconds = float(number)
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"`{number}` is not a time in seconds")
-    return seconds
+        raise InputError(
+            f"--seconds: `{word}` is not STAGE=SECONDS",
+            "write base=60,builder=150",
+        ) from None
 
 
 def _read_report_times(path: Path) -> dict[str, float]:
@@ -47,9 +40,12 @@ def _read_report_times(path: Path) -> dict[str, float]:
         document = json.loads(path.read_text(encoding="utf-8"))
         for stage in document["stages"]:
             if stage["status"] == "rebuilt":
-                times[stage["name"]] = _parse_seconds(stage["seconds"])
+                times[stage["name"]] = parse_seconds(stage["seconds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the report of a build: {error}", "write one: build --report FILE.json") from None
+        raise InputError(
+            f"{path}: not the report of a build: {error}",
+            "write one: build --report FILE.json",
+        ) from None
     return times
 
 
@@ -69,24 +65,30 @@ def require_stage_times(graph: StageGraph, times: Mapping[str, float]) -> dict[s
     needed = [stage.name for stage in graph.needed_stages()]
     missing = [name for name in needed if name not in times]
     if missing:
+        names = ", ".join(missing)
         flags = ",".join(f"{name}=SECONDS" for name in missing)
         raise InputError(
-            f"unknown build time of {', '.join(missing)}",
+            f"unknown build time of {names}",
             f"add --seconds {flags}, or --times with the --report of a build",
         )
-    others = times.keys() - needed
-    return {name: times[name] for name in (*needed, *others)}
+    ordered = {name: times[name] for name in needed}
+    return {**ordered, **times}
 
 
 def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> float:
     """Return the seconds until the last stage is done: each starts when its parents are done, as in BuildKit."""
     done: dict[str, float] = {}
     for stage in graph.needed_stages():
-        start = max((done[parent] for parent in stage.parents), default=0.0)
+        parents_done = [done[parent] for parent in stage.parents]
+        start = max(parents_done, default=0.0)
         done[stage.name] = start + seconds[stage.name]
     return max(done.values())
 
 
-def total_build_seconds(graph: StageGraph, seconds: Mapping[str, float], overhead: float) -> float:
+def total_build_seconds(
+    graph: StageGraph,
+    seconds: Mapping[str, float],
+    overhead: float,
+) -> float:
     """Return the seconds until the image is available: the longest path through the stages, and the overhead."""
     return longest_path_seconds(graph, seconds) + overhead

@@ -220,7 +220,7 @@ def record(first: Future[Fingerprints], home: Path) -> tuple[Reasons, tuple[str,
     built = make_build(make_stage("deps", COPY_DEPS))
     fingerprinter = cast(Fingerprinter, FixedFingerprinter())
     found = record_build(built, GRAPH, fingerprinter, first, store, access, "main")
-    (ledger,) = store.read(access)
+    (ledger,) = store.read_ledgers(access)
     return found.reasons["deps"], found.result.warnings, {name: entries[0] for name, entries in ledger.stages.items()}
 
 

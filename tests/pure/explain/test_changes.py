@@ -72,20 +72,20 @@ def test_a_mode_is_told() -> None:
 
 def test_ignore_rules_are_told_by_what_they_do() -> None:
     """Files that rules keep out or let in are not said to be removed or added."""
-    assert said(stage="app", rules="*.md\nlock.json\n") == ["`.dockerignore` now keeps out 2 files"]
+    assert said(stage="app", rules="*.md\nlock.json\n") == ["`.dockerignore` now excludes 2 files"]
     one, two = (prints(TEXT, FILES, rules)["app"] for rules in ("*.md\n", "*.txt\n"))
     assert [change_words(change) for change in fingerprint_changes(one, two)] == [
-        "`.dockerignore` now lets in `notes.md`"
+        "`.dockerignore` now includes `notes.md`"
     ]
 
 
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        ("Dockerfile.dockerignore", "Dockerfile.dockerignore", "`Dockerfile.dockerignore` now lets in `notes.md`"),
-        (".dockerignore", "own.dockerignore", "`.dockerignore` → `own.dockerignore` now lets in `notes.md`"),
-        ("own.dockerignore", ".dockerignore", "`own.dockerignore` → `.dockerignore` now lets in `notes.md`"),
-        ("own.dockerignore", "", "`own.dockerignore` now lets in `notes.md`"),
+        ("Dockerfile.dockerignore", "Dockerfile.dockerignore", "`Dockerfile.dockerignore` now includes `notes.md`"),
+        (".dockerignore", "own.dockerignore", "`.dockerignore` → `own.dockerignore` now includes `notes.md`"),
+        ("own.dockerignore", ".dockerignore", "`own.dockerignore` → `.dockerignore` now includes `notes.md`"),
+        ("own.dockerignore", "", "`own.dockerignore` now includes `notes.md`"),
     ],
 )
 def test_the_ignore_file_that_counts_is_named(before: str, after: str, words: str) -> None:

@@ -24,7 +24,7 @@ def made(value: str, **more: Any) -> LedgerEntry:
 
 
 def values(book: Ledger, stage: str = "app") -> list[str]:
-    return [result.fingerprint.parts[0].value.removeprefix("sha1:") for result in book.of(stage)]
+    return [result.fingerprint.parts[0].value.removeprefix("sha1:") for result in book.find_entries(stage)]
 
 
 def test_what_was_stored_is_read_back() -> None:
@@ -37,15 +37,15 @@ def test_what_was_stored_is_read_back() -> None:
     result = LedgerEntry(
         fingerprint=Fingerprint("app", parts), evidence=frozenset({"1", "2"}), ran=1.5, restored=0.25, bytes=7, when=99
     )
-    book = Ledger(stages={"app": (result,)}, rest=2.5)
+    book = Ledger(stages={"app": (result,)}, overhead=2.5)
     stored = serialize_ledger(book)
     assert parse_ledger(stored) == book
     assert serialize_ledger(book) == stored
-    assert parse_ledger(stored).of("app")[0].fingerprint.digest == result.fingerprint.digest
+    assert parse_ledger(stored).find_entries("app")[0].fingerprint.digest == result.fingerprint.digest
 
 
 def document(**changes: Any) -> bytes:
-    stored = json.loads(lzma.decompress(serialize_ledger(Ledger(stages={"app": (made("1"),)}, rest=1.0))))
+    stored = json.loads(lzma.decompress(serialize_ledger(Ledger(stages={"app": (made("1"),)}, overhead=1.0))))
     return lzma.compress(json.dumps(stored | changes).encode())
 
 
@@ -92,9 +92,9 @@ def test_a_build_forgets_nothing_that_it_did_not_see() -> None:
     """A restored stage keeps the time that it took to run, and what its cache held when it was saved."""
     saved = made("1", ran=60.0, bytes=5, evidence=frozenset({"x"}), when=1)
     book = Ledger().with_build({"app": saved}, 3.0).with_build({"app": made("1", restored=0.5, when=2)}, None)
-    (result,) = book.of("app")
+    (result,) = book.find_entries("app")
     assert (result.ran, result.restored, result.bytes, result.evidence) == (60.0, 0.5, 5, frozenset({"x"}))
-    assert book.rest == 3.0
+    assert book.overhead == 3.0
 
 
 def test_two_ledgers_of_a_scope_as_one() -> None:
@@ -103,7 +103,7 @@ def test_two_ledgers_of_a_scope_as_one() -> None:
     own = Ledger(stages={"app": (made("2", when=2), made("1", when=0))})
     joined = merge_ledgers((stored, own))
     assert values(joined) == ["3", "2", "1"]
-    assert joined.of("app")[-1].evidence == {"x"}
+    assert joined.find_entries("app")[-1].evidence == {"x"}
 
 
 def test_a_large_context_makes_a_small_ledger() -> None:

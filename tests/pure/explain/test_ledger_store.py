@@ -23,7 +23,7 @@ def made(value: str, when: int = 1) -> dict[str, LedgerEntry]:
 
 
 def values(book: Ledger) -> list[str]:
-    return [result.fingerprint.parts[0].value for result in book.of("app")]
+    return [result.fingerprint.parts[0].value for result in book.find_entries("app")]
 
 
 class Down:
@@ -43,9 +43,9 @@ def test_what_is_pushed_is_there_for_others(tmp_path: Path) -> None:
     """Another machine reads the branch's ledger, and the default branch's has nothing of it."""
     store = OciLayout(tmp_path / "store")
     (tmp_path / "store").mkdir()
-    assert LedgerStore("i", store, tmp_path / "mine").write(PUSH, made("1"), 1.0) == ()
-    branch, default = LedgerStore("i", store, tmp_path / "theirs").read(LOOK)
-    assert (values(branch), values(default), branch.rest) == (["1"], [], 1.0)
+    assert LedgerStore("i", store, tmp_path / "mine").add_build(PUSH, made("1"), 1.0) == ()
+    branch, default = LedgerStore("i", store, tmp_path / "theirs").read_ledgers(LOOK)
+    assert (values(branch), values(default), branch.overhead) == (["1"], [], 1.0)
 
 
 def test_what_is_not_pushed_stays_here(tmp_path: Path) -> None:
@@ -53,19 +53,19 @@ def test_what_is_not_pushed_stays_here(tmp_path: Path) -> None:
     store = OciLayout(tmp_path / "store")
     (tmp_path / "store").mkdir()
     mine = LedgerStore("i", store, tmp_path / "mine")
-    mine.write(PUSH, made("1", when=1), 1.0)
-    assert mine.write(LOOK, made("2", when=2), 1.0) == ()
-    assert values(mine.read(LOOK)[0]) == ["2", "1"]
-    assert values(LedgerStore("i", store, tmp_path / "theirs").read(LOOK)[0]) == ["1"]
-    assert values(LedgerStore("other", None, tmp_path / "mine").read(LOOK)[0]) == []
+    mine.add_build(PUSH, made("1", when=1), 1.0)
+    assert mine.add_build(LOOK, made("2", when=2), 1.0) == ()
+    assert values(mine.read_ledgers(LOOK)[0]) == ["2", "1"]
+    assert values(LedgerStore("i", store, tmp_path / "theirs").read_ledgers(LOOK)[0]) == ["1"]
+    assert values(LedgerStore("other", None, tmp_path / "mine").read_ledgers(LOOK)[0]) == []
 
 
 def test_a_registry_that_does_not_answer_costs_a_warning(tmp_path: Path) -> None:
     """The own copy is written and read all the same."""
     books = LedgerStore("i", Down(), tmp_path)
-    (warning,) = books.write(PUSH, made("1"), 1.0)
-    assert "the ledger was not written" in warning
-    assert values(books.read(LOOK)[0]) == ["1"]
+    (warning,) = books.add_build(PUSH, made("1"), 1.0)
+    assert "ledger not written" in warning
+    assert values(books.read_ledgers(LOOK)[0]) == ["1"]
 
 
 def test_garbage_under_the_tag_is_no_ledger(tmp_path: Path) -> None:
@@ -75,17 +75,17 @@ def test_garbage_under_the_tag_is_no_ledger(tmp_path: Path) -> None:
     for manifest in (b"{}", b"garbage", b'{"layers": 3}', b'{"layers": [{"digest": "sha256:0", "size": 1}]}'):
         store.push_manifest(ManifestAndConfig(manifest=manifest, config=b"x"), BRANCH.ledger_tag)
         books = LedgerStore("i", store, tmp_path / sha256_digest(manifest))
-        assert values(books.read(LOOK)[0]) == []
-        assert books.write(PUSH, made("1"), 1.0) == ()
-        assert values(books.read(LOOK)[0]) == ["1"]
+        assert values(books.read_ledgers(LOOK)[0]) == []
+        assert books.add_build(PUSH, made("1"), 1.0) == ()
+        assert values(books.read_ledgers(LOOK)[0]) == ["1"]
 
 
 def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path) -> None:
     """The home is a file: there is no ledger, and no error."""
     (tmp_path / "home").write_text("a file")
     books = LedgerStore("i", None, tmp_path / "home")
-    assert books.read(LOOK) == (Ledger(), Ledger())
-    assert len(books.write(LOOK, made("1"), 1.0)) == 1
+    assert books.read_ledgers(LOOK) == (Ledger(), Ledger())
+    assert len(books.add_build(LOOK, made("1"), 1.0)) == 1
 
 
 def test_the_same_bytes_say_the_same() -> None:

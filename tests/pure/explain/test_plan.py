@@ -55,7 +55,7 @@ def book(of: Mapping[str, Fingerprint], when: int = 1) -> Ledger:
             )
             for name, found in of.items()
         },
-        rest=2.0,
+        overhead=2.0,
     )
 
 
@@ -127,7 +127,7 @@ def test_what_the_caches_lack_is_not_restored(lost: str) -> None:
 def test_an_older_result_is_restored_too() -> None:
     """A revert: the ledger and the caches have the state before the last one."""
     older, newer = prints(), prints(deps="2")
-    stages = {name: (*book(newer, 2).of(name), *book(older).of(name)) for name in ALL}
+    stages = {name: (*book(newer, 2).find_entries(name), *book(older).find_entries(name)) for name in ALL}
     question = PlanInput(
         graph=GRAPH,
         prints=older,
@@ -140,7 +140,7 @@ def test_an_older_result_is_restored_too() -> None:
 def test_what_changed_is_told_from_the_nearest_saved_state() -> None:
     """An attempt that was built here and never saved is not what a change is told from."""
     attempt = {n: (LedgerEntry(fingerprint=f, ran=1.0, when=9),) for n, f in prints(deps="2", src="2").items()}
-    stages = {name: (*attempt[name], *book(prints()).of(name)) for name in ALL}
+    stages = {name: (*attempt[name], *book(prints()).find_entries(name)) for name in ALL}
     made = make_plan(replace(asked(prints(src="3")), ledgers=(Ledger(stages=stages),)))
     assert verdicts(made)["deps"] == "restore"
     assert said(made, "builder") == [("file", "`src` changed")]
@@ -149,7 +149,7 @@ def test_what_changed_is_told_from_the_nearest_saved_state() -> None:
 def test_a_stage_with_another_name_is_the_same_stage() -> None:
     """The ledger knows it by its old name: a name is in no cache key."""
     known = book(prints())
-    renamed = Ledger(stages={{"deps": "wheels"}.get(name, name): known.of(name) for name in ALL})
+    renamed = Ledger(stages={{"deps": "wheels"}.get(name, name): known.find_entries(name) for name in ALL})
     assert set(verdicts(make_plan(replace(asked(prints()), ledgers=(renamed,)))).values()) == {"restore"}
 
 
@@ -174,7 +174,7 @@ def test_a_broken_cache_is_named() -> None:
     """Something of the stage's cache was left out, so it is rebuilt for that."""
     question = asked(prints(), stage_cache("base", "side", "builder", "image"))
     made = make_plan(replace(question, caches=replace(question.caches, broken=frozenset({"deps"}))))
-    assert said(made, "deps") == [("cache", "cache left out: blob missing")]
+    assert said(made, "deps") == [("cache", "cache not used: blob missing in the registry")]
     assert verdicts(made)["builder"] == "rebuild"
 
 
@@ -196,7 +196,7 @@ def test_since_a_commit() -> None:
 def test_a_stage_on_other_results_than_ever() -> None:
     """Each of its parents is as it once was, but not together: it is rebuilt, and says so."""
     first, second = prints(deps="2"), prints(src="2")
-    stages = {name: (*book(second, 2).of(name), *book(first).of(name)) for name in ALL}
+    stages = {name: (*book(second, 2).find_entries(name), *book(first).find_entries(name)) for name in ALL}
     both = PlanInput(
         graph=GRAPH,
         prints=prints(deps="2", src="2"),
@@ -211,7 +211,7 @@ def test_a_stage_on_other_results_than_ever() -> None:
 def test_a_stage_that_is_new_beside_a_composed_cache() -> None:
     """It names no stages, but the ledger would know of one that was ever built; without a ledger nobody does."""
     caches = AvailableCaches(available=stage_cache(*(ALL - {"side"})), stages=ALL, merged=True)
-    known = Ledger(stages={name: book(prints()).of(name) for name in ALL - {"side"}})
+    known = Ledger(stages={name: book(prints()).find_entries(name) for name in ALL - {"side"}})
     made = make_plan(replace(asked(prints()), caches=caches, ledgers=(known,)))
     assert said(made, "side") == [("cache", "no cache in scope main")]
     assert verdicts(make_plan(replace(asked(prints()), caches=caches, ledgers=())))["side"] == "unknown"

@@ -41,7 +41,7 @@ REMOTE = InputUnknown(Part("unknown", "ADD https://x.test", "remote"))
         (StepRan("RUN  a \\\n   b"), "changed: RUN a \\ b"),
         (StepRan("RUN echo {} {x}"), "changed: RUN echo {} {x}"),
         (CacheMissing("main"), "no cache in scope main"),
-        (BlobMissing(), "cache left out: blob missing"),
+        (BlobMissing(), "cache not used: blob missing in the registry"),
         (CacheGone(), "the cache saved for these inputs is gone"),
         (ParentsDiffer(("base", "deps")), "last built with a different `base`, `deps`"),
         (ParentsDiffer(()), "last built with a different image"),
@@ -81,7 +81,7 @@ def test_ignore_rules_are_a_reason_where_files_come_and_go() -> None:
         return Fingerprint("app", parts)
 
     (reason,) = changed_inputs(under("*.log\n", "a"), under("", "a", "b.log"))
-    assert reason_words(reason) == "`.dockerignore` now lets in `b.log`"
+    assert reason_words(reason) == "`.dockerignore` now includes `b.log`"
     assert changed_inputs(under("*.log\n", "a"), under("*.log\n*.md\n", "a")) == ()
 
 

@@ -52,10 +52,10 @@ def test_the_table() -> None:
     [
         (["restore:base"], None),
         (["restore:base,BASE", "rebuild:deps"], None),
-        (["restore:deps"], "deps is expected rebuild, not restore (`a[b]` changed)"),
-        (["rebuild:base"], "base is expected restore, not rebuild (nothing says why)"),
-        (["restore:image"], "image is expected unknown, not restore"),
-        (["rebuild:image"], "image is expected unknown, not rebuild"),
+        (["restore:deps"], "--expect restore:deps: the plan says rebuild (`a[b]` changed)"),
+        (["rebuild:base"], "--expect rebuild:base: the plan says restore"),
+        (["restore:image"], "--expect restore:image: the plan says unknown (cannot be known: `ADD x`: remote)"),
+        (["rebuild:image"], "--expect rebuild:image: the plan says unknown (cannot be known: `ADD x`: remote)"),
     ],
 )
 def test_expectations_of_a_plan(words: list[str], fault: str | None) -> None:
