@@ -1,25 +1,25 @@
-"""How a bake file speaks of caches, for each place where they can lie. Pure.
+"""Define how a bake file refers to caches in each cache back end. Pure.
 
-The tags are the same everywhere: `cache-STAGE` for a stage, `cache` for the composed cache. A registry has them as tags
-of the image's repository, a folder as those of an OCI image layout, the cache service of GitHub Actions as scopes.
+The tags are the same in all of them: `cache-STAGE` for a stage, `cache` for the merged cache. They are tags of the
+image's repository in a registry, tags of an OCI image layout in a directory, and scopes in GitHub's cache service.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# How a stage's cache is written: with all that it was made from, so that what one ref says of its steps holds together.
-# An ordinary image manifest, so that every registry takes it and composing can join it.
+# `mode=max` saves every step, so that a stage's cache is complete. `image-manifest=true` writes an ordinary image
+# manifest, which every registry accepts and which can be merged.
 _EXPORT = "mode=max,image-manifest=true,oci-mediatypes=true"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """Templates of a bake file.
+    """Templates for the attributes of a bake file.
 
-    `reads` is its cache-from of the cache that the variable CACHE names, `composed` what CACHE says where nothing else
-    is asked for. `goal` is its cache-to up to the tag, `options` what follows. `in_folder` tells whether there are the
-    variables FOLDER and HOME.
+    `reads` is the cache-from that imports the cache in the variable CACHE, `merged_ref` the default of CACHE. `goal` is
+    the cache-to without the tag, `options` what follows the tag. With `in_folder`, the bake file has the variables
+    FOLDER and HOME.
     """
 
     reads: str
@@ -29,7 +29,7 @@ class Backend:
     in_folder: bool = False
 
     def export_attribute(self, tag: str) -> str:
-        """The cache-to of the cache with this tag."""
+        """Return the cache-to that saves a cache under this tag."""
         return f"{self.goal}{tag},{self.options}"
 
 

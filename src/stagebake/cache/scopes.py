@@ -1,10 +1,10 @@
-"""Whose caches a build reads and writes, and the tags they have in the image's repository. Pure.
+"""Decide which caches a build reads and writes, and which tags they have in the image's repository. Pure.
 
-The default branch has the plain tags `cache-STAGE` and `cache`; any other scope has `cache_SCOPE-STAGE` and
-`cache_SCOPE`. A scope's part of the tag holds no hyphen, so that what follows the first one is the stage. It ends in
-a hash of the exact name, so that two branches never share a tag. Older results of a stage are `cache1-STAGE`,
-`cache2-STAGE`, and so on. Only two kinds of tags have a dot after `cache`: `cache.ledger`, and `cache.mount-NAME` (in a
-scope `cache.mount_SCOPE-NAME`), the content of a cache mount.
+The default branch has the plain tags `cache-STAGE` and `cache`; every other scope has `cache_SCOPE-STAGE` and
+`cache_SCOPE`. SCOPE contains no hyphen, so the text after the first hyphen is the stage. SCOPE ends in a hash of the
+exact name, so two branches never share a tag. Older results of a stage are `cache1-STAGE`, `cache2-STAGE`, and so on.
+Only two kinds of tags have a dot after `cache`: the ledger `cache.ledger`, and `cache.mount-NAME` (in a scope
+`cache.mount_SCOPE-NAME`) for the content of a cache mount.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-# How many results of each stage stay reachable: the current one and those before it
+# Results of each stage that stay available: the current one and the ones before it
 GENERATIONS = 3
 
 # opencontainers/distribution-spec, "Pulling manifests": a tag is at most 128 characters of [a-zA-Z0-9._-]
 _MAX_TAG = 128
-_LONGEST_SCOPE = 40
+_MAX_SCOPE = 40
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The caches of one branch (`pull_request` False) or pull request; `name` is None for the default branch's."""
+    """Caches of one branch or, with `pull_request`, of one pull request. `name` is None for the default branch."""
 
     name: str | None = None
     pull_request: bool = False
 
     @property
     def suffix(self) -> str:
-        """What the scope adds to `cache` in each of its tags."""
+        """Return the part that the scope adds to `cache` in each of its tags; "" for the default branch."""
         if self.name is None:
             return ""
         kind = "pr" if self.pull_request else "branch"
-        readable = re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")[:_LONGEST_SCOPE]
-        return f"_{readable}.{_digest(f'{kind}:{self.name}')}"
+        readable = re.sub(r"[^a-z0-9]+", "_", self.name.lower())
+        shortened = readable.strip("_")[:_MAX_SCOPE]
+        return f"_{shortened}.{_short_hash(f'{kind}:{self.name}')}"
 
     @property
     def merged_tag(self) -> str:
@@ -46,11 +47,12 @@ class Scope:
         return f"cache.ledger{self.suffix}"
 
     def stage_tag(self, stage: str, generation: int = 0) -> str:
-        """The tag of a stage's cache; generation 0 is the current one, 1 the one before it."""
-        return f"cache{generation or ''}{self.suffix}-{short_stage_name(stage)}"
+        """Return the tag of a stage's cache; generation 0 is the current one, 1 the one before it."""
+        number = str(generation) if generation else ""
+        return f"cache{number}{self.suffix}-{short_stage_name(stage)}"
 
     def mount_tag(self, name: str) -> str:
-        """The tag of a cache mount's content; `name` is of [A-Za-z0-9_.] and has at most 64 characters."""
+        """Return the tag of a cache mount's content; `name` has at most 64 characters of [A-Za-z0-9_.]."""
         return f"cache.mount{self.suffix}-{name}"
 
 
@@ -59,7 +61,7 @@ DEFAULT_SCOPE = Scope()
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What one build may do: the scopes it reads, nearest first, and the one it writes, if any."""
+    """Scopes that a build reads, nearest first, and the scope that it writes, if any."""
 
     reads: tuple[Scope, ...]
     writes: Scope | None
@@ -70,9 +72,10 @@ READ_DEFAULT = Access(reads=(DEFAULT_SCOPE,), writes=None)
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """What a build runs for: a branch, a pull request, a tag, or none of them (a detached HEAD).
+    """Event that a build runs for: a branch, a pull request, a tag, or none of them (a detached HEAD).
 
-    `trusted` is False where the code may be a stranger's: a fork's pull request, and events that act for one.
+    `trusted` is False where the code may come from somebody without write access: a pull request from a fork, or an
+    event that can be triggered from one.
     """
 
     branch: str | None = None
@@ -82,30 +85,36 @@ class Trigger:
 
 
 def access_for(trigger: Trigger, default_branch: str, *, push: bool) -> Access:
-    """The scopes of a build.
+    """Return the scopes of a build.
 
-    A branch or a pull request of the same repository reads its own, then the default branch's, and writes its own if
-    it pushes. What is untrusted, and a tag, reads the default branch's and writes nothing. So nothing that a stranger
-    wrote is ever read.
+    A branch, or a pull request of the same repository, reads its own scope, then the default branch's, and writes its
+    own where it pushes. An untrusted trigger and a tag read the default branch's scope and write nothing. So caches
+    written by untrusted code are never read.
     """
     if not trigger.trusted:
         return READ_DEFAULT
     if trigger.pull_request is not None:
-        return _own(Scope(f"pr-{trigger.pull_request}", pull_request=True), push)
+        return _own_access(Scope(f"pr-{trigger.pull_request}", pull_request=True), push)
     if trigger.branch is None:
         return READ_DEFAULT
-    return _own(DEFAULT_SCOPE if trigger.branch == default_branch else Scope(trigger.branch), push)
-
-
-def _own(scope: Scope, push: bool) -> Access:
-    return Access(reads=tuple(dict.fromkeys((scope, DEFAULT_SCOPE))), writes=scope if push else None)
+    if trigger.branch == default_branch:
+        return _own_access(DEFAULT_SCOPE, push)
+    return _own_access(Scope(trigger.branch), push)
 
 
 def short_stage_name(stage: str) -> str:
-    """A stage's name as the end of a tag: itself, or cut and hashed where a tag could not hold it."""
-    room = _MAX_TAG - len("cache9_-") - _LONGEST_SCOPE - len(".0123456789")
-    return stage if len(stage) <= room else f"{stage[: room - 11]}.{_digest(stage)}"
+    """Return a stage's name as the end of a tag; a long name is cut and gets a hash."""
+    longest_prefix = len("cache9_-") + _MAX_SCOPE + len(".0123456789")
+    room = _MAX_TAG - longest_prefix
+    if len(stage) <= room:
+        return stage
+    return f"{stage[: room - 11]}.{_short_hash(stage)}"
 
 
-def _digest(name: str) -> str:
+def _own_access(scope: Scope, push: bool) -> Access:
+    reads = (DEFAULT_SCOPE,) if scope == DEFAULT_SCOPE else (scope, DEFAULT_SCOPE)
+    return Access(reads=reads, writes=scope if push else None)
+
+
+def _short_hash(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:10]

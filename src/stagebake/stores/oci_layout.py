@@ -1,4 +1,4 @@
-"""Caches in a directory: an OCI image layout (opencontainers/image-spec, image-layout.md).
+"""Store caches in a directory: an OCI image layout (opencontainers/image-spec, image-layout.md).
 
 BuildKit's `type=local` reads and writes such a directory, with several caches in it by tag.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stagebake.cache.manifest import (
     MANIFEST_TYPE,
@@ -28,93 +28,102 @@ from stagebake.stores.http import fetch_all
 _TAG = "org.opencontainers.image.ref.name"
 _LOCK_SECONDS = 10.0
 
-# What nothing names may be of a build that is under way
+# Age at which an unused blob is deleted: a younger one may belong to a build that is running
 _GRACE_SECONDS = 3600.0
 
 
 class OciLayout:
-    """The caches in `folder`, with the interface of a registry's repository. Raises RegistryError."""
+    """Caches in `folder`; satisfies CacheRepository. Methods raise RegistryError."""
 
     def __init__(self, folder: Path) -> None:
         self.image = str(folder)
         self._folder = folder
         self._blobs = folder / "blobs" / "sha256"
 
-    def import_source(self, digest: str, _tag: str | None) -> str:
-        """What the variable CACHE of a bake file says to read the cache with this digest."""
+    def import_source(self, digest: str, tag: str | None) -> str:
+        """Return the value of the bake variable CACHE: the digest, which no other build changes."""
         return f"digest={digest}"
 
+    def read_manifest(self, reference: str) -> bytes | None:
+        """Return the manifest of a tag or digest; None where it is missing."""
+        digest: str | None = reference
+        if not reference.startswith("sha256:"):
+            digest = self._read_tags().get(reference)
+        return self._read_blob(digest) if digest else None
+
     def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
-        """The manifests of tags or digests; None for what is not there, the error for what failed."""
+        """Return the manifests of tags or digests."""
         return fetch_all(self.read_manifest, references)
 
     def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
-        """The contents of blobs; None for what is not there, the error for what failed."""
-        return fetch_all(self._blob, digests)
+        """Return the contents of blobs."""
+        return fetch_all(self._read_blob, digests)
 
     def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
-        """The sizes of blobs in bytes; None for what is not there, the error for what failed."""
-        return fetch_all(self._size, digests)
-
-    def read_manifest(self, reference: str) -> bytes | None:
-        """The manifest of a tag or digest, None where there is none."""
-        digest = reference if reference.startswith("sha256:") else self._tags().get(reference)
-        return self._blob(digest) if digest else None
+        """Return the sizes of blobs in bytes."""
+        return fetch_all(self._read_blob_size, digests)
 
     def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
-        """Writes a cache's config and manifest, and gives it the tag. Returns the manifest's digest."""
+        """Write a cache's config and manifest, and set the tag. Return the manifest's digest."""
         try:
-            self._write(sha256_digest(document.config), document.config)
-            self._write(document.digest, document.manifest)
+            self._write_blob(sha256_digest(document.config), document.config)
+            self._write_blob(document.digest, document.manifest)
             if tag:
-                with self._locked():
-                    self._write_index(document, tag)
+                with self._lock_index():
+                    self._write_tag(tag, document)
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._explain_error(error) from None
         return document.digest
 
     def remove_unused_blobs(self) -> None:
-        """Removes the blobs that no tag leads to, and what an export that was cut short has left."""
+        """Delete blobs that no tag needs and the remains of interrupted exports, where they are an hour old."""
         try:
-            wanted = {name for digest in self._tags().values() for name in self._names(digest)}
-            leftovers = [path for path in self._blobs.glob("*") if f"sha256:{path.name}" not in wanted]
-            leftovers += [path for path in self._folder.glob("ingest/*/*") if path.is_file()]
-            for path in leftovers:
-                with suppress(FileNotFoundError):
-                    if path.stat().st_mtime < time.time() - _GRACE_SECONDS:
-                        path.unlink()
+            needed: set[str] = set()
+            for digest in self._read_tags().values():
+                needed |= self._list_needed(digest)
+            unused = [path for path in self._blobs.glob("*") if f"sha256:{path.name}" not in needed]
+            unused += [path for path in self._folder.glob("ingest/*/*") if path.is_file()]
+            for path in unused:
+                _delete_old(path)
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._explain_error(error) from None
 
-    def _names(self, digest: str) -> set[str]:
-        """The blobs that a manifest leads to, its own among them."""
-        manifest = self._blob(digest) or b"{}"
-        names = {digest}
+    def _list_needed(self, digest: str) -> set[str]:
+        """Return the digests of a manifest, its config and its layers."""
+        manifest = self._read_blob(digest) or b"{}"
+        needed = {digest}
         with suppress(InvalidCache):
-            names |= layer_sizes(manifest).keys()
-            names.add(config_digest(manifest))
-        return names
+            needed |= layer_sizes(manifest).keys()
+            needed.add(config_digest(manifest))
+        return needed
 
-    def _tags(self) -> dict[str, str]:
-        """Tag to digest."""
-        return {tag: entry["digest"] for entry in self._index()["manifests"] if (tag := _tag_of(entry))}
+    def _read_tags(self) -> dict[str, str]:
+        """Return the digest of each tag."""
+        digests: dict[str, str] = {}
+        for entry in self._read_index()["manifests"]:
+            tag = _tag_of(entry)
+            if tag:
+                digests[tag] = entry["digest"]
+        return digests
 
-    def _index(self) -> dict[str, Any]:
+    def _read_index(self) -> dict[str, Any]:
+        """Return index.json; an empty index where the file is missing or empty."""
         empty: dict[str, Any] = {"schemaVersion": 2, "manifests": []}
+        path = self._folder / "index.json"
         try:
-            document = json.loads((self._folder / "index.json").read_bytes() or b"null") or empty
+            document = json.loads(path.read_bytes() or b"null") or empty
         except FileNotFoundError:
             return empty
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._explain_error(error) from None
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("manifests", []), list):
-            raise RegistryError(f"{self._folder}/index.json holds no index", f"run: rm -r {self._folder}")
+            raise RegistryError(f"{path}: not an OCI index", f"run: rm -r {self._folder}")
         return empty | document
 
-    def _write_index(self, document: ManifestAndConfig, tag: str) -> None:
-        index = self._index()
+    def _write_tag(self, tag: str, document: ManifestAndConfig) -> None:
+        index = self._read_index()
         entry = {
             "mediaType": MANIFEST_TYPE,
             "digest": document.digest,
@@ -122,60 +131,77 @@ class OciLayout:
             "annotations": {_TAG: tag},
         }
         others = [other for other in index["manifests"] if _tag_of(other) != tag]
+        index["manifests"] = [*others, entry]
         write_file(self._folder / "oci-layout", '{"imageLayoutVersion":"1.0.0"}')
-        write_file(self._folder / "index.json", json.dumps(index | {"manifests": [*others, entry]}))
+        write_file(self._folder / "index.json", json.dumps(index))
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds the lock under which BuildKit changes index.json (client/ociindex/ociindex.go)."""
+    def _lock_index(self) -> Iterator[None]:
+        """Hold the lock under which BuildKit changes index.json (client/ociindex/ociindex.go)."""
         end = time.monotonic() + _LOCK_SECONDS
         with (self._folder / "index.json.lock").open("wb") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.05)
+            while not _try_lock(lock):
+                if time.monotonic() > end:
+                    raise BlockingIOError("locked by another process")
+                time.sleep(0.05)
             yield
 
-    def _blob(self, digest: str) -> bytes | None:
+    def _read_blob(self, digest: str) -> bytes | None:
+        path = self._blob_path(digest)
         try:
-            content = self._path(digest).read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._explain_error(error) from None
         if sha256_digest(content) != digest:
-            raise Spoiled(f"{self._path(digest)} holds other bytes", "see docs/troubleshooting.md")
+            raise Spoiled(f"{path}: blob holds other bytes", "see docs/troubleshooting.md")
         return content
 
-    def _size(self, digest: str) -> int | None:
+    def _read_blob_size(self, digest: str) -> int | None:
         try:
-            return self._path(digest).stat().st_size
+            return self._blob_path(digest).stat().st_size
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._explain_error(error) from None
 
-    def _write(self, digest: str, content: bytes) -> None:
-        path = self._path(digest)
+    def _write_blob(self, digest: str, content: bytes) -> None:
+        path = self._blob_path(digest)
         if not path.is_file() or path.read_bytes() != content:
             write_file(path, content)
 
-    def _path(self, digest: str) -> Path:
+    def _blob_path(self, digest: str) -> Path:
         name = digest.removeprefix("sha256:")
         if not (name.isalnum() and name.isascii()):
-            raise RegistryError(f"{self._folder}: {digest!r} is no digest", "see docs/troubleshooting.md")
+            raise RegistryError(f"{self._folder}: digest {digest!r} is not valid", "see docs/troubleshooting.md")
         return self._blobs / name
 
-    def _failed(self, error: OSError) -> RegistryError:
-        return RegistryError(f"{self._folder}: {error.strerror or error}", "can it be read and written?")
+    def _explain_error(self, error: OSError) -> RegistryError:
+        return RegistryError(
+            f"{self._folder}: {error.strerror or error}", "check that you may read and write this directory"
+        )
 
 
 def _tag_of(entry: Any) -> str | None:
-    """The tag of an entry of the index; None where it has none, or names nothing."""
-    notes = entry.get("annotations") if isinstance(entry, dict) and isinstance(entry.get("digest"), str) else None
-    tag = notes.get(_TAG) if isinstance(notes, dict) else None
+    """Return the tag of an entry of the index; None for an entry without tag or digest."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
+        return None
+    annotations = entry.get("annotations")
+    tag = annotations.get(_TAG) if isinstance(annotations, dict) else None
     return tag if isinstance(tag, str) else None
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _delete_old(path: Path) -> None:
+    """Delete a file that is older than the grace period; another process may delete it first."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime < time.time() - _GRACE_SECONDS:
+            path.unlink()
