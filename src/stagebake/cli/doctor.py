@@ -6,9 +6,8 @@ import argparse
 
 from stagebake.cli.command import read_command
 from stagebake.cli.flags import VerbParsers, add_history
-from stagebake.doctor import examine
 from stagebake.doctor.build_checks import run_build_checks
-from stagebake.doctor.examine import findings_json, findings_text
+from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text
 from stagebake.doctor.facts import collect_facts
 from stagebake.errors import EngineError
 from stagebake.report.tables import make_console
@@ -34,6 +33,6 @@ def run_doctor(options: argparse.Namespace) -> int:
     except EngineError as error:
         found = ()
         notes.append(f"{error.what}; {error.remedy}")
-    findings = examine.examine(graph, collect_facts(settings, times, options.commits), found, options.skip)
+    findings = examine_dockerfile(graph, collect_facts(settings, times, options.commits), found, options.skip)
     make_console().print((findings_json if options.json else findings_text)(findings, notes), end="")
     return int(bool(options.strict and findings))

@@ -1,76 +1,136 @@
-"""Recognize package managers in RUN commands: install command, manifest files, cache folders. Pure."""
+"""Recognize package managers in RUN commands: install command, manifest files, cache mounts."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-_APT = (
+from stagebake.dockerfile.parser import Instruction
+from stagebake.dockerfile.stages import Stage, StageGraph
+
+APT_MOUNTS: tuple[str, ...] = (
     "--mount=type=cache,target=/var/cache/apt,sharing=locked",
     "--mount=type=cache,target=/var/lib/apt/lists,sharing=locked",
 )
 
+_REQUIREMENTS = re.compile(r"\s(?:-r|-c|--requirement|--constraint)[\s=]*([\w./-]+)")
+# A local package needs the code itself. What -g installs is not listed in any file of the context.
+_NEEDS_CODE = re.compile(
+    r"\sinstall\s(?:[^&|;\n]*\s)?(?:-e\b|--editable\b|\.{1,2}(?=[\s\[/&;]|$)|\./|\S+\.(?:deb|rpm|whl)\b)"
+)
+_PNPM_FILES = "package.json pnpm-lock.yaml pnpm-workspace.yaml .npmrc"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackageManager:
-    """A package manager: how its install command looks, the files that say what to install, its cache mounts."""
+    """Package manager: the pattern of its install command, its manifest files, its cache mounts."""
 
     name: str
     install: re.Pattern[str]
     manifests: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
 
-    def named_in(self, text: str) -> tuple[str, ...]:
-        """The files that say what to install: those that the command names, else those of the tool."""
-        named = _REQUIREMENTS.findall(text) if self.name in ("pip", "uv") else ()
+    def find_manifests(self, command: str) -> tuple[str, ...]:
+        """Return the files that say what to install: those that the command names, else the usual ones."""
+        named = _REQUIREMENTS.findall(command) if self.name in ("pip", "uv") else ()
         return tuple(named) or self.manifests
 
 
-def _tool(name: str, install: str, manifests: str = "", cache: str = "") -> PackageManager:
-    mounts = _APT if name == "apt-get" else (f"--mount=type=cache,target={cache}",) if cache else ()
-    return PackageManager(
-        name=name, install=re.compile(rf"\b{install}"), manifests=tuple(manifests.split()), mounts=mounts
-    )
+@dataclass(frozen=True)
+class PackageInstall:
+    """RUN that installs packages with one or several package managers."""
+
+    stage: Stage
+    instruction: Instruction
+    managers: tuple[PackageManager, ...]
+
+    @property
+    def command(self) -> str:
+        return self.instruction.command
+
+    @property
+    def short_command(self) -> str:
+        """Return the install command without its arguments."""
+        first = self.managers[0]
+        found = first.install.search(self.command)
+        return " ".join(found[0].split()) if found else first.name
+
+    @property
+    def manifests(self) -> tuple[str, ...]:
+        """Return the files that say what to install."""
+        names: list[str] = []
+        for manager in self.managers:
+            names += manager.find_manifests(self.command)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """Return the cache mounts of all its package managers."""
+        mounts: list[str] = []
+        for manager in self.managers:
+            mounts += manager.mounts
+        return tuple(dict.fromkeys(mounts))
+
+    def installs_in(self, text: str) -> bool:
+        """Return whether this part of the command installs packages."""
+        return any(manager.install.search(text) for manager in self.managers)
 
 
-_PNPM = "package.json pnpm-lock.yaml pnpm-workspace.yaml .npmrc"
+def find_installs(graph: StageGraph) -> Iterator[PackageInstall]:
+    """Find each RUN that installs packages without needing the code, in the stages that are built."""
+    needed = graph.needed_stages()
+    for stage in graph.stages:
+        if stage not in needed:
+            continue
+        for instruction in stage.instructions:
+            managers = find_package_managers(instruction.command) if instruction.keyword == "RUN" else ()
+            if managers:
+                yield PackageInstall(stage, instruction, managers)
 
 
-# The caches' places are those of root, by the tools' own documentation; a tool without one gets no advice on mounts
-PACKAGE_MANAGERS = (
-    _tool("apt-get", r"apt(?:-get)?\s(?:[^&|;\n]*\s)?install\b"),
-    _tool("apk", r"apk\s(?:[^&|;\n]*\s)?add\b"),
-    _tool("dnf", r"(?:micro)?(?:dnf|yum)\s(?:[^&|;\n]*\s)?install\b"),
-    _tool("uv", r"uv\s+(?:pip\s+install|sync)\b", "pyproject.toml uv.lock", "/root/.cache/uv"),
-    _tool("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock", "/root/.cache/pypoetry"),
-    _tool("pip", r"(?<!uv )pip3?\s(?:[^&|;\n]*\s)?install\b", cache="/root/.cache/pip"),
-    _tool("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json .npmrc", "/root/.npm"),
-    _tool("yarn", r"yarn\s+(?:install\b|--)", "package.json yarn.lock .yarnrc.yml", "/usr/local/share/.cache/yarn"),
-    _tool("pnpm", r"pnpm\s+(?:install|i)\b", _PNPM, "/root/.local/share/pnpm/store"),
-    _tool("bun", r"bun\s+(?:install|i)\b", "package.json bun.lock bun.lockb bunfig.toml", "/root/.bun/install/cache"),
-    _tool("pipenv", r"pipenv\s+(?:install|sync)\b", "Pipfile Pipfile.lock", "/root/.cache/pipenv"),
-    _tool("conda", r"(?:micro)?(?:conda|mamba)\s(?:[^&|;\n]*\s)?(?:install|create|update)\b", "environment.yml"),
-    _tool("mvn", r"mvnw?\s(?:[^&|;\n]*\s)?dependency:(?:go-offline|resolve)\b", "pom.xml"),
-    _tool("go", r"go\s+mod\s+download\b", "go.mod go.sum", "/go/pkg/mod"),
-    _tool("bundle", r"bundle\s+install\b", "Gemfile Gemfile.lock"),
-    _tool("composer", r"composer\s(?:[^&|;\n]*\s)?install\b", "composer.json composer.lock"),
-)
-
-
-_REQUIREMENTS = re.compile(r"\s(?:-r|-c|--requirement|--constraint)[\s=]*([\w./-]+)")
-
-
-# Of a local package the files themselves are installed, and -g installs what no file of the context names
-_NEEDS_CODE = re.compile(
-    r"\sinstall\s(?:[^&|;\n]*\s)?(?:-e\b|--editable\b|\.{1,2}(?=[\s\[/&;]|$)|\./|\S+\.(?:deb|rpm|whl)\b)"
-)
+def find_package_managers(command: str) -> tuple[PackageManager, ...]:
+    """Return the package managers that a command installs packages with; none where it installs the code itself."""
+    if _NEEDS_CODE.search(command):
+        return ()
+    return tuple(manager for manager in PACKAGE_MANAGERS if manager.install.search(command))
 
 
 def is_install(step: str) -> bool:
-    """Whether a step, as BuildKit names it, installs packages."""
-    return step.startswith("RUN ") and bool(_tools_in(step))
+    """Return whether a step, as BuildKit names it, installs packages."""
+    return step.startswith("RUN ") and bool(find_package_managers(step))
 
 
-def _tools_in(text: str) -> tuple[PackageManager, ...]:
-    """The tools that a command installs packages with; none where it installs none, or the code itself."""
-    return () if _NEEDS_CODE.search(text) else tuple(tool for tool in PACKAGE_MANAGERS if tool.install.search(text))
+def _manager(name: str, install: str, manifests: str = "", cache: str = "") -> PackageManager:
+    mounts = APT_MOUNTS if name == "apt-get" else ()
+    if cache:
+        mounts = (f"--mount=type=cache,target={cache}",)
+    return PackageManager(
+        name=name,
+        install=re.compile(rf"\b{install}"),
+        manifests=tuple(manifests.split()),
+        mounts=mounts,
+    )
+
+
+# Cache folders are those of root in each tool's documentation; a tool without one gets no advice on cache mounts
+PACKAGE_MANAGERS = (
+    _manager("apt-get", r"apt(?:-get)?\s(?:[^&|;\n]*\s)?install\b"),
+    _manager("apk", r"apk\s(?:[^&|;\n]*\s)?add\b"),
+    _manager("dnf", r"(?:micro)?(?:dnf|yum)\s(?:[^&|;\n]*\s)?install\b"),
+    _manager("uv", r"uv\s+(?:pip\s+install|sync)\b", "pyproject.toml uv.lock", "/root/.cache/uv"),
+    _manager("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock", "/root/.cache/pypoetry"),
+    _manager("pip", r"(?<!uv )pip3?\s(?:[^&|;\n]*\s)?install\b", cache="/root/.cache/pip"),
+    _manager("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json .npmrc", "/root/.npm"),
+    _manager("yarn", r"yarn\s+(?:install\b|--)", "package.json yarn.lock .yarnrc.yml", "/usr/local/share/.cache/yarn"),
+    _manager("pnpm", r"pnpm\s+(?:install|i)\b", _PNPM_FILES, "/root/.local/share/pnpm/store"),
+    _manager(
+        "bun", r"bun\s+(?:install|i)\b", "package.json bun.lock bun.lockb bunfig.toml", "/root/.bun/install/cache"
+    ),
+    _manager("pipenv", r"pipenv\s+(?:install|sync)\b", "Pipfile Pipfile.lock", "/root/.cache/pipenv"),
+    _manager("conda", r"(?:micro)?(?:conda|mamba)\s(?:[^&|;\n]*\s)?(?:install|create|update)\b", "environment.yml"),
+    _manager("mvn", r"mvnw?\s(?:[^&|;\n]*\s)?dependency:(?:go-offline|resolve)\b", "pom.xml"),
+    _manager("go", r"go\s+mod\s+download\b", "go.mod go.sum", "/go/pkg/mod"),
+    _manager("bundle", r"bundle\s+install\b", "Gemfile Gemfile.lock"),
+    _manager("composer", r"composer\s(?:[^&|;\n]*\s)?install\b", "composer.json composer.lock"),
+)

@@ -15,11 +15,11 @@ def secret_warnings(graph: StageGraph) -> tuple[str, ...]:
     return tuple(
         f"{graph.path}:{instruction.line}: {instruction.keyword} {name} holds a secret, which stays in the image's "
         f"history and caches; use RUN --mount=type=secret,id={name.lower()} and --secret id={name.lower()},env={name}"
-        for instruction, name in find_secret_variables(graph)
+        for instruction, name in list_secret_variables(graph)
     )
 
 
-def find_secret_variables(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
+def list_secret_variables(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
     """Each ARG or ENV whose name says that it holds a secret, and that name.
 
     An ARG before the first FROM is in no history (measured): what hands it on to a stage is that stage's own ARG.

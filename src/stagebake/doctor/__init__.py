@@ -1,1 +1,1 @@
-"""Find what in a Dockerfile defeats its caches, and write the lines to use instead. Pure but for `build_checks`."""
+"""Find what in a Dockerfile defeats its caches, and write the lines to use instead."""

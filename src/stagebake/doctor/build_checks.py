@@ -1,4 +1,4 @@
-"""BuildKit's own checks of a Dockerfile, asked of the builder: `docker buildx build --call=check`."""
+"""Run BuildKit's build checks on a Dockerfile: `docker buildx build --call=check`."""
 
 from __future__ import annotations
 
@@ -12,58 +12,69 @@ from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError
 from stagebake.project.settings import Settings
 
-_SECONDS = 60
+_TIMEOUT = 60.0  # seconds
 
 
 def run_build_checks(graph: StageGraph, settings: Settings) -> tuple[Finding, ...]:
-    """What BuildKit says of the Dockerfile. Raises EngineError where no builder answers.
+    """Return the findings of BuildKit's build checks. Raises EngineError where the builder does not answer.
 
-    An empty folder stands in the place of each image, so that no registry is asked.
+    An empty named context replaces each image, so that the builder does not contact a registry.
     """
     with tempfile.TemporaryDirectory(prefix="stagebake-") as empty:
-        command = [
-            "docker",
-            "buildx",
-            "build",
-            "--call=check,format=json",
-            f"--file={settings.root / settings.dockerfile}",
-        ]
-        command += [f"--target={graph.final.target}"] if graph.final.target else []
-        command += [f"--build-arg={name}={value}" for name, value in settings.args.items()]
-        images = {image.name for stage in graph.stages for image in stage.images}
-        command += [f"--build-context={name}={empty}" for name in sorted(images)]
+        command = _build_command(graph, settings, empty)
         try:
-            answer = subprocess.run([*command, empty], capture_output=True, text=True, check=False, timeout=_SECONDS)
+            answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise _silent(str(error)) from None
+            raise _checks_failed(str(error)) from None
     return parse_build_checks(answer.stdout, answer.stderr, graph.path)
 
 
 def parse_build_checks(stdout: str, stderr: str, path: str) -> tuple[Finding, ...]:
-    """The findings in the answer. Raises EngineError for an answer that is none."""
-    start = stdout.find("{")
+    """Return the findings in buildx's JSON. Raises EngineError for any other answer."""
+    _, brace, rest = stdout.partition("{")
     try:
-        document = json.loads(stdout[start:]) if start >= 0 else {}
+        document = json.loads(brace + rest)
     except ValueError:
         document = {}
     if "warnings" not in document:
-        last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "no answer")
-        raise _silent(last.strip())
-    return tuple(_finding(warning, path) for warning in document["warnings"] or ())
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        reason = lines[-1] if lines else "no answer"
+        raise _checks_failed(reason)
+    warnings = document["warnings"] or ()
+    return tuple(_convert_warning(warning, path) for warning in warnings)
 
 
-def _finding(warning: dict[str, Any], path: str) -> Finding:
-    ranges = (warning.get("location") or {}).get("ranges") or [{"start": {"line": 1}}]
-    detail = warning.get("detail") or warning.get("description") or ""
+def _build_command(graph: StageGraph, settings: Settings, empty_folder: str) -> list[str]:
+    command = [
+        "docker",
+        "buildx",
+        "build",
+        "--call=check,format=json",
+        f"--file={settings.root / settings.dockerfile}",
+    ]
+    if graph.final.target:
+        command.append(f"--target={graph.final.target}")
+    for name, value in settings.args.items():
+        command.append(f"--build-arg={name}={value}")
+    images = {image.name for stage in graph.stages for image in stage.images}
+    for name in sorted(images):
+        command.append(f"--build-context={name}={empty_folder}")
+    return [*command, empty_folder]
+
+
+def _convert_warning(warning: dict[str, Any], path: str) -> Finding:
+    location = warning.get("location") or {}
+    ranges = location.get("ranges") or [{"start": {"line": 1}}]
+    url = warning.get("url")
     return Finding(
         rule=warning.get("ruleName", "check"),
         path=path,
         line=ranges[0]["start"]["line"],
-        what=detail,
-        fix=(f"# {warning['url']}",) if warning.get("url") else (),
+        what=warning.get("detail") or warning.get("description") or "",
+        fix=(f"# {url}",) if url else (),
         origin="BuildKit",
     )
 
 
-def _silent(why: str) -> EngineError:
-    return EngineError(f"BuildKit's own checks were not run: {why}", "start the engine, and run this again")
+def _checks_failed(reason: str) -> EngineError:
+    return EngineError(f"BuildKit's build checks did not run: {reason}", "start Docker, and run doctor again")

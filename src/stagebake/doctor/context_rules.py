@@ -1,152 +1,166 @@
-"""What goes into a build that should not, or that nobody has pinned: junk, secrets, moving images. Pure."""
+"""Find files of the build context that should not get into the build: generated files, unused files, secrets."""
 
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.dockerfile.warnings import find_secret_variables
-from stagebake.doctor.finding import ContextCopy, Finding, RepositoryFacts, context_copies
+from stagebake.doctor.context_copies import ContextCopy, find_context_copies, list_rebuilds
+from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Finding
 from stagebake.formatting import make_printable
 
-# Folders and files that tools make for themselves, at any depth: a submodule has a .git of its own
-_JUNK = (
+# Folders and files that tools generate, at any depth: a submodule has its own .git
+_GENERATED = (
     ".git", "node_modules", ".next", ".nuxt", ".turbo", ".svelte-kit", ".parcel-cache",
     "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".nox", ".tox", ".venv", ".eggs",
     ".gradle", ".terraform", ".idea", ".vscode", ".DS_Store",
 )  # fmt: skip
 
-# What tells people or services something, and no program: files at the top, and the folder .github
-_IDLE = (
+# Files at the top of the context, and the folder .github, that people or services read but programs do not
+_UNUSED = (
     "*.md", "LICENSE*", ".github", ".gitignore", ".gitattributes", ".editorconfig", ".dockerignore",
     "docker-compose*.y*ml", "compose*.y*ml", ".pre-commit-config.yaml",
 )  # fmt: skip
-# These read README and LICENSE while they build a package
-_READERS = ("pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml")
-_SELDOM = 3
+_PACKAGE_TEXTS = ("*.md", "LICENSE*")
+# The tools of these files read README and LICENSE when they build a package
+_PACKAGE_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml")
+_MIN_UNUSED_REBUILDS = 3
 
 _READS_GIT = re.compile(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|versioneer")
-_PRIVATE = re.compile(r"^(?:\.env(?:\.local|\.\w+\.local)?|id_(?:rsa|ed25519|ecdsa)|\.netrc|\.pgpass)$")
+_SECRET_FILE = re.compile(r"^(?:\.env(?:\.local|\.\w+\.local)?|id_(?:rsa|ed25519|ecdsa)|\.netrc|\.pgpass)$")
 
 
-def copied_junk(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """What tools left in the context differs on each machine, so it makes every COPY that takes it run again."""
-    names = _asked_for(graph)
-    found = {path: name for path in facts.files if (name := _junk_in(path)) and name not in names}
-    for take, paths in _taken(graph, facts, found):
-        counts = Counter(found[path] for path in paths)
-        listed = ", ".join(f"{name} ({count:,} file{'s' * (count > 1)})" for name, count in sorted(counts.items()))
+def find_copied_junk(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+    """Find generated files that a COPY takes: they differ on each machine, so the COPY runs again on each."""
+    generated = _find_generated_files(facts.files)
+    if _runs_git(graph):
+        generated = {path: name for path, name in generated.items() if name != ".git"}
+    for copy, paths in _assign_to_copies(generated, graph, facts):
+        counts = Counter(generated[path] for path in paths)
+        listed = _list_counts(counts)
+        keyword = copy.instruction.keyword
+        ignore_lines = [f"**/{name}" for name in sorted(counts)]
         yield Finding(
             rule="dockerignore",
             path=graph.path,
-            line=take.instruction.line,
-            what=f"this takes in {listed}, which differs from machine to machine: no cache matches",
-            fix=(f"# {facts.ignore_file}", *(f"**/{name}" for name in sorted(counts))),
-            stage=take.stage.name,
-            seconds=facts.seconds.get(take.stage.name),
+            line=copy.instruction.line,
+            what=f"this {keyword} includes {listed}; these differ on each machine, so no cache matches",
+            fix=(f"# {facts.ignore_file}", *ignore_lines),
+            stage=copy.stage.name,
+            seconds=facts.seconds.get(copy.stage.name),
         )
 
 
-def copied_secrets(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """A file that holds secrets must not get into an image's layers or caches."""
-    found = {path for path in facts.files if _PRIVATE.match(path.rpartition("/")[2])}
-    for take, paths in _taken(graph, facts, found):
+def _runs_git(graph: StageGraph) -> bool:
+    """Return whether the build runs git, or a tool that reads the version from git."""
+    for stage in graph.needed_stages():
+        for instruction in stage.instructions:
+            if instruction.keyword == "RUN" and _READS_GIT.search(instruction.command):
+                return True
+    return False
+
+
+def _find_generated_files(paths: Collection[str]) -> dict[str, str]:
+    """Return the paths that a tool has generated, each with the name by which it is recognized."""
+    found = {}
+    for path in paths:
+        for part in path.split("/"):
+            if part in _GENERATED:
+                found[path] = part
+                break
+    return found
+
+
+def _list_counts(counts: Counter[str]) -> str:
+    listed = []
+    for name, count in sorted(counts.items()):
+        files = "1 file" if count == 1 else f"{count:,} files"
+        listed.append(f"{name} ({files})")
+    return ", ".join(listed)
+
+
+def find_copied_secrets(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+    """Find files of secrets that a COPY takes into the layers of an image."""
+    secret_files = [path for path in facts.files if _SECRET_FILE.match(posixpath.basename(path))]
+    for copy, paths in _assign_to_copies(secret_files, graph, facts):
         names = [make_printable(path) for path in paths]
+        keyword = copy.instruction.keyword
+        listed = ", ".join(names)
         yield Finding(
             rule="secret-file",
             path=graph.path,
-            line=take.instruction.line,
-            what=f"this takes in {', '.join(names)}: what stands there stays in the layers of the image and its caches",
+            line=copy.instruction.line,
+            what=f"this {keyword} includes {listed}; the content stays in the layers of the image and in its caches",
             fix=(f"# {facts.ignore_file}", *names),
         )
 
 
-def copied_idle_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """Commits that made a COPY of the whole context run again for files that no program reads."""
-    idle = tuple(p for p in _IDLE if not (p in ("*.md", "LICENSE*") and facts.files & set(_READERS)))
-    everything = tuple(context_copies(graph, facts))
-    taken = frozenset[str]().union(*(take.files for take in everything))
-    rebuilds = [changed & taken for changed in facts.commits if changed & taken]
-    for_nothing = [c for c in rebuilds if all(_idle_pattern(path, idle) for path in c)]
-    take = next((take for take in everything if take.whole), None)
-    if take is None or len(for_nothing) < _SELDOM:
+def find_unused_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+    """Find files that programs do not read, where a COPY of the whole context ran again for nothing else."""
+    copies = tuple(find_context_copies(graph, facts))
+    whole = next((copy for copy in copies if copy.copies_everything), None)
+    rebuilds = list_rebuilds(copies, facts)
+    needless = _find_needless_rebuilds(rebuilds, _list_unused_patterns(facts))
+    if whole is None or len(needless) < _MIN_UNUSED_REBUILDS:
         return
-    counts = Counter(pattern for c in for_nothing for pattern in {_idle_pattern(path, idle) or path for path in c})
+    counts = Counter(chain.from_iterable(needless))
+    most_frequent = [f"{pattern} ({count})" for pattern, count in counts.most_common(5)]
+    listed = ", ".join(most_frequent)
+    share = f"{len(needless)} of the last {len(rebuilds)} rebuilds"
     yield Finding(
         rule="idle-files",
         path=graph.path,
-        line=take.instruction.line,
-        what=f"{len(for_nothing)} of the last {len(rebuilds)} rebuilds were for files that the build hardly reads: "
-        + ", ".join(f"{pattern} ({count})" for pattern, count in counts.most_common(5)),
+        line=whole.instruction.line,
+        what=f"{share} were only for files that the build probably does not use: {listed}",
         fix=(f"# {facts.ignore_file}", *sorted(counts)),
-        stage=take.stage.name,
-        seconds=facts.seconds.get(take.stage.name),
+        stage=whole.stage.name,
+        seconds=facts.seconds.get(whole.stage.name),
     )
 
 
-def moving_bases(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """An image without a digest moves when its tag does, and then everything built on it runs again."""
-    told: set[str] = set()
-    for stage in graph.needed_stages():
-        for image in stage.images:
-            if "@" in image.name or image.name in told or image.name in facts.replaced:
-                continue
-            told.add(image.name)
-            yield _moving(graph, image.name, image.line)
+def _find_needless_rebuilds(rebuilds: Iterable[frozenset[str]], patterns: tuple[str, ...]) -> list[set[str]]:
+    """Return, for each rebuild that only unused files caused, the patterns that match these files."""
+    needless = []
+    for changed in rebuilds:
+        matches: set[str] = set()
+        for path in changed:
+            found = _match_unused(path, patterns)
+            if found is None:
+                break
+            matches.add(found)
+        else:
+            needless.append(matches)
+    return needless
 
 
-def _moving(graph: StageGraph, name: str, line: int) -> Finding:
-    tag = re.search(r":([\w.-]+)$", name)
-    moves = "moves with each release" if tag is None or tag[1] == "latest" else f"moves whenever `{tag[1]}` does"
-    pinned = name if tag else f"{name}:TAG"
-    return Finding(
-        rule="base-moves",
-        path=graph.path,
-        line=line,
-        what=f"`{name}` {moves}, and then all that is built on it runs again in some push; pin it, and let Dependabot "
-        "or Renovate move it in a commit of its own",
-        fix=(f"{pinned}@sha256:…", f"# docker buildx imagetools inspect --format '{{{{.Manifest.Digest}}}}' {pinned}"),
-    )
+def _list_unused_patterns(facts: RepositoryFacts) -> tuple[str, ...]:
+    if facts.files.isdisjoint(_PACKAGE_FILES):
+        return _UNUSED
+    return tuple(pattern for pattern in _UNUSED if pattern not in _PACKAGE_TEXTS)
 
 
-def secret_variables(graph: StageGraph, _facts: RepositoryFacts) -> Iterator[Finding]:
-    """An ARG or ENV that holds a secret."""
-    for instruction, name in find_secret_variables(graph):
-        secret = name.lower()
-        yield Finding(
-            rule="secret",
-            path=graph.path,
-            line=instruction.line,
-            what=f"{instruction.keyword} {name} holds a secret, which stays in the image's history and caches",
-            fix=(f"RUN --mount=type=secret,id={secret},env={name} …", f"# build with --secret id={secret},env={name}"),
-        )
+def _match_unused(path: str, patterns: tuple[str, ...]) -> str | None:
+    """Return the pattern that a file at the top of the context matches, or `.github` for a file in that folder."""
+    top, _, rest = path.partition("/")
+    for pattern in patterns:
+        if fnmatch.fnmatchcase(top, pattern) and (not rest or pattern == ".github"):
+            return pattern
+    return None
 
 
-def _taken(
-    graph: StageGraph, facts: RepositoryFacts, paths: Collection[str]
+def _assign_to_copies(
+    paths: Collection[str], graph: StageGraph, facts: RepositoryFacts
 ) -> Iterator[tuple[ContextCopy, list[str]]]:
-    """The first instruction that takes each of these files."""
-    left = set(paths)
-    for take in context_copies(graph, facts):
-        seen = sorted(left & take.files)
-        left.difference_update(seen)
-        if seen:
-            yield take, seen
-
-
-def _junk_in(path: str) -> str | None:
-    return next((part for part in path.split("/") if part in _JUNK), None)
-
-
-def _asked_for(graph: StageGraph) -> set[str]:
-    """What the build itself uses: one that runs git may want the repository."""
-    commands = " ".join(i.command for s in graph.needed_stages() for i in s.instructions if i.keyword == "RUN")
-    return {".git"} if _READS_GIT.search(commands) else set()
-
-
-def _idle_pattern(path: str, idle: tuple[str, ...]) -> str | None:
-    top, below, _ = path.partition("/")
-    return next((p for p in idle if fnmatch.fnmatchcase(top, p) and (not below or p == ".github")), None)
+    """Return the instructions that take these files, and the files of each; a file counts for the first one only."""
+    remaining = set(paths)
+    for copy in find_context_copies(graph, facts):
+        found = remaining & copy.files
+        remaining -= found
+        if found:
+            yield copy, sorted(found)

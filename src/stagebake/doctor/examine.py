@@ -1,68 +1,92 @@
-"""The Dockerfile read as a cache: every rule over it, with BuildKit's own checks, for people and machines. Pure."""
+"""Examine a Dockerfile with every rule, and show the findings to people and programs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.doctor.context_rules import (
-    copied_idle_files,
-    copied_junk,
-    copied_secrets,
-    moving_bases,
-    secret_variables,
-)
-from stagebake.doctor.finding import Finding, RepositoryFacts
-from stagebake.doctor.install_rules import missing_cache_mounts, separate_apt_updates
-from stagebake.doctor.order_rules import early_arguments, early_copies, unlinked_copies
-from stagebake.formatting import format_seconds, json_document
+from stagebake.doctor.context_rules import find_copied_junk, find_copied_secrets, find_unused_files
+from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Finding
+from stagebake.doctor.image_rules import find_moving_images, find_secret_variables, find_unlinked_copies
+from stagebake.doctor.install_rules import find_missing_cache_mounts, find_separate_apt_updates
+from stagebake.doctor.order_rules import find_early_arguments, find_early_copies
+from stagebake.formatting import format_seconds
 
 Rule = Callable[[StageGraph, RepositoryFacts], Iterator[Finding]]
 
+# To add a rule: write its function in one of the rule modules and list it here
 RULES: tuple[Rule, ...] = (
-    early_copies,
-    early_arguments,
-    unlinked_copies,
-    missing_cache_mounts,
-    separate_apt_updates,
-    copied_junk,
-    copied_idle_files,
-    copied_secrets,
-    secret_variables,
-    moving_bases,
+    find_early_copies,
+    find_early_arguments,
+    find_unlinked_copies,
+    find_missing_cache_mounts,
+    find_separate_apt_updates,
+    find_copied_junk,
+    find_unused_files,
+    find_copied_secrets,
+    find_secret_variables,
+    find_moving_images,
 )
 
-# BuildKit's name of a check to ours of the same
-_SAME = {"SecretsUsedInArgOrEnv": "secret"}
+# BuildKit's checks that find the same as one of the rules
+_SAME_RULE = {"SecretsUsedInArgOrEnv": "secret"}
 
 
-def examine(
-    graph: StageGraph, facts: RepositoryFacts, checks: Iterable[Finding] = (), skip: Collection[str] = ()
+def examine_dockerfile(
+    graph: StageGraph,
+    facts: RepositoryFacts,
+    checks: Iterable[Finding] = (),
+    skip: Collection[str] = (),
 ) -> tuple[Finding, ...]:
-    """All findings by line; `checks` are BuildKit's, of which those are left out that a rule here has found too."""
-    own = [finding for rule in RULES for finding in rule(graph, facts)]
-    known = {(finding.rule, finding.line) for finding in own}
-    new = [check for check in checks if (_SAME.get(check.rule), check.line) not in known]
-    wanted = (finding for finding in (*own, *new) if finding.rule not in skip)
-    return tuple(sorted(wanted, key=lambda finding: (finding.path, finding.line, finding.rule)))
+    """Return the findings of all rules by line, without those of the rules in `skip`.
+
+    `checks` are the findings of BuildKit's build checks; one that a rule has found in the same line is left out.
+    """
+    findings: list[Finding] = []
+    for rule in RULES:
+        findings += rule(graph, facts)
+    known = {(finding.rule, finding.line) for finding in findings}
+    for check in checks:
+        same_rule = _SAME_RULE.get(check.rule)
+        if (same_rule, check.line) not in known:
+            findings.append(check)
+    wanted = [finding for finding in findings if finding.rule not in skip]
+    wanted.sort(key=lambda finding: (finding.path, finding.line, finding.rule))
+    return tuple(wanted)
 
 
 def findings_text(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> str:
-    """What is found, each with its place, its cost and the lines to use; then what could not be looked at."""
-    blocks = [_block(finding) for finding in findings]
-    count = len(findings)
-    total = f"{count} finding{'s' * (count != 1)}" if count else "nothing to say: this Dockerfile caches well"
-    return "\n\n".join([*blocks, "\n".join([total, *(f"note: {note}" for note in notes)])]) + "\n"
+    """Return the findings as text: place, problem, cost and the lines to use; then the notes."""
+    total = f"{len(findings)} findings"
+    if len(findings) == 1:
+        total = "1 finding"
+    elif not findings:
+        total = "no findings: this Dockerfile caches well"
+    blocks = [_format_finding(finding) for finding in findings]
+    summary = [total]
+    for note in notes:
+        summary.append(f"note: {note}")
+    blocks.append("\n".join(summary))
+    return "\n\n".join(blocks) + "\n"
 
 
-def _block(finding: Finding) -> str:
+def _format_finding(finding: Finding) -> str:
     lines = [f"{finding.path}:{finding.line}: {finding.what} [{finding.rule}]"]
     if finding.seconds is not None:
-        lines.append(f"  costs {format_seconds(finding.seconds)} each time: what stage {finding.stage} last took")
-    return "\n".join([*lines, *(f"    {line}" for line in finding.fix)])
+        cost = format_seconds(finding.seconds)
+        lines.append(f"  costs {cost} each time (last run of stage {finding.stage})")
+    for line in finding.fix:
+        lines.append(f"    {line}")
+    return "\n".join(lines)
 
 
 def findings_json(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> str:
-    """The findings for machines; `seconds` is null where no build is known."""
-    return json_document({"findings": [asdict(finding) for finding in findings], "notes": list(notes)})
+    """Return the findings as JSON; `seconds` is null where the time is unknown. The keys are stable."""
+    document = {
+        "findings": [asdict(finding) for finding in findings],
+        "notes": list(notes),
+    }
+    return json.dumps(document, indent=2) + "\n"

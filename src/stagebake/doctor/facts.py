@@ -1,38 +1,56 @@
-"""Collect the facts that rules need beside the Dockerfile: files of the context and past commits."""
+"""Collect what the rules need besides the Dockerfile: files of the context, past commits, build times."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stagebake.dockerfile.ignore_file import parse_patterns
-from stagebake.doctor.finding import RepositoryFacts
-from stagebake.fingerprint.commit import (
-    files_by_commit,
-)
+from stagebake.fingerprint.commit import files_by_commit
 from stagebake.fingerprint.context import ContextFolder
 from stagebake.project.settings import Settings
 
 
+@dataclass(frozen=True, kw_only=True)
+class RepositoryFacts:
+    """Facts about a repository, for the rules. Paths are relative to the context; ignored files are left out.
+
+    `files` are the files that exist, `commits` the files that each of the last commits changed, newest first.
+    `seconds` is how long each stage last took. `replaced` are the images that a named context of the settings
+    replaces. `ignore_file` is the path of the ignore file, which may not exist yet.
+    """
+
+    files: frozenset[str] = frozenset()
+    commits: tuple[frozenset[str], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()
+    ignore_file: str = ".dockerignore"
+
+
 def collect_facts(settings: Settings, seconds: Mapping[str, float], commits: int) -> RepositoryFacts:
-    """What is in the context, and what the last commits changed there."""
+    """Return the files of the context and what the last commits changed there; neither for a remote context."""
     root = settings.root / settings.context
+    replaced = frozenset(settings.contexts)
     if not root.is_dir():
-        return RepositoryFacts(seconds=seconds, replaced=frozenset(settings.contexts))
+        return RepositoryFacts(seconds=seconds, replaced=replaced)
     context = ContextFolder(root, settings.root / settings.dockerfile)
     folders = {posixpath.dirname(path) for path in context.paths}
-    matcher = parse_patterns(context.rules.splitlines())
-    changes = files_by_commit(root, commits)
+    ignored = parse_patterns(context.rules.splitlines())
+    changes = []
+    for changed in files_by_commit(root, commits):
+        changes.append(frozenset(path for path in changed if not ignored.matches(path)))
     return RepositoryFacts(
         files=frozenset(context.paths) - folders,
-        commits=tuple(frozenset(path for path in changed if not matcher.matches(path)) for changed in changes),
+        commits=tuple(changes),
         seconds=seconds,
-        replaced=frozenset(settings.contexts),
-        ignore_file=_ignore_file(settings),
+        replaced=replaced,
+        ignore_file=_find_ignore_file(settings),
     )
 
 
-def _ignore_file(settings: Settings) -> str:
-    own = f"{settings.dockerfile}.dockerignore"
-    inside = posixpath.normpath(posixpath.join(settings.context, ".dockerignore"))
-    return own if (settings.root / own).is_file() else inside
+def _find_ignore_file(settings: Settings) -> str:
+    beside_dockerfile = f"{settings.dockerfile}.dockerignore"
+    if (settings.root / beside_dockerfile).is_file():
+        return beside_dockerfile
+    return posixpath.normpath(posixpath.join(settings.context, ".dockerignore"))

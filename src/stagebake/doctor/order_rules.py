@@ -1,256 +1,284 @@
-"""What comes too early in a Dockerfile: whatever changes makes all that follows it run again. Pure."""
+"""Find what comes too early in a Dockerfile: when it changes, all instructions after it run again."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+from stagebake.dockerfile.package_managers import PackageInstall, find_installs
 from stagebake.dockerfile.parser import Instruction
-from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
-from stagebake.doctor.finding import ContextCopy, Finding, RepositoryFacts, context_copies, instructions_up_to
-from stagebake.doctor.install_rules import PackageInstall, find_installs
+from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.doctor.context_copies import ContextCopy, find_context_copies, list_rebuilds
+from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Finding
 from stagebake.formatting import make_printable
 
-# A COPY that is not the whole context comes too early only if history says so
-_SELDOM = 5
-_OFTEN = 0.2
+# A COPY of some files is reported from this many rebuilds on, and only where it caused this share of all
+_MIN_CAUSED = 5
+_MIN_SHARE = 0.2
 
-# Arguments that each build, or each commit, gives another value
-_RESTLESS = re.compile(
+_WORKSPACE_PACKAGE = re.compile(r"^(?!.*node_modules/).*/package\.json$")
+
+# Names of arguments that change with each build or each commit
+_CHANGING = re.compile(
     r"(?:^|_)(?:(?:BUILD|GIT|VCS|COMMIT|SOURCE)_?(?:SHA|REF|HASH|ID|COMMIT|REV|REVISION|DESCRIBE)|SHA|COMMIT|REVISION"
     r"|BUILD_?(?:DATE|TIME|TIMESTAMP|NUMBER|NO|NUM)|TIMESTAMP|CACHE_?BUST(?:ER)?|GITHUB_(?:SHA|REF|RUN_ID|RUN_NUMBER))$",
     re.IGNORECASE,
 )
-# Any other default is a version that somebody has pinned
-_STOPGAP = re.compile(
+# Defaults that only stand in for a value; any other default is a pinned version
+_PLACEHOLDER = re.compile(
     r"[\"']?(?:|dev\S*|head|latest|local|main|master|none|null|undefined|unknown|0*)[\"']?", re.IGNORECASE
 )
-# They only label the image, or hand a value on: they may stand anywhere before it is used
-_LABELS = ("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "STOPSIGNAL", "VOLUME")
+# Instructions that only set metadata of the image or pass a value on; they may mention an argument without using it
+_METADATA = ("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "STOPSIGNAL", "VOLUME")
 
 
-def early_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """A COPY of files that an install after it does not need, and that change more often than what it does need."""
-    told: set[int] = set()
-    rebuilds = _rebuilds(graph, facts)
+def find_early_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+    """Find each COPY before an install that does not need all copied files.
+
+    A COPY of the whole context is always reported. Any other is reported only if its files caused many rebuilds.
+    """
+    copies = tuple(find_context_copies(graph, facts))
+    rebuilds = list_rebuilds(copies, facts)
+    reported: set[int] = set()
     for install in find_installs(graph):
-        for take in _before(graph, facts, install):
-            if take.instruction.line not in told and (found := _too_early(graph, facts, take, install, rebuilds)):
-                told.add(take.instruction.line)
-                yield found
-
-
-def _before(graph: StageGraph, facts: RepositoryFacts, install: PackageInstall) -> Iterator[ContextCopy]:
-    """What takes files from the context and comes before the install in what its stage is made of."""
-    line_up_to = {i.line for _, i in instructions_up_to(graph, install.stage) if i.line < install.instruction.line}
-    return (
-        take
-        for take in context_copies(graph, facts)
-        if take.instruction.line in line_up_to and take.instruction.keyword != "RUN"
-    )
-
-
-def _too_early(
-    graph: StageGraph,
-    facts: RepositoryFacts,
-    take: ContextCopy,
-    install: PackageInstall,
-    rebuilds: tuple[frozenset[str], ...],
-) -> Finding | None:
-    needed = _manifests(facts, take, install)
-    if needed is None:
-        return None
-    guilty = [changed for changed in rebuilds if changed & take.files - needed]
-    often = len(guilty) >= _SELDOM and len(guilty) >= _OFTEN * len(rebuilds)
-    if not take.whole and (not often or _wants(install, take)):
-        return None
-    return Finding(
-        rule="copy-before-install",
-        path=graph.path,
-        line=take.instruction.line,
-        what=f"{_says(take)} comes before `{install.says}` (line {install.instruction.line}), which then runs again "
-        f"when any of these files changes{_guilt(guilty, rebuilds, take, needed)}",
-        fix=_reordered(take, install, needed),
-        stage=install.stage.name,
-        seconds=facts.seconds.get(install.stage.name),
-    )
-
-
-def _says(take: ContextCopy) -> str:
-    return f"`{' '.join((take.instruction.keyword, *take.instruction.args))}`"
-
-
-def _rebuilds(graph: StageGraph, facts: RepositoryFacts) -> tuple[frozenset[str], ...]:
-    """The commits that changed a file which the build takes."""
-    taken = frozenset[str]().union(*(take.files for take in context_copies(graph, facts)))
-    return tuple(changed for changed in facts.commits if changed & taken)
-
-
-def _guilt(
-    guilty: list[frozenset[str]], rebuilds: tuple[frozenset[str], ...], take: ContextCopy, needed: set[str]
-) -> str:
-    """How often it did so, and which files did it most."""
-    if not guilty:
-        return ""
-    counts = Counter(path for changed in guilty for path in changed & take.files - needed)
-    worst = ", ".join(
-        make_printable(path) for path, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3]
-    )
-    return f"; it was the reason for {len(guilty)} of the last {len(rebuilds)} rebuilds (most often {worst})"
-
-
-def _wants(install: PackageInstall, take: ContextCopy) -> bool:
-    """Whether the install command names what the COPY takes."""
-    return any(posixpath.basename(pattern) in install.command for pattern in take.sources if pattern)
-
-
-def _manifests(facts: RepositoryFacts, take: ContextCopy, install: PackageInstall) -> set[str] | None:
-    """The files of the COPY that say what to install; None where they cannot be told."""
-    if not install.manifests:
-        return set()
-    found: set[str] = set()
-    for name in install.manifests:
-        found.update(_named(name, facts.files & take.files))
-    if "package.json" in install.manifests:  # the packages of a workspace say what to install, too
-        found.update(
-            path for path in facts.files & take.files if re.search(r"^(?!.*node_modules/).*/package\.json$", path)
-        )
-    return found or None
-
-
-def _named(name: str, files: frozenset[str]) -> list[str]:
-    """The file that a command in the image names: the one of which most of the path is the same."""
-    parts = posixpath.normpath(name).lstrip("./").split("/")
-    for tail in ("/".join(parts[at:]) for at in range(len(parts))):
-        same = [path for path in files if path == tail or path.endswith(f"/{tail}")]
-        if same:
-            return [min(same, key=lambda path: (path.count("/"), path))]
-    return []
-
-
-def _reordered(take: ContextCopy, install: PackageInstall, needed: set[str]) -> tuple[str, ...]:
-    """The install first, with the files that it needs; then the COPY, and what the RUN did beside."""
-    parts = re.split(r"\s+&&\s+", install.command) if not install.instruction.heredocs else [install.command]
-    last = max((i for i, part in enumerate(parts) if install.installs_in(part)), default=0)
-    flags = "".join(f"{flag} " for flag in install.instruction.flags)
-    first = [f"RUN {flags}{' && '.join(parts[: last + 1])}"]
-    rest = [f"RUN {flags}{' && '.join(parts[last + 1 :])}"] if parts[last + 1 :] else []
-    return (*_copies(take, needed), *first, take.instruction.text, *rest)
-
-
-def _copies(take: ContextCopy, needed: set[str]) -> Iterator[str]:
-    """A COPY of each folder's files, to where the broad one would have put them."""
-    folders = sorted({posixpath.dirname(path) for path in needed})
-    below = take.sources[0].strip("/") if len(take.sources) == 1 and "*" not in take.sources[0] else ""
-    target = take.instruction.args[-1]
-    for folder in folders:
-        names = sorted(path for path in needed if posixpath.dirname(path) == folder)
-        inner = posixpath.relpath(folder or ".", below or ".")
-        yield f"COPY {' '.join(map(make_printable, names))} {posixpath.normpath(posixpath.join(target, inner))}/"
+        for copy in _list_copies_before(install, copies, graph):
+            needed = _find_needed_files(install, copy, facts)
+            if copy.instruction.line in reported or needed is None:
+                continue
+            early = _EarlyCopy(copy, install, needed, rebuilds)
+            if early.is_reported:
+                reported.add(copy.instruction.line)
+                yield Finding(
+                    rule="copy-before-install",
+                    path=graph.path,
+                    line=copy.instruction.line,
+                    what=_describe_early_copy(early),
+                    fix=_reorder_lines(early),
+                    stage=install.stage.name,
+                    seconds=facts.seconds.get(install.stage.name),
+                )
 
 
 @dataclass(frozen=True)
-class _Variable:
-    """An ARG or ENV of a stage whose value changes with each build."""
+class _EarlyCopy:
+    """COPY before an install. `needed` are the copied files that the install needs, `rebuilds` the commits to judge."""
 
-    name: str
-    at: int
+    copy: ContextCopy
+    install: PackageInstall
+    needed: frozenset[str]
+    rebuilds: tuple[frozenset[str], ...]
+
+    @cached_property
+    def not_needed(self) -> frozenset[str]:
+        """Return the copied files that the install does not need."""
+        return self.copy.files - self.needed
+
+    @cached_property
+    def caused(self) -> tuple[frozenset[str], ...]:
+        """Return the rebuilds in which a file changed that the install does not need."""
+        return tuple(changed for changed in self.rebuilds if changed & self.not_needed)
+
+    @property
+    def is_reported(self) -> bool:
+        if self.copy.copies_everything:
+            return True
+        count = len(self.caused)
+        often = count >= _MIN_CAUSED and count >= _MIN_SHARE * len(self.rebuilds)
+        return often and not _names_source(self.install, self.copy)
 
 
-def early_arguments(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """An ARG that each commit changes is in the environment of every RUN after it, used or not.
+def _list_copies_before(
+    install: PackageInstall, copies: Iterable[ContextCopy], graph: StageGraph
+) -> Iterator[ContextCopy]:
+    """Return the COPY and ADD instructions before the install among those that its stage consists of."""
+    inherited = graph.inherited_instructions(install.stage)
+    lines = {instruction.line for instruction in inherited}
+    for copy in copies:
+        line = copy.instruction.line
+        is_before = line in lines and line < install.instruction.line
+        if is_before and copy.instruction.keyword != "RUN":
+            yield copy
 
-    docs.docker.com/reference/dockerfile, "Impact on build caching".
+
+def _find_needed_files(install: PackageInstall, copy: ContextCopy, facts: RepositoryFacts) -> frozenset[str] | None:
+    """Return the copied files that say what to install; None where they are unknown."""
+    if not install.manifests:
+        return frozenset()
+    copied = facts.files & copy.files
+    found: set[str] = set()
+    for name in install.manifests:
+        found.update(_find_file(name, copied))
+    if "package.json" in install.manifests:  # the packages of a workspace say what to install, too
+        found.update(path for path in copied if _WORKSPACE_PACKAGE.search(path))
+    return frozenset(found) if found else None
+
+
+def _find_file(name: str, files: frozenset[str]) -> list[str]:
+    """Return the file, if any, that a command names by its path in the image: the one with the longest common end."""
+    tail = posixpath.normpath(name).lstrip("./")
+    while tail:
+        same = [path for path in files if f"/{path}".endswith(f"/{tail}")]
+        if same:
+            return sorted(same, key=lambda path: (path.count("/"), path))[:1]
+        _, _, tail = tail.partition("/")
+    return []
+
+
+def _names_source(install: PackageInstall, copy: ContextCopy) -> bool:
+    """Return whether the install command names a source of the COPY."""
+    names = [posixpath.basename(source) for source in copy.sources if source]
+    return any(name in install.command for name in names)
+
+
+def _describe_early_copy(early: _EarlyCopy) -> str:
+    copy = early.copy.instruction
+    written = " ".join((copy.keyword, *copy.args))
+    install = early.install
+    message = (
+        f"`{written}` comes before `{install.short_command}` (line {install.instruction.line}), "
+        "so a change to any of its files runs the install again"
+    )
+    if not early.caused:
+        return message
+    counts: Counter[str] = Counter()
+    for changed in early.caused:
+        counts.update(changed & early.not_needed)
+    most_frequent = sorted(counts, key=lambda path: (-counts[path], path))[:3]
+    files = ", ".join(make_printable(path) for path in most_frequent)
+    share = f"{len(early.caused)} of the last {len(early.rebuilds)} rebuilds"
+    return f"{message}; it caused {share} (most often {files})"
+
+
+def _reorder_lines(early: _EarlyCopy) -> tuple[str, ...]:
+    """Return the install with only the files that it needs, then the COPY, then the rest of the RUN."""
+    install = early.install
+    commands = [install.command]
+    if not install.instruction.heredocs:
+        commands = re.split(r"\s+&&\s+", install.command)
+    end = 1
+    for number, command in enumerate(commands, 1):
+        if install.installs_in(command):
+            end = number
+    installing = " && ".join(commands[:end])
+    rest = " && ".join(commands[end:])
+    run = " ".join(("RUN", *install.instruction.flags))
+    lines = [
+        *_copy_needed_files(early.copy, early.needed),
+        f"{run} {installing}",
+        early.copy.instruction.text,
+    ]
+    if rest:
+        lines.append(f"{run} {rest}")
+    return tuple(lines)
+
+
+def _copy_needed_files(copy: ContextCopy, needed: frozenset[str]) -> Iterator[str]:
+    """Return a COPY for the files of each folder, to where the original COPY puts them."""
+    root = _find_copied_root(copy)
+    destination = copy.instruction.args[-1]
+    names_by_folder: dict[str, list[str]] = {}
+    for path in sorted(needed):
+        folder = posixpath.dirname(path)
+        names_by_folder.setdefault(folder, []).append(make_printable(path))
+    for folder in sorted(names_by_folder):
+        names = " ".join(names_by_folder[folder])
+        inner = posixpath.relpath(folder or ".", root)
+        target = posixpath.join(destination, inner)
+        yield f"COPY {names} {posixpath.normpath(target)}/"
+
+
+def _find_copied_root(copy: ContextCopy) -> str:
+    """Return the folder whose content the COPY takes; the context where it takes several sources."""
+    source, *others = copy.sources
+    if others or "*" in source:
+        return "."
+    return source.strip("/") or "."
+
+
+def find_early_arguments(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+    """Find each ARG that changes with every build and is declared before a RUN that does not use it.
+
+    An ARG is in the environment of every RUN after it, used or not (docs.docker.com/reference/dockerfile, "Impact on
+    build caching").
     """
     for stage in graph.needed_stages():
-        for variable in _restless(stage):
-            idle, used = _idle(stage, variable)
-            if idle:
-                yield _early_argument(graph, facts, stage, variable, idle, used)
+        for argument in _find_changing_arguments(stage):
+            unused, first_use = _find_runs_until_use(stage, argument)
+            if unused:
+                yield Finding(
+                    rule="arg-early",
+                    path=graph.path,
+                    line=argument.instruction.line,
+                    what=_describe_early_argument(argument, unused, first_use),
+                    fix=_move_argument(argument, unused, first_use),
+                    stage=stage.name,
+                    seconds=facts.seconds.get(stage.name),
+                )
 
 
-def _restless(stage: Stage) -> Iterator[_Variable]:
-    for at, instruction in enumerate(stage.instructions):
-        if instruction.keyword == "ARG":
-            pairs = [word.partition("=")[::2] for word in instruction.args]
-            yield from (_Variable(n, at) for n, value in pairs if _RESTLESS.search(n) and _STOPGAP.fullmatch(value))
+@dataclass(frozen=True)
+class _ChangingArgument:
+    """ARG whose value changes with each build; `position` is its place among the instructions of its stage."""
+
+    name: str
+    position: int
+    instruction: Instruction
 
 
-def _idle(stage: Stage, variable: _Variable) -> tuple[list[Instruction], Instruction | None]:
-    """The RUNs that have the variable in their environment before any uses it, and the one that does."""
-    names = {variable.name}
-    idle: list[Instruction] = []
-    for instruction in stage.instructions[variable.at + 1 :]:
-        mentions = any(re.search(rf"\b{re.escape(name)}\b", instruction.full_text) for name in names)
-        if instruction.keyword == "ENV" and mentions:
-            names.update(instruction.args[::3])
-        elif mentions and instruction.keyword not in _LABELS:
-            return idle, instruction
+def _find_changing_arguments(stage: Stage) -> Iterator[_ChangingArgument]:
+    for position, instruction in enumerate(stage.instructions):
+        if instruction.keyword != "ARG":
+            continue
+        for name, default in instruction.declarations:
+            if _CHANGING.search(name) and _PLACEHOLDER.fullmatch(default or ""):
+                yield _ChangingArgument(name, position, instruction)
+
+
+def _find_runs_until_use(stage: Stage, argument: _ChangingArgument) -> tuple[list[Instruction], Instruction | None]:
+    """Return the RUNs after the ARG that come before its first use, and the instruction of that use, if any."""
+    names = [argument.name]
+    unused: list[Instruction] = []
+    for instruction in stage.instructions[argument.position + 1 :]:
+        is_used = _mentions_any(names, instruction)
+        if is_used and instruction.keyword == "ENV":
+            names += [name for name, _ in instruction.assignments]
+        elif is_used and instruction.keyword not in _METADATA:
+            return unused, instruction
         elif instruction.keyword == "RUN":
-            idle.append(instruction)
-    return idle, None
+            unused.append(instruction)
+    return unused, None
 
 
-def _early_argument(
-    graph: StageGraph,
-    facts: RepositoryFacts,
-    stage: Stage,
-    variable: _Variable,
-    idle: list[Instruction],
-    used: Instruction | None,
-) -> Finding:
-    declared = stage.instructions[variable.at]
-    where = f"before line {used.line}, the first that uses it" if used else "to the end of the stage"
-    return Finding(
-        rule="arg-early",
-        path=graph.path,
-        line=declared.line,
-        what=f"ARG {variable.name} has another value in each build, and the RUN of line {idle[0].line} has it in its "
-        f"environment without using it; move the ARG, and an ENV made of it, {where}",
-        fix=(idle[-1].text.splitlines()[0], declared.text, *([used.text.splitlines()[0]] if used else [])),
-        stage=stage.name,
-        seconds=facts.seconds.get(stage.name),
+def _mentions_any(names: list[str], instruction: Instruction) -> bool:
+    choice = "|".join(re.escape(name) for name in names)
+    return bool(re.search(rf"\b(?:{choice})\b", instruction.full_text))
+
+
+def _describe_early_argument(
+    argument: _ChangingArgument, unused: list[Instruction], first_use: Instruction | None
+) -> str:
+    if first_use is None:
+        place = "to the end of the stage"
+    else:
+        place = f"to just before line {first_use.line}, which is the first to use it"
+    return (
+        f"ARG {argument.name} changes with every build, so the RUN in line {unused[0].line} runs again each time "
+        f"although it does not use the value; move the ARG, and any ENV made from it, {place}"
     )
 
 
-def unlinked_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """Without --link a COPY is laid on all that is below it, which is downloaded for that; with it, nothing is.
-
-    docs.docker.com/reference/dockerfile, "COPY --link"; `tests/engine/test_link.py` measures it.
-    """
-    stage = graph.final
-    last = (i for i in _last_copies(stage) if not i.has_switch("link") and _moves(stage, i))
-    unlinked = [instruction for instruction in last if _linkable(instruction)]
-    if not unlinked or instructions_up_to(graph, stage)[0][1].args[0] == "scratch":
-        return
-    yield Finding(
-        rule="copy-link",
-        path=graph.path,
-        line=unlinked[0].line,
-        what="when one of these files changes, all layers below the COPY are downloaded to lay it on them; with "
-        "--link it is a layer by itself (not for a destination that goes through a symbolic link of the base)",
-        fix=tuple(re.sub(r"^(\w+)\s+(?:--link=false\s+)?", r"\1 --link ", i.text) for i in unlinked),
-        stage=stage.name,
-    )
-
-
-def _last_copies(stage: Stage) -> tuple[Instruction, ...]:
-    """The COPY and ADD after the last instruction that needs what is below it."""
-    runs = [at for at, i in enumerate(stage.instructions) if i.keyword in ("RUN", "WORKDIR", "FROM", "ONBUILD")]
-    return tuple(i for i in stage.instructions[runs[-1] :] if i.keyword in ("COPY", "ADD"))
-
-
-def _linkable(instruction: Instruction) -> bool:
-    """A name in --chown is looked up in the files below, so that they are needed."""
-    owner = instruction.flag_value("chown") or "0"
-    return bool(re.fullmatch(r"\d+(?::\d+)?", owner))
-
-
-def _moves(stage: Stage, instruction: Instruction) -> bool:
-    """Whether it takes what changes: files or a stage, neither an image nor something from the network."""
-    sources = next(step.sources for step in stage.steps if step.instruction is instruction)
-    remote = any("://" in word for word in instruction.args[:-1])
-    return not remote and not any(isinstance(source, ImageReference) for source in sources)
+def _move_argument(
+    argument: _ChangingArgument, unused: list[Instruction], first_use: Instruction | None
+) -> tuple[str, ...]:
+    """Return the last RUN that does not use the argument, the ARG, and the line of its first use."""
+    last_run, *_ = unused[-1].text.splitlines()
+    lines = [last_run, argument.instruction.text]
+    if first_use is not None:
+        first_line, *_ = first_use.text.splitlines()
+        lines.append(first_line)
+    return tuple(lines)
