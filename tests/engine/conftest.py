@@ -12,6 +12,7 @@ import pytest
 from tests.support.archive import make_busybox, make_files
 from tests.support.daemon import missing
 from tests.support.engine import Engine
+from tests.support.preloaded import PreloadedStagebake
 from tests.support.project import BUSYBOX, TOOLS, Project
 from tests.support.registry import Registry
 from tests.support.shapes import FIVE, TWO
@@ -33,7 +34,9 @@ def engine(folder: Path) -> Iterator[Engine]:
     """An engine that knows the base images and nothing else."""
     bases = (make_busybox(BUSYBOX, folder), make_files(TOOLS, folder, {"tools.txt": "hammer\n"}))
     running = Engine(folder / "engine", folder, bases)
+    running.preloaded = PreloadedStagebake(folder)
     yield running
+    running.preloaded.stop()
     running.stop()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support.archive import Base
 from tests.support.bridge import Bridge
 from tests.support.daemon import Daemon, find
+from tests.support.preloaded import PreloadedStagebake
 
 _CONTAINERD = """\
 version = 2
@@ -26,7 +27,10 @@ class Engine:
     """dockerd and a containerd of its own in one folder, whose path is short: a socket's may have 108 characters.
 
     It knows the base images and nothing else. `home` is that of the programs that talk to it; `flags` are dockerd's.
+    Projects on it run stagebake in a process that `preloaded` forks, or start one where that is None.
     """
+
+    preloaded: PreloadedStagebake | None = None
 
     def __init__(self, folder: Path, home: Path, bases: tuple[Base, ...], flags: tuple[str, ...] = ()) -> None:
         self.host = f"unix://{folder}/docker.sock"

@@ -95,7 +95,7 @@ class Project:
         report = self.folder.parent / "report.json"
         report.unlink(missing_ok=True)
         more = (f"--report={report}",) if verb == "build" else ()
-        outcome = self._python("stagebake", verb, *more, *arguments, environment=environment)
+        outcome = self._stagebake(verb, *more, *arguments, environment=environment)
         return replace(outcome, report=json.loads(report.read_text(encoding="utf-8"))) if report.exists() else outcome
 
     def nox(self, *arguments: str, **environment: str) -> Outcome:
@@ -128,6 +128,13 @@ class Project:
 
     def tags(self) -> set[str]:
         return self.registry.tags(self.name)
+
+    def _stagebake(self, *arguments: str, environment: Mapping[str, str]) -> Outcome:
+        preloaded = self.engine.preloaded
+        if preloaded is None:
+            return self._python("stagebake", *arguments, environment=environment)
+        answer = preloaded.run(arguments, self.folder, {**self.engine.environment(), **environment})
+        return Outcome(exit_code=answer.returncode, stdout=answer.stdout, stderr=answer.stderr)
 
     def _python(self, module: str, *arguments: str, environment: Mapping[str, str]) -> Outcome:
         command = (sys.executable, "-m", module, *arguments)
