@@ -23,7 +23,7 @@ def assert_refused(outcome: Outcome, where: str, *words: str, exit_code: int = 2
 @pytest.mark.parametrize(
     ("dockerfile", "where", "word"),
     [
-        (None, "Dockerfile", "no Dockerfile"),
+        (None, "Dockerfile", "missing Dockerfile"),
         ("", "Dockerfile:1", ""),
         ("RUN true\n", "Dockerfile:1", "FROM"),
         ("FROM busybox:1 AS\n", "Dockerfile:1", "FROM"),
@@ -36,7 +36,7 @@ def assert_refused(outcome: Outcome, where: str, *words: str, exit_code: int = 2
             "Dockerfile:1",
             "a → b → a",
         ),
-        ("FROM busybox:1 AS base\nFROM busybox:1 AS Base\n", "Dockerfile:2", "`base` in line 1"),
+        ("FROM busybox:1 AS base\nFROM busybox:1 AS Base\n", "Dockerfile:2", "already used in line 1 (`base`)"),
         ("FROM busybox:1 AS base\nFROM BASE\n", "Dockerfile:2", "BASE"),
         ("FROM busybox:1 AS a\nCOPY --from=b /x /x\nFROM busybox:1 AS b\nFROM a\n", "Dockerfile:2", "b"),
         ("FROM busybox:1 AS a\nCOPY --from=a /x /x\n", "Dockerfile:", "a → a"),
@@ -64,7 +64,7 @@ def test_a_bad_dockerfile(repository: Project, dockerfile: str | None, where: st
         ('image = "ghcr.io/o/n"\nplatforms = "linux/amd64"\n', "stagebake.toml:2", "a list of strings"),
         ('image = "ghcr.io/o/n\n', "stagebake.toml:1", ""),
         ('dockerfile = "docker/Dockerfile"\n', "", "docker/Dockerfile"),
-        ('\ncontext = "nowhere"\n', "stagebake.toml:2", "no folder `nowhere`"),
+        ('\ncontext = "nowhere"\n', "stagebake.toml:2", "missing folder `nowhere`"),
         ('\ntarget = "runtme"\n', "stagebake.toml:2", "did you mean `runtime`"),
     ],
 )
