@@ -91,7 +91,7 @@ PHASES = {
     "pushing-the-image": Phase(doing="building", request="PUT /v2/.*/manifests/.*"),
     "saving-a-stage": Phase(doing="saving app", request="PUT /v2/.*/manifests/cache-app"),
     "moving-a-generation": Phase(doing="saving app", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache1-app"),
-    "composing-anew": Phase(doing="saving the composed cache", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache"),
+    "composing-anew": Phase(doing="saving the merged cache", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache"),
     "writing-the-ledger": Phase(
         doing="saving the ledger", agent=STAGEBAKE, request=r"PUT /v2/.*/manifests/cache\.ledger"
     ),
@@ -340,7 +340,7 @@ def test_a_step_that_the_engine_has_lost(project: Project, below: str) -> None:
     outcome = project.stagebake("build", "--push")
     assert outcome.exit_code == 0, outcome.stderr
     (warning,) = outcome.report["warnings"]
-    assert warning.startswith("built anew: early, app: " if below else "built anew: early: ")
+    assert warning.startswith("rebuilt early, app: " if below else "rebuilt early: ")
     values = project.pushed()
     assert project.build("--push").ran == set()
     assert project.pushed() == values

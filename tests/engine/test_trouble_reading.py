@@ -62,7 +62,7 @@ PULL = {
     "reset": Row(fault=RESET, said=None, healed="base"),
     "short": Row(fault=Fault(truncate=True), said=None, healed="base"),
     "flipped": Row(fault=Fault(flip=True), said=None, healed="base"),
-    "stall": Row(fault=STALL, said="built without any cache: the registry sent nothing any more"),
+    "stall": Row(fault=STALL, said="built without any cache: the registry sent no data"),
     "403 once": Row(fault=Fault(status=403), said=None, again="image", times=1),
 }
 
@@ -129,7 +129,7 @@ def test_an_import_that_stalls(two: Project) -> None:
     with two.registry.proxy.faults(Rule(lambda _method, path: path.endswith(f"/manifests/{digest}"), STALL), BUILDKIT):
         outcome = two.stagebake("build", "--push", f"--image={two.image}:latest", **QUICK)
     assert outcome.exit_code == 1
-    assert "the engine did nothing any more" in outcome.stderr
+    assert "the engine made no progress" in outcome.stderr
     assert "restart the engine" in outcome.stderr
     assert two.pushed() == before
     again = two.build("--push", f"--image={two.image}:latest")

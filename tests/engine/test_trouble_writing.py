@@ -25,7 +25,7 @@ from tests.support.shapes import TWO, changed
 
 STATUSES = (401, 403, 404, 429, 500, 503)
 FAULTS = {**{str(status): Fault(status=status) for status in STATUSES}, "reset": RESET, "stall": STALL}
-WORDS = {"reset": "connection reset|EOF|broken pipe", "stall": "the registry took nothing any more"}
+WORDS = {"reset": "connection reset|EOF|broken pipe", "stall": "the registry accepted no data"}
 QUICK = {"STAGEBAKE_PATIENCE": "write=4"}
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -88,7 +88,7 @@ def test_the_composed_cache_after_the_build(two: Project, what: str) -> None:
         outcome = build(two, what)
     assert outcome.exit_code == 0, outcome.stderr
     assert changed(before, two.pushed()) == {*outcome.ran, "source"} == {"image", "source"}
-    assert_said(outcome.report["warnings"], "what they make together is not saved: ")
+    assert_said(outcome.report["warnings"], "merged cache not saved: ")
     assert_mended(two)
 
 

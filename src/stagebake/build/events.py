@@ -11,7 +11,7 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -306,6 +306,10 @@ class Trace:
         name = self._names_by_digest.get(event["vertex"])
         if name is not None:
             self._vertexes[name].log.append(base64.b64decode(event.get("data") or ""))
+
+
+ProgressListener = Callable[[str, Trace], None]
+"""Called at every event with what is done, in words for the user, and what is known of it."""
 
 
 def find_failed_stage(graph: StageGraph, failure: StepFailure) -> Stage:

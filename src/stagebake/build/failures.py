@@ -1,137 +1,327 @@
-"""What a bake call that failed says: whose fault it is, and how the user hears of it. Pure."""
+"""Classify a bake call that failed, choose what to do about it, and explain it to the user. Pure.
+
+`classify_failure` reads BuildKit's messages once and returns a `BakeFailure`. `choose_retry` decides by its kind,
+`format_failure` turns it into the error that the user sees. Both read its fields only, never a message again.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
+from enum import Enum
 
-from stagebake.build.events import Trace, find_failed_stage
-from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.build.events import StepFailure, Trace, find_failed_stage
+from stagebake.build.stall_timer import Stall
+from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
 from stagebake.errors import BuildFailed, InputError, StagebakeError
 
-# What BuildKit says when a blob of an imported cache cannot be had, is short or altered
-_OF_A_BLOB = re.compile(
+# BuildKit's message about a step that failed by itself
+_STEP_FAILED = "did not complete successfully"
+# BuildKit's messages about a blob of an imported cache that is missing, short or altered
+_BAD_BLOB = re.compile(
     r"httpReadSeeker|could not fetch content descriptor|unexpected commit digest|unexpected EOF|\b416\b"
 )
-# What a blob is that will be no other when it is asked for again
-_FOR_GOOD = re.compile(r"unexpected commit digest|\b416\b|\b404\b|not found", re.IGNORECASE)
-_BUSY = re.compile(r"\b429\b|toomanyrequests|too many requests", re.IGNORECASE)
-# What takes no blob of a cache, whatever goes wrong with it
-_FROM_ELSEWHERE = re.compile(r"\[internal\] load |resolve image config |ADD |https?://")
-# moby/buildkit, cache/refs.go, finalize: a build that is cancelled while it keeps a step's result may leave one that is
-# known and is not there, and every build that meets it fails until the engine is started anew (seen in 0.25)
-_LOST = re.compile(r"failed to commit \w+ to \w+ during finalize")
-# What a registry says of an image that it does not have, or not for everyone
+# Messages about a blob that will be the same in the next attempt
+_PERMANENT = re.compile(r"unexpected commit digest|\b416\b|\b404\b|not found", re.IGNORECASE)
+_TOO_MANY_REQUESTS = re.compile(r"\b429\b|toomanyrequests|too many requests", re.IGNORECASE)
+# Vertexes that read no blob of a cache, whatever message they fail with
+_READS_NO_CACHE = re.compile(r"\[internal\] load |resolve image config |ADD |https?://")
+# moby/buildkit, cache/refs.go, finalize: a build that is cancelled while it stores a step's result may leave a record
+# without content; every build that needs it fails until the engine restarts (seen in 0.25)
+_LOST_RESULT = re.compile(r"failed to commit \w+ to \w+ during finalize")
+# A registry's messages about an image that it does not have, or not for everyone
 _NO_IMAGE = re.compile(r"not found|does not exist|denied|unauthorized|authorization failed", re.IGNORECASE)
 # moby/buildkit, frontend/dockerfile/parser/errors.go
-_UNPARSED = re.compile(r"dockerfile parse error on line (?P<line>\d+): (?P<why>.+)", re.IGNORECASE)
+_PARSE_ERROR = re.compile(r"dockerfile parse error on line (?P<line>\d+): (?P<reason>.+)", re.IGNORECASE)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# Above its last words buildx shows the lines that an error is of (moby/buildkit, solver/errdefs/source.go, Print)
-_SOURCE = re.compile(r"^\S.*:(?P<line>\d+)\n-{20}$", re.MULTILINE)
+# buildx shows the lines that an error refers to (moby/buildkit, solver/errdefs/source.go, Print)
+_SOURCE_LINE = re.compile(r"^\S.*:(?P<line>\d+)\n-{20}$", re.MULTILINE)
 
-_STALLED = {
-    "read": "the registry sent nothing any more",
-    "write": "the registry took nothing any more",
-    "import": "the registry refused it",
-    "idle": "the engine did nothing any more",
+# Builds before the failure is final; the last one imports no cache
+MAX_BUILDS = 5
+# Seconds before each further attempt to push, where the registry answers HTTP 429
+PUSH_PAUSES = (1.0, 2.0, 4.0)
+
+_STALL_MESSAGES = {
+    Stall.READ: "the registry sent no data",
+    Stall.WRITE: "the registry accepted no data",
+    Stall.IMPORT: "the registry refused the cache",
+    Stall.IDLE: "the engine made no progress",
 }
 
 
-@dataclass(frozen=True)
-class CacheFault:
-    """The cache is to blame: these blobs of it, or none that can be told. `passing`: asking again may help."""
+class FailureKind(Enum):
+    """Cause of a failed bake call."""
 
-    blobs: frozenset[str]
-    passing: bool
+    STEP = "a step of a stage failed"
+    PARSE_ERROR = "BuildKit cannot parse the Dockerfile"
+    MISSING_IMAGE = "the Dockerfile names neither a stage nor an image"
+    LOST_RESULT = "the engine lost a step's result"
+    CACHE = "a cache could not be imported or read"
+    PUSH_REFUSED = "the registry answered a push with HTTP 429"
+    STALLED = "the call was given up"
+    ENGINE = "BuildKit or the registry reports another error"
 
 
-def find_cache_fault(trace: Trace, gave_up: str | None, known: Set[str]) -> CacheFault | None:
-    """What is wrong with the cache, of which these blobs are `known`, that a build failed.
+@dataclass(frozen=True, kw_only=True)
+class BakeFailure:
+    """Failed bake call.
 
-    None where a step failed by itself, the image could not be pushed, or anything else was wrong. `gave_up` is what a
-    Watch says.
+    `summary` is the failure in one line, `vertex` the part of the build that failed (None where BuildKit names none),
+    `stage` the stage whose step it is, else the final one, `line` the line that buildx shows, else that of a step's
+    stage.
+    For CACHE, `blobs` are the bad blobs of the cache that BuildKit names, and `temporary` tells whether the same
+    request may succeed later. `image` is the name of a MISSING_IMAGE, `stall` why the call was given up.
     """
-    message = _message(trace)
-    if "did not complete successfully" in message or gave_up in ("write", "idle") or not known:
-        return None
-    if gave_up:
-        return CacheFault(frozenset(), passing=gave_up == "import")
-    named = frozenset(_DIGEST.findall(message)) or trace.unfinished_blobs
-    pushing = "failed to push" in message and "httpReadSeeker" not in message
-    if pushing or not _OF_A_BLOB.search(message) or (named and not named & known):
-        return None
-    if not named and (failed := trace.first_failure()) and _FROM_ELSEWHERE.match(failed.name):
-        return None
-    return CacheFault(named & known, passing=not _FOR_GOOD.search(message))
+
+    kind: FailureKind
+    summary: str
+    stage: Stage
+    vertex: StepFailure | None = None
+    line: int | None = None
+    image: str = ""
+    blobs: frozenset[str] = frozenset()
+    temporary: bool = False
+    stall: Stall | None = None
 
 
-def stalled_build(refs: Iterable[str], gave_up: str, patience: Mapping[str, float]) -> BuildFailed:
-    """The failure of a build that waited for a registry, or for an engine that waits for one, in vain."""
-    goal = "pushing" if gave_up == "write" else "building"
-    remedy = (
-        "BuildKit may wait for a registry for ever: restart the engine, or the builder, and build again"
-        if gave_up == "idle"
-        else f"try again; `patience = {{ {gave_up} = SECONDS }}` in the settings says how long is waited"
+def classify_failure(graph: StageGraph, trace: Trace, stall: Stall | None, cached_blobs: Set[str]) -> BakeFailure:
+    """Return the cause of a failed bake call that imported `cached_blobs` and was given up for `stall`, if it was."""
+    failure = _read_failure(graph, trace, stall)
+    vertex = failure.vertex
+    message = vertex.message if vertex else trace.text
+    if _LOST_RESULT.search(message):
+        return replace(failure, kind=FailureKind.LOST_RESULT)
+    reads_cache = bool(cached_blobs) and _STEP_FAILED not in message
+    if stall in (Stall.WRITE, Stall.IDLE) or (stall is Stall.READ and not reads_cache):
+        return replace(failure, kind=FailureKind.STALLED)
+    if reads_cache and stall:
+        return replace(failure, kind=FailureKind.CACHE, temporary=stall is Stall.IMPORT)
+    bad_blobs = _find_bad_blobs(trace, vertex, message, cached_blobs) if reads_cache else None
+    if bad_blobs is not None:
+        temporary = not _PERMANENT.search(message)
+        return replace(failure, kind=FailureKind.CACHE, blobs=bad_blobs, temporary=temporary)
+    return _classify_user_failure(graph, failure, message)
+
+
+def _read_failure(graph: StageGraph, trace: Trace, stall: Stall | None) -> BakeFailure:
+    """Return the failure as STEP or ENGINE, with the place where it happened."""
+    vertex = trace.first_failure()
+    is_step = vertex is not None and vertex.is_step
+    stage = find_failed_stage(graph, vertex) if vertex else graph.final
+    line = stage.line if is_step else None
+    source_line = _SOURCE_LINE.search(trace.text)
+    if source_line:
+        line = int(source_line["line"])
+    return BakeFailure(
+        kind=FailureKind.STEP if is_step else FailureKind.ENGINE,
+        summary=summarize_failure(trace, stall),
+        stage=stage,
+        vertex=vertex,
+        line=line,
+        stall=stall,
     )
-    waited = f" for {patience[gave_up]:g} s" if gave_up in patience else ""
-    return BuildFailed(f"{goal} {', '.join(refs)}: {_STALLED[gave_up]}{waited}, and the build was cancelled", remedy)
 
 
-def lost_result_stage(graph: StageGraph, trace: Trace) -> Stage | None:
-    """The stage that met a step's result which the engine has lost; None where that is not what is wrong."""
-    if not _LOST.search(_message(trace)):
+def _find_bad_blobs(
+    trace: Trace, vertex: StepFailure | None, message: str, cached_blobs: Set[str]
+) -> frozenset[str] | None:
+    """Return the blobs of the cache that the message is about, none where it names none.
+
+    Return None where the message is not about the cache.
+    """
+    if not _BAD_BLOB.search(message):
         return None
-    failed = trace.first_failure()
-    return find_failed_stage(graph, failed) if failed else graph.final
+    if "failed to push" in message and "httpReadSeeker" not in message:
+        return None
+    named = frozenset(_DIGEST.findall(message)) or trace.unfinished_blobs
+    if not named and vertex and _READS_NO_CACHE.match(vertex.name):
+        return None
+    if named and not named & cached_blobs:
+        return None
+    return named & cached_blobs
 
 
-def too_many_requests(trace: Trace) -> bool:
-    """Whether the registry wanted the image later (429). BuildKit repeats what 5xx answers, but not this."""
-    message = _message(trace)
-    return "failed to push" in message and bool(_BUSY.search(message))
+def _classify_user_failure(graph: StageGraph, failure: BakeFailure, message: str) -> BakeFailure:
+    """Return what the Dockerfile or the registry is responsible for, in more detail than STEP and ENGINE."""
+    if failure.kind is FailureKind.ENGINE:
+        parse_error = _PARSE_ERROR.search(message)
+        if parse_error:
+            line = int(parse_error["line"])
+            return replace(failure, kind=FailureKind.PARSE_ERROR, summary=parse_error["reason"], line=line)
+        if "failed to push" in message and _TOO_MANY_REQUESTS.search(message):
+            return replace(failure, kind=FailureKind.PUSH_REFUSED)
+    image = _find_missing_image(graph, failure.vertex) if failure.vertex else None
+    if image:
+        return replace(failure, kind=FailureKind.MISSING_IMAGE, image=image.name, line=image.line)
+    return failure
 
 
-def explain_failure(graph: StageGraph, trace: Trace) -> StagebakeError:
-    """The failure as the user's: with file and line where a step failed."""
-    failure, source = trace.first_failure(), _SOURCE.search(trace.text)
-    where = f"{graph.path}:{source['line']}" if source else None
-    if not (failure and failure.is_step) and (unparsed := _UNPARSED.search(_message(trace))):
-        return InputError(f"{graph.path}:{unparsed['line']}: {unparsed['why']}", "correct that line")
-    if failure is None:
-        return BuildFailed(f"{where or 'bake failed'}: {failure_summary(trace)}", "correct what it names")
+def _find_missing_image(graph: StageGraph, vertex: StepFailure) -> ImageReference | None:
+    """Return the image that BuildKit could not find, where its name may be a misspelt stage."""
+    refused = _NO_IMAGE.search(vertex.message)
     for stage in graph.stages:
         for image in stage.images:
-            told = image.line != stage.line or _NO_IMAGE.search(failure.message)
-            if told and f"/{image.name}:latest" in failure.name and not re.search(r"[/:@.]", image.name):
-                return InputError(
-                    f"{graph.path}:{image.line}: `{image.name}` is no stage, and cannot be had as an image: "
-                    f"{failure.message}",
-                    f"name a stage ({', '.join(graph.names)}) or an image that can be reached",
-                )
-    what = f"{failure.name}: {failure.message}"
-    placed = f"{where}: {what}" if where else what
-    if _LOST.search(failure.message):
-        return BuildFailed(placed, "a build that was cancelled has left this: restart the engine, or the builder")
-    if not failure.is_step:
-        return BuildFailed(placed, "these are the engine's and the registry's own words")
-    return BuildFailed(
-        f"{where or f'{graph.path}:{find_failed_stage(graph, failure).line}'}: {what}",
-        "the end of what the step printed stands above",
-        failure.log,
+            plain_name = not re.search(r"[/:@.]", image.name)
+            in_from_line = image.line == stage.line
+            if plain_name and f"/{image.name}:latest" in vertex.name and (refused or not in_from_line):
+                return image
+    return None
+
+
+def summarize_failure(trace: Trace, stall: Stall | None = None) -> str:
+    """Return the failure in one line; `stall` is why the call was given up, if it was."""
+    if stall:
+        return _STALL_MESSAGES[stall]
+    failure = trace.first_failure()
+    if failure:
+        return " ".join(failure.message.split())
+    lines = trace.text.splitlines()
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    last = (errors or lines or ["buildx printed no message"])[-1]
+    return last.removeprefix("ERROR: ")
+
+
+class Retry(Enum):
+    """Reaction to a failed build of the image."""
+
+    FORCE_STAGE = "build again, the failed stage without its earlier results"
+    FORCE_ALL = "build again, every stage without its earlier results"
+    PAUSE = "build again after a pause"
+    PUSH_LATER = "build again after a longer pause each time, so that the registry takes the push"
+    DROP_BLOBS = "build again without the bad blobs of the cache"
+    NO_CACHE = "build again without importing any cache"
+    RAISE = "explain the failure to the user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryState:
+    """Reactions so far in one build of the image.
+
+    `builds` counts the failed bake calls since the last PUSH_LATER, `pushes` the PUSH_LATER verdicts. `paused` tells
+    that PAUSE was used up, `stalled` that the last call stalled on a download. `forced` are the stages that are built
+    without their earlier results, because the engine lost one.
+    """
+
+    builds: int = 0
+    pushes: int = 0
+    paused: bool = False
+    stalled: bool = False
+    forced: frozenset[str] = frozenset()
+
+    def after(self, failure: BakeFailure, verdict: Retry, all_stages: Set[str]) -> RetryState:
+        """Return the state after the reaction to one more failed call."""
+        if verdict is Retry.PUSH_LATER:
+            return RetryState(pushes=self.pushes + 1, forced=self.forced)
+        forced = self.forced
+        if verdict is Retry.FORCE_STAGE:
+            forced |= {failure.stage.name}
+        elif verdict is Retry.FORCE_ALL:
+            forced = frozenset(all_stages)
+        stalled = self.stalled
+        if failure.kind is FailureKind.CACHE:
+            stalled = failure.stall is Stall.READ
+        paused = self.paused or verdict is Retry.PAUSE
+        return replace(self, builds=self.builds + 1, paused=paused, stalled=stalled, forced=forced)
+
+
+def choose_retry(failure: BakeFailure, state: RetryState, all_stages: Set[str]) -> Retry:
+    """Return the reaction to a failed build of the image, after the reactions in `state`.
+
+    A lost result of a stage is built again, then that of all stages. A temporary error of the cache gets one more
+    chance. Then bad blobs are dropped while enough builds are left to try without them and without any cache.
+    """
+    builds_left = MAX_BUILDS - state.builds - 1
+    match failure.kind:
+        case FailureKind.PUSH_REFUSED if state.pushes < len(PUSH_PAUSES):
+            return Retry.PUSH_LATER
+        case FailureKind.LOST_RESULT if builds_left and state.forced != all_stages:
+            return Retry.FORCE_ALL if failure.stage.name in state.forced else Retry.FORCE_STAGE
+        case FailureKind.CACHE if builds_left:
+            return _choose_cache_retry(failure, state, builds_left)
+    return Retry.RAISE
+
+
+def _choose_cache_retry(failure: BakeFailure, state: RetryState, builds_left: int) -> Retry:
+    if failure.temporary and not state.paused:
+        return Retry.PAUSE
+    if failure.blobs and builds_left > 1:
+        return Retry.DROP_BLOBS
+    return Retry.NO_CACHE
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureContext:
+    """Inputs of a build that its errors mention: the Dockerfile's stages, the image's refs, the setting `patience`."""
+
+    graph: StageGraph
+    refs: tuple[str, ...]
+    patience: Mapping[str, float]
+
+
+def format_failure(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    """Return the error that explains a failure to the user, with file and line where they are known."""
+    return _FORMATTERS[failure.kind](failure, context)
+
+
+def _format_step(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    log = failure.vertex.log if failure.vertex else ()
+    return BuildFailed(_describe_failure(failure, context), "see the step's output above", log)
+
+
+def _format_parse_error(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    return InputError(f"{context.graph.path}:{failure.line}: {failure.summary}", "correct that line")
+
+
+def _format_missing_image(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    message = failure.vertex.message if failure.vertex else failure.summary
+    stages = ", ".join(context.graph.names)
+    return InputError(
+        f"{context.graph.path}:{failure.line}: `{failure.image}` is not a stage, and BuildKit cannot pull it as an "
+        f"image: {message}",
+        f"name a stage ({stages}) or an image that BuildKit can pull",
     )
 
 
-def failure_summary(trace: Trace, gave_up: str | None = None) -> str:
-    """The failure in one line; `gave_up` is what a Watch says."""
-    if gave_up:
-        return _STALLED[gave_up]
-    if failure := trace.first_failure():
-        return " ".join(failure.message.split())
-    errors = [line for line in trace.text.splitlines() if line.startswith("ERROR:")]
-    return (errors or trace.text.splitlines() or ["no word from buildx"])[-1].removeprefix("ERROR: ")
+def _format_lost_result(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    remedy = "restart the engine, or the builder: a cancelled build left it without a step's result"
+    return BuildFailed(_describe_failure(failure, context), remedy)
 
 
-def _message(trace: Trace) -> str:
-    failure = trace.first_failure()
-    return failure.message if failure else trace.text
+def _format_stall(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    stall = failure.stall or Stall.IDLE
+    seconds = context.patience.get(stall.value)
+    action = "pushing" if stall is Stall.WRITE else "building"
+    waited = "" if seconds is None else f" for {seconds:g} s"
+    if stall is Stall.IDLE:
+        remedy = "restart the engine, or the builder, and build again: BuildKit may wait for a registry without limit"
+    else:
+        remedy = f"build again; for a slow registry, set `patience = {{ {stall.value} = SECONDS }}`"
+    what = f"{action} {', '.join(context.refs)}: {_STALL_MESSAGES[stall]}{waited}; the build was cancelled"
+    return BuildFailed(what, remedy)
+
+
+def _format_engine(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    remedy = "correct what this message from BuildKit or the registry names"
+    return BuildFailed(_describe_failure(failure, context), remedy)
+
+
+_FORMATTERS: Mapping[FailureKind, Callable[[BakeFailure, FailureContext], StagebakeError]] = {
+    FailureKind.STEP: _format_step,
+    FailureKind.PARSE_ERROR: _format_parse_error,
+    FailureKind.MISSING_IMAGE: _format_missing_image,
+    FailureKind.LOST_RESULT: _format_lost_result,
+    FailureKind.CACHE: _format_engine,
+    FailureKind.PUSH_REFUSED: _format_engine,
+    FailureKind.STALLED: _format_stall,
+    FailureKind.ENGINE: _format_engine,
+}
+
+
+def _describe_failure(failure: BakeFailure, context: FailureContext) -> str:
+    """Return the place, the name of what failed, and BuildKit's message."""
+    place = "" if failure.line is None else f"{context.graph.path}:{failure.line}: "
+    if failure.vertex is None:
+        return f"{place or 'bake failed: '}{failure.summary}"
+    return f"{place}{failure.vertex.name}: {failure.vertex.message}"

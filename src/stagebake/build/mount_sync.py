@@ -30,8 +30,8 @@ from stagebake.build.cache_mounts import (
     save_stages,
 )
 from stagebake.build.engine import BakeCall, BuildEngine
-from stagebake.build.events import Trace
-from stagebake.build.failures import failure_summary
+from stagebake.build.events import ProgressListener, Trace
+from stagebake.build.failures import summarize_failure
 from stagebake.build.result import CarriedMount
 from stagebake.build.stall_timer import StallTimer
 from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation, sha256_digest
@@ -75,9 +75,9 @@ class MountSync:
     files: Mapping[str, str]
     engine: BuildEngine
     repository: CacheRepository | None
-    progress: Callable[[str, Trace], None]
+    progress: ProgressListener
     warnings: list[str]
-    cache: str | None = None
+    imported_cache: str | None = None
     _mounts: tuple[CacheMount, ...] = ()
     _left: tuple[CacheMount, ...] = ()
     _due: tuple[tuple[CacheMount, _Saved], ...] = ()
@@ -116,7 +116,7 @@ class MountSync:
         else:
             self._due = saved
 
-    def restore(self, earlier: Trace) -> Trace:
+    def restore_mounts(self, earlier: Trace) -> Trace:
         """Restores what the build was broken off for; returns what ran until now. What fails is a warning."""
         due, self._due = self._due, ()
         for pairs in _by_image(due, lambda pair: pair[0]):
@@ -131,7 +131,7 @@ class MountSync:
                     self._carried[mount.name] = CarriedMount(id=mount.id, restored=saved.bytes)
         return earlier
 
-    def save(self, trace: Trace) -> None:
+    def save_mounts(self, trace: Trace) -> None:
         """Saves the mounts of the steps that ran, where their content is new. What fails is a warning."""
         ran = run_mount_uses(self.graph, trace)
         used = tuple(mount for mount in self._mounts if mount.uses & ran)
@@ -219,7 +219,7 @@ class MountSync:
             "platforms": [],
             "attest": ["type=provenance,disabled=true"],
         }
-        cache = self.cache if any(mount.starts_from(self.graph) for mount in group) else None
+        cache = self.imported_cache if any(mount.starts_from(self.graph) for mount in group) else None
         bake_options = BakeOptions(stage=self.graph.final.name, output=output, cache=cache)
         call = BakeCall(
             target=MOUNT_STAGE,
@@ -227,8 +227,8 @@ class MountSync:
             variables=bake_variables(self.settings, bake_options, DEFAULT_SCOPE),
             allow=(*bake_permissions(self.settings), *rights),
         )
-        bake_result = self.engine.bake(call, listen, stall_timer.overdue)
-        return "" if bake_result.exit_code == 0 else failure_summary(trace, stall_timer.gave_up)
+        bake_result = self.engine.bake(call, listen, stall_timer.is_overdue)
+        return "" if bake_result.exit_code == 0 else summarize_failure(trace, stall_timer.stall)
 
 
 def _by_image(items: Sequence[T], mount: Callable[[T], CacheMount]) -> list[tuple[T, ...]]:

@@ -1,39 +1,30 @@
-"""One build: compose the caches, ship the image, save what ran."""
+"""Build an image: merge the stage caches, ship the image, save the caches of the stages that ran."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import stamina
-
+from stagebake.build.cache_saver import CacheSaver, push_merged_cache
 from stagebake.build.engine import BakeCall, BakeResult, BuildEngine
-from stagebake.build.events import Trace
+from stagebake.build.events import ProgressListener, Trace
 from stagebake.build.failures import (
-    explain_failure,
-    failure_summary,
-    find_cache_fault,
-    lost_result_stage,
-    stalled_build,
-    too_many_requests,
+    PUSH_PAUSES,
+    BakeFailure,
+    FailureContext,
+    Retry,
+    RetryState,
+    choose_retry,
+    classify_failure,
+    format_failure,
 )
 from stagebake.build.mount_sync import MountSync
-from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, rerun_stages, stage_results
+from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, stage_results
 from stagebake.build.stall_timer import StallTimer
-from stagebake.cache.cache_refs import (
-    image_layer_sizes,
-    read_caches,
-    read_stage_caches,
-    repair_refs,
-    rotate_generations,
-)
-from stagebake.cache.evidence import collect_evidence
-from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
-from stagebake.cache.repository import CacheRepository
-from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
-from stagebake.cache.stage_caches import StageCache, StageCaches, drop_broken_blobs
+from stagebake.cache.cache_refs import read_caches
+from stagebake.cache.scopes import DEFAULT_SCOPE, Access
+from stagebake.cache.stage_caches import StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import BuildFailed, RegistryError
 from stagebake.generate.bake_file import (
@@ -50,34 +41,22 @@ from stagebake.project.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.stores.choose import BuildStores
 
-# An image that is pushed passes the local store by: what is restored is then never downloaded
-_PUSH = "type=image,push=true,store=false,unpack=false"
-_LOAD = "type=docker"
-_NOTHING = "type=cacheonly"
+# A pushed image is not stored in the engine, so that BuildKit never downloads restored layers
+_PUSH_OUTPUT = "type=image,push=true,store=false,unpack=false"
+_LOAD_OUTPUT = "type=docker"
+_CACHE_OUTPUT = "type=cacheonly"
 
-# How often a build is tried at most; the last time without any cache
-_ATTEMPTS = 5
-# What could not be read, but may be there, is asked for once more after so many seconds
-_PAUSE = 2.0
-# How often a registry that takes no image for the moment (429) is offered it
-_OFFERS = 4
-
-
-class _Later(Exception):
-    """The registry wants the image later."""
-
-
-ProgressListener = Callable[[str, Trace], None]
-"""Told what is under way and what is known of it, at every event."""
+# Seconds before a cache that could not be imported or read is requested again
+_CACHE_PAUSE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
-    """What is asked of one build.
+    """Choices for one build.
 
     `dockerfile_text` is the Dockerfile as the build reads it, `names` are the image's refs and labels, `override` is
-    the text of the user's own bake file, which is laid over the generated one. `load` is whether an image that is not
-    pushed goes into the engine.
+    the text of the user's own bake file, which bake merges over the generated one. `load` tells whether an image that
+    is not pushed is loaded into the engine.
     """
 
     access: Access
@@ -97,37 +76,46 @@ def build_image(
     stores: BuildStores,
     progress: ProgressListener,
 ) -> BuildResult:
-    """Builds the final stage; where it is pushed, saves the caches of the stages that ran.
+    """Build the final stage; where it is pushed, save the caches of the stages that ran.
 
-    Raises BuildFailed when the build itself fails. A cache that cannot be read or saved is a warning, never a failure.
+    Raise BuildFailed or InputError when the build itself fails. A cache that cannot be read or saved is a warning.
     """
     run = _Run(graph=graph, settings=settings, request=request, engine=engine, stores=stores, progress=progress)
     started = time.monotonic()
-    stage_caches, bake_result, trace = run.ship(run.read())
+    image = run.ship_image(run.read_caches())
     shipped = time.monotonic()
-    stages = stage_results(graph, trace)
-    saved = run.save(stage_caches, rebuilt_stages(graph, trace), bake_result.digest)
-    run.mount_sync.save(trace)
+    stages = stage_results(graph, image.trace)
+    saved = run.save_caches(image)
+    run.mount_sync.save_mounts(image.trace)
     return BuildResult(
         stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
         refs=request.names.refs,
         pushed_image=request.push,
-        digest=bake_result.digest,
+        digest=image.digest,
         ship_seconds=shipped - started,
         save_seconds=time.monotonic() - shipped,
-        pulled=trace.pulled,
+        pulled=image.trace.pulled,
         pushed=sum(entry.bytes for entry in saved.values()),
         forced=request.forced,
-        uncached=frozenset(name for name in graph.names if not stage_caches.has_stage(name)),
-        healed=stage_caches.healed_stages,
+        uncached=frozenset(name for name in graph.names if not image.stage_caches.has_stage(name)),
+        healed=image.stage_caches.healed_stages,
         mounts=run.mount_sync.carried_mounts,
-        warnings=tuple(dict.fromkeys((*stage_caches.warnings, *run.warnings))),
+        warnings=tuple(dict.fromkeys((*image.stage_caches.warnings, *run.warnings))),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ShippedImage:
+    """Image that was built, the events of its build, and the caches that it was built with."""
+
+    digest: str | None
+    trace: Trace
+    stage_caches: StageCaches
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """One build under way: what it was given, and the warnings so far."""
+    """State of one build: its inputs, the failures so far, and the warnings so far."""
 
     graph: StageGraph
     settings: Settings
@@ -136,286 +124,119 @@ class _Run:
     stores: BuildStores
     progress: ProgressListener
     warnings: list[str] = field(default_factory=list)
-    lost: frozenset[str] = frozenset()
-    """The stages that are built anew, because the engine has lost a step's result."""
+    retries: RetryState = field(default_factory=RetryState)
 
     @cached_property
     def mount_sync(self) -> MountSync:
-        """What carries the cache mounts."""
         return MountSync(
             graph=self.graph,
             settings=self.settings,
             dockerfile_text=self.request.dockerfile_text,
             access=self.request.access,
             forced=self.request.forced,
-            files=self._files(),
+            files=self._bake_files(),
             engine=self.engine,
             repository=self.stores.images,
             progress=self.progress,
             warnings=self.warnings,
         )
 
-    @property
-    def repository(self) -> CacheRepository | None:
-        """Where the caches lie."""
-        return self.stores.caches
-
-    def read(self) -> StageCaches:
-        """The caches that this build may read."""
-        if self.repository is None:
-            return StageCaches(warnings=(self.stores.missing_reason,) if self.stores.missing_reason else ())
+    def read_caches(self) -> StageCaches:
+        """Return the caches that this build may read."""
+        if self.stores.caches is None:
+            reason = self.stores.missing_reason
+            return StageCaches(warnings=(reason,) if reason else ())
         self.progress("reading the caches", Trace())
-        return read_caches(self.repository, self.graph, self.request.access)
+        return read_caches(self.stores.caches, self.graph, self.request.access)
 
-    def ship(self, stage_caches: StageCaches) -> tuple[StageCaches, BakeResult, Trace]:
-        """Builds the final stage; returns the caches that served.
+    def ship_image(self, stage_caches: StageCaches) -> _ShippedImage:
+        """Build the final stage, again after each failure that another attempt may avoid.
 
-        What ran in an attempt is known to the engine in the next one, and still counts as run.
+        What ran in one attempt is cached by the engine in the next one, and still counts as run.
         """
         trace = Trace()
-        for attempt in stamina.retry_context(
-            on=_Later, attempts=_OFFERS, timeout=None, wait_initial=1.0, wait_max=10.0
-        ):
-            with attempt:
-                stage_caches, bake_result, trace = self._attempt(stage_caches, trace)
-                if too_many_requests(trace) and attempt.num < _OFFERS:
-                    raise _Later
-        if bake_result.exit_code != 0:
-            raise explain_failure(self.graph, trace)
-        self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
-        if anew := [name for name in self.graph.names if name in self.lost]:
-            why = "a build that was cancelled had left the engine without a step's result"
-            self.warnings.append(f"built anew: {', '.join(anew)}: {why}")
-        self._prove_forced(trace)
-        return stage_caches, bake_result, trace
-
-    def _attempt(self, stage_caches: StageCaches, trace: Trace) -> tuple[StageCaches, BakeResult, Trace]:
-        """Builds; what proves broken is left out and tried again, in the end without any cache."""
-        asked_again = stalled = False
-        for number in range(_ATTEMPTS):
-            stall_timer = StallTimer(
-                self.settings.patience, strict=bool(stage_caches.caches) and not asked_again, suspect=stalled
-            )
-            bake_result, trace = self._build_final(self._final(stage_caches), stall_timer, trace)
-            if bake_result.exit_code != 0 and self._add_lost(trace):
-                continue
-            fault = (
-                None
-                if bake_result.exit_code == 0
-                else find_cache_fault(trace, stall_timer.gave_up, stage_caches.blob_sizes().keys())
-            )
-            if fault is None and bake_result.exit_code != 0 and stall_timer.gave_up and stall_timer.gave_up != "import":
-                raise stalled_build(self.request.names.refs, stall_timer.gave_up, self.settings.patience)
-            if fault is None:
+        while True:
+            strict = bool(stage_caches.caches) and not self.retries.paused
+            stall_timer = StallTimer(self.settings.patience, strict=strict, suspect=self.retries.stalled)
+            bake_result, trace = self._build_final(self._final_options(stage_caches), stall_timer, trace)
+            if bake_result.exit_code == 0:
                 break
-            stalled = stall_timer.gave_up == "read"
-            if fault.passing and not asked_again:
-                asked_again = True
-                time.sleep(_PAUSE)
-            elif fault.blobs and number < _ATTEMPTS - 2:
-                stage_caches = drop_broken_blobs(stage_caches, fault.blobs, corrupt_blobs=fault.blobs)
-            else:
-                stage_caches = stage_caches.without_caches(
-                    f"built without any cache: {failure_summary(trace, stall_timer.gave_up)}"
-                )
-        return stage_caches, bake_result, trace
+            cached_blobs = stage_caches.blob_sizes().keys()
+            failure = classify_failure(self.graph, trace, stall_timer.stall, cached_blobs)
+            stage_caches = self._handle_failure(failure, stage_caches)
+        self._add_warnings(trace)
+        self._refuse_restored(trace)
+        return _ShippedImage(digest=bake_result.digest, trace=trace, stage_caches=stage_caches)
 
-    def _add_lost(self, trace: Trace) -> bool:
-        """Adds the stage that met a lost result, then every stage, to what is built anew; whether it added any."""
-        stage, every = lost_result_stage(self.graph, trace), frozenset(self.graph.names)
-        if stage is None or self.lost == every:
-            return False
-        self.lost = every if stage.name in self.lost else self.lost | {stage.name}
-        return True
+    def _handle_failure(self, failure: BakeFailure, stage_caches: StageCaches) -> StageCaches:
+        """Prepare the next attempt and return the caches for it. Raise the failure where there is none."""
+        all_stages = frozenset(self.graph.names)
+        verdict = choose_retry(failure, self.retries, all_stages)
+        match verdict:
+            case Retry.RAISE:
+                patience = self.settings.patience
+                context = FailureContext(graph=self.graph, refs=self.request.names.refs, patience=patience)
+                raise format_failure(failure, context)
+            case Retry.PAUSE:
+                time.sleep(_CACHE_PAUSE)
+            case Retry.PUSH_LATER:
+                time.sleep(PUSH_PAUSES[self.retries.pushes])
+            case Retry.DROP_BLOBS:
+                stage_caches = drop_broken_blobs(stage_caches, failure.blobs, corrupt_blobs=failure.blobs)
+            case Retry.NO_CACHE:
+                stage_caches = stage_caches.without_caches(f"built without any cache: {failure.summary}")
+            case Retry.FORCE_STAGE | Retry.FORCE_ALL:
+                pass  # the next attempt forces the stages that `retries` names then
+        self.retries = self.retries.after(failure, verdict, all_stages)
+        return stage_caches
 
     def _build_final(
         self, bake_options: BakeOptions, stall_timer: StallTimer, trace: Trace
     ) -> tuple[BakeResult, Trace]:
-        """Builds the final stage; broken off for cache mounts, it goes on when they are restored."""
-        self.mount_sync.cache = bake_options.cache
-        bake_result, trace = self._bake("building", bake_options, stall_timer, trace, self.mount_sync)
-        while bake_result.exit_code != 0 and self.mount_sync.is_due:
-            trace = self.mount_sync.restore(trace)
-            bake_result, trace = self._bake("building", bake_options, stall_timer, trace, self.mount_sync)
-        return bake_result, trace
+        """Build the final stage. Interrupt it to restore cache mounts that it needs, then continue."""
+        self.mount_sync.imported_cache = bake_options.cache
+        while True:
+            bake_result, trace = self._run_bake("building", bake_options, stall_timer, trace, self.mount_sync)
+            if bake_result.exit_code == 0 or not self.mount_sync.is_due:
+                return bake_result, trace
+            trace = self.mount_sync.restore_mounts(trace)
 
-    def save(self, stage_caches: StageCaches, ran: frozenset[str], digest: str | None) -> dict[str, SavedCache]:
-        """Saves the caches of the stages that ran, one bake call each, then composes anew.
-
-        Their old caches are not imported meanwhile, or a forced stage's old result might be saved again. With the
-        first thing that the registry refuses it ends: one warning, and the next build saves what is not.
-        """
-        scope = self.request.access.writes
-        stages = self._unsaved(stage_caches, ran, digest)
-        if scope is None or self.repository is None:
-            return {}
-        due = stages or stage_caches.is_damaged(scope) or self._outdated(self.repository, stage_caches, scope)
-        if not due or not self._can_export():
-            return {}
-        self.progress("saving the caches", Trace())
-        saved: dict[str, SavedCache] = {}
-        found: tuple[StageCache, ...] = ()
-        try:
-            base = self._put(self.repository, stage_caches.merge_stages(leaving_out=ran))
-            known = stage_caches.blob_sizes()
-            for stage in stages:
-                saved[stage] = self._save_stage(self.repository, stage, scope, base, stage_caches, known)
-            found = self._compose_anew(self.repository, scope, stage_caches.corrupt_blobs).caches
-        except RegistryError as error:
-            left = [stage for stage in stages if stage not in saved]
-            what = (
-                f"the cache of {', '.join(left)} is" if left else "the caches are saved, but what they make together is"
-            )
-            self.warnings.append(f"{what} not saved: {error}")
-            refs = {stage: f"{self.repository.image}:{scope.stage_tag(stage)}" for stage in left}
-            saved |= {stage: SavedCache(ref=ref, saved=False, bytes=0) for stage, ref in refs.items()}
-        contents = {stage_cache.digest: stage_cache.cache for stage_cache in found}
-        return {
-            stage: replace(entry, evidence=collect_evidence(contents[entry.digest]))
-            if entry.digest in contents
-            else entry
-            for stage, entry in saved.items()
-        }
-
-    def _outdated(self, repository: CacheRepository, stage_caches: StageCaches, scope: Scope) -> bool:
-        """Whether the composed cache under its tag, which others read, is not what the caches make together now."""
-        document = stage_caches.merge_stages()
-        if document is None or stage_caches.read_failure:
-            return False
-        try:
-            merged_source = repository.read_manifest(scope.merged_tag)
-            return merged_source is None or config_digest(merged_source) != sha256_digest(document.config)
-        except RegistryError:
-            return False
-        except InvalidCache:
-            return True
-
-    def _compose_anew(self, repository: CacheRepository, scope: Scope, corrupt_blobs: frozenset[str]) -> StageCaches:
-        """Composes what is in the registry now, and writes what is broken there without it. Raises RegistryError."""
-        self.progress("saving the composed cache", Trace())
-        stage_caches = read_stage_caches(repository, self.graph, self.request.access)
-        self.warnings += stage_caches.warnings
-        stage_caches = drop_broken_blobs(
-            stage_caches, corrupt_blobs & stage_caches.blob_sizes().keys(), corrupt_blobs=corrupt_blobs
-        )
-        self._put(repository, stage_caches.within_size_limit().merge_stages(), scope.merged_tag)
-        repair_refs(repository, stage_caches, scope)
-        repository.remove_unused_blobs()
-        return stage_caches
-
-    def _unsaved(self, stage_caches: StageCaches, ran: frozenset[str], digest: str | None) -> list[str]:
-        """The stages whose results the caches lack, in the order in which they depend on each other.
-
-        These are the ones that ran, and what depends on them: one that was restored because its inputs came out the
-        same is now known by their new keys too, and without these the next build would download the inputs to see it.
-        And the ones that the engine still knew of an earlier build that was not pushed: their layers are in the image
-        and in no cache. Where something is poisoned the image is recompressed, and its layers do not tell.
-        """
-        needed = [stage.name for stage in self.graph.needed_stages() if stage in self.graph.buildable_stages]
-        if self.request.access.writes is None or self.repository is None:
-            return []
-        if digest and not ran and not stage_caches.corrupt_blobs and self.stores.images:
-            layers = image_layer_sizes(self.stores.images, digest)
-            if not layers.keys() <= stage_caches.blob_sizes().keys():
-                return needed
-        changed = self.graph.with_dependents(ran)
-        return [name for name in needed if name in changed or not stage_caches.has_stage(name)]
-
-    def _save_stage(
-        self,
-        repository: CacheRepository,
-        stage: str,
-        scope: Scope,
-        base: str | None,
-        stage_caches: StageCaches,
-        known: dict[str, int],
-    ) -> SavedCache:
-        """Saves a stage's cache; its layers are `known` from then on. Raises RegistryError."""
-        bake_options = BakeOptions(
-            stage=stage, output=_NOTHING, cache=base, save=True, recompress=bool(stage_caches.corrupt_blobs)
-        )
-        stall_timer = StallTimer(self.settings.patience)
-        bake_result, trace = self._bake(f"saving {stage}", bake_options, stall_timer)
-        if bake_result.exit_code != 0:
-            raise RegistryError(failure_summary(trace, stall_timer.gave_up), "the next build saves it")
-        if again := rerun_stages(self.graph, trace):
-            self.warnings.append(f"saving {stage} ran {', '.join(sorted(again))} again; its cache is not of the image")
-        tag = scope.stage_tag(stage)
-        layers = _layers(repository, tag)
-        fresh = layers.items() - known.items()
-        known.update(fresh)
-        rotate_generations(repository, stage_caches, scope, stage, layers.keys())
-        new = sum(size for _, size in fresh)
-        return SavedCache(ref=f"{repository.image}:{tag}", saved=True, bytes=new, digest=trace.exported)
-
-    def _cache_ref(self, stage_caches: StageCaches) -> str | None:
-        """The ref of the one cache that the build reads."""
-        if stage_caches.merged_source is not None or self.request.access.writes is None:
-            return stage_caches.merged_source
-        try:
-            return self._put(self.repository, stage_caches.merge_stages()) if self.repository else None
-        except RegistryError as error:
-            self.warnings.append(f"no cache is read, since what they make together could not be pushed: {error}")
-            return None
-
-    def _put(
-        self, repository: CacheRepository, document: ManifestAndConfig | None, tag: str | None = None
-    ) -> str | None:
-        """Pushes a composed cache; returns what names it, None where there is none. Raises RegistryError."""
-        return repository.import_source(repository.push_manifest(document, tag), tag) if document else None
-
-    def _final(self, stage_caches: StageCaches) -> BakeOptions:
+    def _final_options(self, stage_caches: StageCaches) -> BakeOptions:
+        output = _CACHE_OUTPUT
+        if self.request.push:
+            output = _PUSH_OUTPUT
+        elif self.request.load:
+            output = _LOAD_OUTPUT
         return BakeOptions(
             stage=self.graph.final.name,
-            output=_PUSH if self.request.push else _LOAD if self.request.load else _NOTHING,
-            cache=self._cache_ref(stage_caches),
-            forced=self.graph.force_stages((*self.request.forced.named, *self.lost)),
+            output=output,
+            cache=self._import_source(stage_caches),
+            forced=self.graph.force_stages((*self.request.forced.named, *self.retries.forced)),
             names=self.request.names,
             recompress=self.request.push and bool(stage_caches.corrupt_blobs),
         )
 
-    def _files(self) -> dict[str, str]:
-        """The generated bake file, and the user's own over it."""
-        files = {BAKE_FILE: render_bake_file(self.graph, self.settings)}
-        return files if self.request.override is None else {**files, OVERRIDE_FILE: self.request.override}
+    def _import_source(self, stage_caches: StageCaches) -> str | None:
+        """Return what imports the caches: the merged cache in the registry, or a new one that is pushed for this."""
+        if stage_caches.merged_source is not None or self.request.access.writes is None:
+            return stage_caches.merged_source
+        if self.stores.caches is None:
+            return None
+        try:
+            return push_merged_cache(self.stores.caches, stage_caches.merge_stages())
+        except RegistryError as error:
+            self.warnings.append(f"no cache is read: the merged cache could not be pushed: {error}")
+            return None
 
-    def _bake(
-        self,
-        doing: str,
-        bake_options: BakeOptions,
-        stall_timer: StallTimer,
-        before: Trace | None = None,
-        mount_sync: MountSync | None = None,
-    ) -> tuple[BakeResult, Trace]:
-        trace = Trace(before)
+    def _add_warnings(self, trace: Trace) -> None:
+        self.warnings += [f"a cache was not read: {error}" for error in trace.import_errors()]
+        forced = [name for name in self.graph.names if name in self.retries.forced]
+        if forced:
+            reason = "a cancelled build had left the engine without a step's result"
+            self.warnings.append(f"rebuilt {', '.join(forced)}: {reason}")
 
-        def listen(line: str) -> None:
-            trace.feed_line(line)
-            stall_timer.observe_trace(trace)
-            if mount_sync:
-                mount_sync.observe_trace(trace)
-            self.progress(doing, trace)
-
-        call = BakeCall(
-            target=target_names(self.graph)[bake_options.stage],
-            files={**self._files(), "choices.json": render_call_file(self.graph, self.settings, bake_options)},
-            variables=bake_variables(self.settings, bake_options, self.request.access.writes or DEFAULT_SCOPE),
-            allow=bake_permissions(self.settings),
-        )
-        return self.engine.bake(
-            call, listen, lambda: stall_timer.overdue() or bool(mount_sync and mount_sync.is_due)
-        ), trace
-
-    def _can_export(self) -> bool:
-        if not self.engine.exports_caches:
-            self.warnings.append(
-                "caches are not saved: the `docker` driver exports none without the containerd image store; "
-                "turn it on: https://docs.docker.com/engine/storage/containerd/"
-            )
-        return self.engine.exports_caches
-
-    def _prove_forced(self, trace: Trace) -> None:
-        """No step of a forced stage may have come from a cache: then something old was shipped."""
+    def _refuse_restored(self, trace: Trace) -> None:
+        """Raise BuildFailed where a step of a forced stage came from a cache: the image would hold an old result."""
         for step in forceable_steps(self.graph, trace, self.request.forced.with_dependents):
             if step.cached:
                 raise BuildFailed(
@@ -423,10 +244,60 @@ class _Run:
                     "force all stages: --no-cache without names; and please report this",
                 )
 
+    def save_caches(self, image: _ShippedImage) -> dict[str, SavedCache]:
+        """Save the caches of the stages that ran; return the result of each stage."""
+        scope = self.request.access.writes
+        if scope is None or self.stores.caches is None:
+            return {}
+        saver = CacheSaver(
+            graph=self.graph,
+            settings=self.settings,
+            access=self.request.access,
+            scope=scope,
+            repository=self.stores.caches,
+            images=self.stores.images,
+            stage_caches=image.stage_caches,
+            engine=self.engine,
+            run_bake=self._run_bake,
+            progress=self.progress,
+            warnings=self.warnings,
+        )
+        return saver.save_caches(rebuilt_stages(self.graph, image.trace), image.digest)
 
-def _layers(repository: CacheRepository, tag: str) -> dict[str, int]:
-    """Digest and size in bytes of the layers under a tag; empty where they cannot be read."""
-    try:
-        return layer_sizes(repository.read_manifest(tag) or b"{}")
-    except (RegistryError, InvalidCache):
-        return {}
+    def _bake_files(self) -> dict[str, str]:
+        """Return the generated bake file, and the user's own after it."""
+        files = {BAKE_FILE: render_bake_file(self.graph, self.settings)}
+        if self.request.override is not None:
+            files[OVERRIDE_FILE] = self.request.override
+        return files
+
+    def _run_bake(
+        self,
+        doing: str,
+        bake_options: BakeOptions,
+        stall_timer: StallTimer,
+        before: Trace | None = None,
+        mount_sync: MountSync | None = None,
+    ) -> tuple[BakeResult, Trace]:
+        """Run one bake call. `before` is the trace of the attempt before, `mount_sync` may interrupt the call."""
+        trace = Trace(before)
+
+        def observe_line(line: str) -> None:
+            trace.feed_line(line)
+            stall_timer.observe_trace(trace)
+            if mount_sync:
+                mount_sync.observe_trace(trace)
+            self.progress(doing, trace)
+
+        def must_stop() -> bool:
+            return stall_timer.is_overdue() or (mount_sync is not None and mount_sync.is_due)
+
+        call_file = render_call_file(self.graph, self.settings, bake_options)
+        scope = self.request.access.writes or DEFAULT_SCOPE
+        call = BakeCall(
+            target=target_names(self.graph)[bake_options.stage],
+            files={**self._bake_files(), "choices.json": call_file},
+            variables=bake_variables(self.settings, bake_options, scope),
+            allow=bake_permissions(self.settings),
+        )
+        return self.engine.bake(call, observe_line, must_stop), trace

@@ -1,22 +1,38 @@
-"""When a bake call waits for a registry that says nothing any more. BuildKit itself would wait for ever."""
+"""Decide when to give up a bake call that waits for a silent registry. BuildKit itself waits without limit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from enum import Enum
 
 from stagebake.build.events import Trace
 
 
+class Stall(Enum):
+    """Reason to give up a bake call; the values of READ and WRITE are keys of the setting `patience`."""
+
+    READ = "read"
+    """A download stalled."""
+    WRITE = "write"
+    """An upload stalled."""
+    IDLE = "idle"
+    """The engine reports nothing that is under way."""
+    IMPORT = "import"
+    """The registry refused a cache."""
+
+
 class StallTimer:
-    """Told of every event of one bake call, it tells whether the call is to be given up.
+    """Watch one bake call: pass each trace to `observe_trace`, and ask `is_overdue` whether to give up.
 
-    That is so when nothing has changed for `patience` seconds (`read`: a download; `write`: an upload, of which
-    BuildKit tells only the end) while it waits for nothing but a registry. A step that runs may be silent for ever.
-    And at once when a cache could not be imported, if `strict`: asking again costs less than building anew.
+    A call stalls when nothing changes for `patience` seconds (`read`: a download; `write`: an upload, of which
+    BuildKit reports only the end) while it waits for a registry alone. A step that runs may be silent without limit.
+    Where `strict`, a cache that could not be imported ends the call at once: one more request costs less than a
+    complete rebuild.
 
-    An import that stalls is not ended by a cancelled build, and until it ends BuildKit does nothing else (seen in
-    0.25). So an engine that does nothing at all is given up too: after `write` seconds, or `read` if it is `suspect`.
+    An import that stalls continues after its build is cancelled, and until it ends BuildKit does nothing else (seen in
+    0.25). So an engine that does nothing at all also stalls: after `write` seconds, or after `read` seconds where
+    `suspect`, because the attempt before stalled on a download.
     """
 
     def __init__(
@@ -27,37 +43,43 @@ class StallTimer:
         suspect: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._patience = {**patience, "idle": patience["read" if suspect else "write"]}
+        read = patience[Stall.READ.value]
+        write = patience[Stall.WRITE.value]
+        self._limits = {Stall.READ: read, Stall.WRITE: write, Stall.IDLE: read if suspect else write}
         self._strict = strict
         self._clock = clock
         self._changes = 0
-        self._changed = clock()
-        self._waits: str | None = None
-        self._refused = False
-        self.gave_up: str | None = None
+        self._changed_at = clock()
+        self._waiting_for: Stall | None = None
+        self._import_failed = False
+        self.stall: Stall | None = None
 
     def observe_trace(self, trace: Trace) -> None:
-        """Looks at what is known after an event."""
+        """Note what the call waits for after an event."""
         if trace.changes == self._changes:
             return
-        self._changes, self._changed = trace.changes, self._clock()
-        self._waits = _waits(trace)
-        self._refused = self._strict and bool(trace.import_errors())
+        self._changes = trace.changes
+        self._changed_at = self._clock()
+        self._waiting_for = _find_wait(trace)
+        self._import_failed = self._strict and bool(trace.import_errors())
 
-    def overdue(self) -> bool:
-        """Whether to give up; `gave_up` then says what: `read`, `write`, `idle` or `import`. Any thread may ask."""
-        waits = self._waits
-        if waits and self._clock() - self._changed > self._patience[waits]:
-            self.gave_up = waits
-        elif self._refused:
-            self.gave_up = "import"
-        return self.gave_up is not None
+    def is_overdue(self) -> bool:
+        """Tell whether to give up; `stall` then says why. Any thread may call this."""
+        waiting_for = self._waiting_for
+        silent_seconds = self._clock() - self._changed_at
+        if waiting_for is not None and silent_seconds > self._limits[waiting_for]:
+            self.stall = waiting_for
+        elif self._import_failed:
+            self.stall = Stall.IMPORT
+        return self.stall is not None
 
 
-def _waits(trace: Trace) -> str | None:
-    """What a bake call waits for, if for nothing else."""
+def _find_wait(trace: Trace) -> Stall | None:
+    """Return what a bake call waits for, None while the engine itself works."""
     if trace.is_working:
         return None
     if trace.is_downloading:
-        return "read"
-    return "write" if trace.is_uploading else "idle" if trace.is_idle else None
+        return Stall.READ
+    if trace.is_uploading:
+        return Stall.WRITE
+    return Stall.IDLE if trace.is_idle else None

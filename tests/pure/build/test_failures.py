@@ -1,31 +1,59 @@
-"""Whose fault a failed build is: the cache's, or its own."""
+"""Classify failed bake calls, choose what to do about them, and explain them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 
 import pytest
 
-from stagebake.build.events import Trace
-from stagebake.build.failures import CacheFault, explain_failure, find_cache_fault, lost_result_stage, too_many_requests
-from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.build.events import StepFailure, Trace
+from stagebake.build.failures import (
+    MAX_BUILDS,
+    PUSH_PAUSES,
+    BakeFailure,
+    FailureContext,
+    FailureKind,
+    Retry,
+    RetryState,
+    choose_retry,
+    classify_failure,
+    format_failure,
+    summarize_failure,
+)
+from stagebake.build.stall_timer import Stall
+from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
+from stagebake.errors import StagebakeError
 
 BLOB, OTHER = ("sha256:" + letter * 64 for letter in "ab")
 KNOWN = frozenset({BLOB})
 URL = f"http://host/v2/name/blobs/{BLOB}"
 LOST = "failed to commit 17fhb to upok3 during finalize: failed to stat active key: snapshot 17fhb does not exist"
 READING = "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to {}: {}"
+PUSHING = "failed to push host/name:latest: {}"
+METADATA = "[internal] load metadata for docker.io/library/debian:latest"
+GRAPH = parse_dockerfile("FROM debian AS base\n\nFROM base AS app\nRUN true\nCOPY a b\n", path="docker/Dockerfile")
+SHOWN = ("Dockerfile:5", "-" * 20, "   5 | >>> COPY a b", "-" * 20, "ERROR: failed to solve: no such file")
 
 
-def failed(message: str, name: str = "[app 1/2] COPY a b") -> Trace:
+def failed_trace(message: str, name: str = "[app 1/2] COPY a b") -> Trace:
     trace = Trace()
     event = {"digest": "1", "name": name, "started": "2026-01-01T10:00:00Z", "error": message}
     trace.feed_line(json.dumps({"vertexes": [event]}))
     return trace
 
 
+def classify(trace: Trace, stall: Stall | None = None, known: Set[str] = KNOWN) -> BakeFailure:
+    return classify_failure(GRAPH, trace, stall, known)
+
+
+def explain(trace: Trace, graph: StageGraph = GRAPH, stall: Stall | None = None) -> StagebakeError:
+    context = FailureContext(graph=graph, refs=("host/name:1",), patience={"read": 60.0, "write": 600.0})
+    return format_failure(classify_failure(graph, trace, stall, frozenset()), context)
+
+
 @pytest.mark.parametrize(
-    ("message", "passing"),
+    ("message", "temporary"),
     [
         (READING.format(URL, "503 Service Unavailable"), True),
         (READING.format(URL, "429 Too Many Requests"), True),
@@ -38,9 +66,10 @@ def failed(message: str, name: str = "[app 1/2] COPY a b") -> Trace:
         (f'failed commit on ref "layer-{BLOB}": unexpected commit digest {OTHER}, expected {BLOB}', False),
     ],
 )
-def test_the_cache_s_fault(message: str, passing: bool) -> None:
-    """The blob is named; whether asking again may help is told by the words."""
-    assert find_cache_fault(failed(message), None, KNOWN) == CacheFault(KNOWN, passing=passing)
+def test_classify_failure_bad_blob_of_the_cache_is_named(message: str, temporary: bool) -> None:
+    """Only the message tells whether the same request may succeed later."""
+    failure = classify(failed_trace(message))
+    assert (failure.kind, failure.blobs, failure.temporary) == (FailureKind.CACHE, KNOWN, temporary)
 
 
 @pytest.mark.parametrize(
@@ -49,49 +78,171 @@ def test_the_cache_s_fault(message: str, passing: bool) -> None:
         f'process "/bin/sh -c echo unexpected EOF {BLOB}" did not complete successfully: exit code: 1',
         f'process "/bin/sh -c curl {URL} # httpReadSeeker" did not complete successfully: exit code: 22',
         READING.format(URL.replace(BLOB, OTHER), "503 Service Unavailable"),
-        "failed to push host/name:latest: unexpected status from PUT request: 416 Requested Range Not Satisfiable",
+        PUSHING.format("unexpected status from PUT request: 416 Requested Range Not Satisfiable"),
         f'failed to compute cache key: failed to calculate checksum of ref {BLOB}: "/b": not found',
     ],
     ids=["its words", "its command", "a base image", "the push", "no such file"],
 )
-def test_the_build_s_own_fault(message: str) -> None:
-    """Such a build is not tried again, whatever words it prints."""
-    assert find_cache_fault(failed(message), None, KNOWN) is None
+def test_classify_failure_other_failure_does_not_blame_the_cache(message: str) -> None:
+    """Such a build is not repeated, whatever words it prints."""
+    assert classify(failed_trace(message)).kind is FailureKind.STEP
 
 
-def test_no_cache_is_to_blame_where_none_was_read() -> None:
-    """Then whatever it was will be so again."""
-    assert find_cache_fault(failed(READING.format(URL, "503")), None, frozenset()) is None
-    assert find_cache_fault(failed(""), "read", frozenset()) is None
+def test_classify_failure_without_imported_cache_does_not_blame_the_cache() -> None:
+    """Without a cache another attempt would fail in the same way."""
+    assert classify(failed_trace(READING.format(URL, "503")), known=frozenset()).kind is FailureKind.STEP
+    assert classify(failed_trace(""), Stall.READ, frozenset()).kind is FailureKind.STALLED
 
 
-def test_a_call_that_was_given_up() -> None:
-    """A download that stalled is had without the cache; an upload that stalled is no fault of it."""
-    cancelled = failed("context canceled")
-    assert find_cache_fault(cancelled, "read", KNOWN) == CacheFault(frozenset(), passing=False)
-    assert find_cache_fault(cancelled, "import", KNOWN) == CacheFault(frozenset(), passing=True)
-    assert find_cache_fault(cancelled, "write", KNOWN) is None
+@pytest.mark.parametrize(
+    ("stall", "kind", "temporary"),
+    [
+        (Stall.READ, FailureKind.CACHE, False),
+        (Stall.IMPORT, FailureKind.CACHE, True),
+        (Stall.WRITE, FailureKind.STALLED, False),
+        (Stall.IDLE, FailureKind.STALLED, False),
+    ],
+)
+def test_classify_failure_call_that_was_given_up_tells_why(stall: Stall, kind: FailureKind, temporary: bool) -> None:
+    """Another attempt without the cache avoids a stalled download, and does not help against a stalled upload."""
+    failure = classify(failed_trace("context canceled"), stall)
+    assert (failure.kind, failure.blobs, failure.temporary) == (kind, frozenset(), temporary)
+    assert failure.stall is stall
 
 
-def test_a_registry_that_wants_the_image_later() -> None:
-    """429 is repeated; another refusal is not, nor a step that prints the same."""
-    push = "failed to push host/name:latest: {}"
-    assert too_many_requests(failed(push.format("toomanyrequests: slow down")))
-    assert too_many_requests(failed(push.format("unexpected status: 429 Too Many Requests")))
-    assert not too_many_requests(failed(push.format("denied: no")))
-    assert not too_many_requests(failed("toomanyrequests: slow down"))
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (PUSHING.format("toomanyrequests: slow down"), FailureKind.PUSH_REFUSED),
+        (PUSHING.format("unexpected status: 429 Too Many Requests"), FailureKind.PUSH_REFUSED),
+        (PUSHING.format("denied: no"), FailureKind.ENGINE),
+        ("toomanyrequests: slow down", FailureKind.ENGINE),
+    ],
+)
+def test_classify_failure_http_429_on_a_push_is_push_refused(message: str, kind: FailureKind) -> None:
+    """Another refusal is not repeated, nor is HTTP 429 on another request."""
+    assert classify(failed_trace(message, "exporting to image")).kind is kind
 
 
-def test_a_blob_that_is_not_named() -> None:
-    """It is the one of which not all has come."""
+def test_classify_failure_step_that_prints_http_429_is_a_step() -> None:
+    message = 'process "/bin/sh -c echo failed to push: 429" did not complete successfully: exit code: 1'
+    assert classify(failed_trace(message)).kind is FailureKind.STEP
+
+
+def test_classify_failure_blob_without_name_is_the_unfinished_one() -> None:
     trace = Trace()
     trace.feed_line(json.dumps({"statuses": [{"id": BLOB, "vertex": "1", "current": 1}]}))
     trace.feed_line(json.dumps({"vertexes": [{"digest": "1", "name": "x", "error": "short read: unexpected EOF"}]}))
-    assert find_cache_fault(trace, None, KNOWN) == CacheFault(KNOWN, passing=True)
+    failure = classify(trace)
+    assert (failure.kind, failure.blobs, failure.temporary) == (FailureKind.CACHE, KNOWN, True)
 
 
-GRAPH = parse_dockerfile("FROM debian AS base\n\nFROM base AS app\nRUN true\nCOPY a b\n", path="docker/Dockerfile")
-SHOWN = ("Dockerfile:5", "-" * 20, "   5 | >>> COPY a b", "-" * 20, "ERROR: failed to solve: no such file")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (METADATA, "failed to do request: unexpected EOF"),
+        ("[app 1/2] ADD https://host/file /", "invalid response status 416"),
+    ],
+)
+def test_classify_failure_request_outside_the_cache_does_not_blame_the_cache(name: str, message: str) -> None:
+    """No cache holds a base image's metadata or a file from the web."""
+    assert classify(failed_trace(message, name)).kind is not FailureKind.CACHE
+
+
+@pytest.mark.parametrize(("name", "stage"), [("[deps 2/2] RUN b", "deps"), ("exporting to image", "app")])
+def test_classify_failure_lost_result_names_the_stage(name: str, stage: str) -> None:
+    """The final stage is named where no step met the lost result. The cache is not blamed."""
+    graph = parse_dockerfile("FROM a AS deps\nRUN b\nFROM a AS app\nCOPY --from=deps b c\n")
+    trace = failed_trace(LOST, name)
+    failure = classify_failure(graph, trace, None, KNOWN)
+    assert (failure.kind, failure.stage.name) == (FailureKind.LOST_RESULT, stage)
+    trace.feed_line("Dockerfile:2")
+    trace.feed_line("-" * 20)
+    error = explain(trace, graph)
+    assert error.what.startswith("Dockerfile:2: ")
+    assert "restart the engine" in error.remedy
+    other = failed_trace("snapshot 17fhb does not exist", name)
+    assert classify_failure(graph, other, None, KNOWN).kind is not FailureKind.LOST_RESULT
+
+
+STAGES = frozenset(GRAPH.names)
+TEMPORARY = {"kind": FailureKind.CACHE, "blobs": KNOWN, "temporary": True}
+BAD_BLOB = {"kind": FailureKind.CACHE, "blobs": KNOWN}
+NAMELESS = {"kind": FailureKind.CACHE}
+LOST_RESULT = {"kind": FailureKind.LOST_RESULT}
+BUSY = {"kind": FailureKind.PUSH_REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "verdict"),
+    [
+        (TEMPORARY, RetryState(), Retry.PAUSE),
+        (TEMPORARY, RetryState(builds=3), Retry.PAUSE),
+        (TEMPORARY, RetryState(builds=1, paused=True), Retry.DROP_BLOBS),
+        (TEMPORARY, RetryState(builds=3, paused=True), Retry.NO_CACHE),
+        (BAD_BLOB, RetryState(), Retry.DROP_BLOBS),
+        (BAD_BLOB, RetryState(builds=2), Retry.DROP_BLOBS),
+        (BAD_BLOB, RetryState(builds=3), Retry.NO_CACHE),
+        (BAD_BLOB, RetryState(builds=MAX_BUILDS - 1), Retry.RAISE),
+        (NAMELESS, RetryState(), Retry.NO_CACHE),
+        (NAMELESS, RetryState(builds=MAX_BUILDS - 1), Retry.RAISE),
+        (LOST_RESULT, RetryState(), Retry.FORCE_STAGE),
+        (LOST_RESULT, RetryState(forced=frozenset({"base"})), Retry.FORCE_STAGE),
+        (LOST_RESULT, RetryState(forced=frozenset({"app"})), Retry.FORCE_ALL),
+        (LOST_RESULT, RetryState(forced=STAGES), Retry.RAISE),
+        (LOST_RESULT, RetryState(builds=MAX_BUILDS - 1), Retry.RAISE),
+        (BUSY, RetryState(), Retry.PUSH_LATER),
+        (BUSY, RetryState(builds=MAX_BUILDS - 1, pushes=len(PUSH_PAUSES) - 1), Retry.PUSH_LATER),
+        (BUSY, RetryState(pushes=len(PUSH_PAUSES)), Retry.RAISE),
+        *(
+            ({"kind": kind}, RetryState(), Retry.RAISE)
+            for kind in (
+                FailureKind.STEP,
+                FailureKind.PARSE_ERROR,
+                FailureKind.MISSING_IMAGE,
+                FailureKind.STALLED,
+                FailureKind.ENGINE,
+            )
+        ),
+    ],
+)
+def test_choose_retry_failure_and_state_decide(fields: dict[str, object], state: RetryState, verdict: Retry) -> None:
+    failure = failure_of(fields)
+    assert choose_retry(failure, state, STAGES) is verdict
+
+
+def failure_of(fields: dict[str, object]) -> BakeFailure:
+    defaults: dict[str, object] = {"summary": "no", "stage": GRAPH["app"]}
+    return BakeFailure(**(defaults | fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "verdict", "after"),
+    [
+        (TEMPORARY, RetryState(), Retry.PAUSE, RetryState(builds=1, paused=True)),
+        (BAD_BLOB, RetryState(stalled=True), Retry.DROP_BLOBS, RetryState(builds=1)),
+        (NAMELESS | {"stall": Stall.READ}, RetryState(), Retry.NO_CACHE, RetryState(builds=1, stalled=True)),
+        (NAMELESS | {"stall": Stall.IMPORT}, RetryState(), Retry.NO_CACHE, RetryState(builds=1)),
+        (
+            LOST_RESULT,
+            RetryState(stalled=True),
+            Retry.FORCE_STAGE,
+            RetryState(builds=1, stalled=True, forced=frozenset({"app"})),
+        ),
+        (LOST_RESULT, RetryState(builds=1), Retry.FORCE_ALL, RetryState(builds=2, forced=STAGES)),
+        (
+            BUSY,
+            RetryState(builds=3, pushes=1, paused=True, stalled=True, forced=STAGES),
+            Retry.PUSH_LATER,
+            RetryState(pushes=2, forced=STAGES),
+        ),
+    ],
+)
+def test_retry_state_after_a_reaction_counts_it(
+    fields: dict[str, object], state: RetryState, verdict: Retry, after: RetryState
+) -> None:
+    """Each push starts with a new count of builds; forced stages stay forced."""
+    assert state.after(failure_of(fields), verdict, STAGES) == after
 
 
 @pytest.mark.parametrize(
@@ -105,60 +256,66 @@ SHOWN = ("Dockerfile:5", "-" * 20, "   5 | >>> COPY a b", "-" * 20, "ERROR: fail
         (None, SHOWN[-1:], "bake failed: failed to solve: no such file"),
     ],
 )
-def test_where_it_failed(name: str | None, shown: tuple[str, ...], what: str) -> None:
-    """The line is the one that buildx shows at the end, else the stage's; not every failure is in the events."""
-    trace = failed("no", name) if name else Trace()
+def test_format_failure_place_is_the_line_that_buildx_shows(
+    name: str | None, shown: tuple[str, ...], what: str
+) -> None:
+    """Without such a line it is the stage's. Not every failure is in the events."""
+    trace = failed_trace("no", name) if name else Trace()
     for line in shown:
         trace.feed_line(f"{line}\n")
-    assert explain_failure(GRAPH, trace).what == what
+    assert explain(trace).what == what
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("[internal] load metadata for docker.io/library/debian:latest", "failed to do request: unexpected EOF"),
-        ("[app 1/2] ADD https://host/file /", "invalid response status 416"),
-    ],
-)
-def test_what_no_cache_holds_is_no_fault_of_it(name: str, message: str) -> None:
-    """A base image's metadata and a file of the web come from elsewhere: nothing is built again without the cache."""
-    assert find_cache_fault(failed(message, name), None, KNOWN) is None
-
-
-METADATA = "[internal] load metadata for docker.io/library/debian:latest"
+def test_format_failure_step_shows_the_end_of_its_output() -> None:
+    vertex = StepFailure(name="RUN x", stage="app", is_step=True, message="exit code: 1", log=("a", "b"))
+    failure = failure_of({"kind": FailureKind.STEP, "vertex": vertex, "line": 4})
+    error = format_failure(failure, FailureContext(graph=GRAPH, refs=(), patience={}))
+    assert (error.what, error.log) == ("docker/Dockerfile:4: RUN x: exit code: 1", ("a", "b"))
 
 
 @pytest.mark.parametrize(
     ("message", "exit_code"),
     [("dial tcp: i/o timeout", 1), ("429 Too Many Requests", 1), ("not found", 2), ("pull access denied", 2)],
 )
-def test_a_registry_that_is_out_is_not_the_user_s_mistake(message: str, exit_code: int) -> None:
-    """Only where the registry says that there is no such image is the FROM line wrong."""
-    assert explain_failure(GRAPH, failed(message, METADATA)).exit_code == exit_code
+def test_format_failure_only_a_missing_image_is_invalid_input(message: str, exit_code: int) -> None:
+    """A registry that cannot be reached is not an error in the FROM line."""
+    assert explain(failed_trace(message, METADATA)).exit_code == exit_code
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_what_only_buildkit_refuses_to_parse_is_input(named: bool) -> None:
-    """With or without a vertex: exit code 2, with file and line."""
-    said = "failed to solve: dockerfile parse error on line 4: COPY requires at least two arguments"
-    trace = failed(said, "[internal] load build definition from Dockerfile") if named else Trace()
-    trace.feed_line(f"ERROR: {said}\n")
-    error = explain_failure(GRAPH, trace)
+def test_format_failure_parse_error_is_invalid_input(named: bool) -> None:
+    """Return exit code 2 with file and line, whether BuildKit names a vertex or not."""
+    message = "failed to solve: dockerfile parse error on line 4: COPY requires at least two arguments"
+    trace = failed_trace(message, "[internal] load build definition from Dockerfile") if named else Trace()
+    trace.feed_line(f"ERROR: {message}\n")
+    error = explain(trace)
     assert (error.exit_code, error.what) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
 
 
-@pytest.mark.parametrize(("name", "stage"), [("[deps 2/2] RUN b", "deps"), ("exporting to image", "app")])
-def test_what_the_engine_has_lost(name: str, stage: str) -> None:
-    """The stage is told whose step met it, the final one where no step did; nothing of it is the cache's fault."""
-    graph = parse_dockerfile("FROM a AS deps\nRUN b\nFROM a AS app\nCOPY --from=deps b c\n")
-    trace = failed(LOST, name)
-    found = lost_result_stage(graph, trace)
-    assert found is not None
-    assert found.name == stage
-    assert find_cache_fault(trace, None, KNOWN) is None
-    trace.feed_line("Dockerfile:2")
-    trace.feed_line("-" * 20)
-    explained = explain_failure(graph, trace)
-    assert explained.what.startswith("Dockerfile:2: ")
-    assert "restart the engine" in explained.remedy
-    assert lost_result_stage(graph, failed("snapshot 17fhb does not exist", name)) is None
+@pytest.mark.parametrize(
+    ("stall", "what", "remedy"),
+    [
+        (Stall.READ, "building host/name:1: the registry sent no data for 60 s", "patience = { read = SECONDS }"),
+        (Stall.WRITE, "pushing host/name:1: the registry accepted no data for 600 s", "patience = { write = SECONDS }"),
+        (Stall.IDLE, "building host/name:1: the engine made no progress", "restart the engine"),
+    ],
+)
+def test_format_failure_stall_says_what_was_waited_for(stall: Stall, what: str, remedy: str) -> None:
+    error = explain(failed_trace("context canceled"), stall=stall)
+    assert error.what == f"{what}; the build was cancelled"
+    assert remedy in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("lines", "summary"),
+    [
+        ((), "buildx printed no message"),
+        (("one", "two"), "two"),
+        (("ERROR: first", "ERROR: second", "third"), "second"),
+    ],
+)
+def test_summarize_failure_without_vertex_takes_the_last_error(lines: tuple[str, ...], summary: str) -> None:
+    trace = Trace()
+    for line in lines:
+        trace.feed_line(line)
+    assert summarize_failure(trace) == summary

@@ -1,0 +1,192 @@
+"""Save the caches of the stages that ran, one bake call each, then merge what the registry holds.
+
+The first error of the registry ends it with one warning: the image is out, and the next build saves the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from stagebake.build.engine import BakeResult, BuildEngine
+from stagebake.build.events import ProgressListener, Trace
+from stagebake.build.failures import summarize_failure
+from stagebake.build.result import SavedCache, rerun_stages
+from stagebake.build.stall_timer import StallTimer
+from stagebake.cache.cache_refs import image_layer_sizes, read_stage_caches, repair_refs, rotate_generations
+from stagebake.cache.evidence import collect_evidence
+from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
+from stagebake.cache.repository import CacheRepository
+from stagebake.cache.scopes import Access, Scope
+from stagebake.cache.stage_caches import StageCaches, drop_broken_blobs
+from stagebake.dockerfile.stages import StageGraph
+from stagebake.errors import RegistryError
+from stagebake.generate.bake_file import BakeOptions
+from stagebake.project.settings import Settings
+
+BakeFunction = Callable[[str, BakeOptions, StallTimer], tuple[BakeResult, Trace]]
+"""Run one bake call of a build: what it does, in words for the user, its options and its timer."""
+
+
+@dataclass(kw_only=True)
+class CacheSaver:
+    """Save the caches of one build in the refs of `scope`.
+
+    `stage_caches` are the caches that the build read. `images` is the repository of the pushed image. `saved` holds a
+    result for each stage that was to be saved.
+    """
+
+    graph: StageGraph
+    settings: Settings
+    access: Access
+    scope: Scope
+    repository: CacheRepository
+    images: CacheRepository | None
+    stage_caches: StageCaches
+    engine: BuildEngine
+    run_bake: BakeFunction
+    progress: ProgressListener
+    warnings: list[str]
+    saved: dict[str, SavedCache] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known_blobs = self.stage_caches.blob_sizes()
+
+    def save_caches(self, rebuilt: frozenset[str], image_digest: str | None) -> dict[str, SavedCache]:
+        """Save the caches that are missing after a build in which these stages ran; return the result of each."""
+        stages = self._find_unsaved(rebuilt, image_digest)
+        if not (stages or self._must_merge()) or not self._can_export():
+            return {}
+        self.progress("saving the caches", Trace())
+        try:
+            other_caches = self._push_other_caches(rebuilt)
+            for stage in stages:
+                self.saved[stage] = self._save_stage(stage, other_caches)
+            merged = self._merge_again()
+            self._add_evidence(merged)
+        except RegistryError as error:
+            self._warn_unsaved(stages, error)
+        return self.saved
+
+    def _find_unsaved(self, rebuilt: frozenset[str], image_digest: str | None) -> list[str]:
+        """Return the stages whose results are in no cache, each after the stages that it depends on.
+
+        These are the stages that ran and their dependents: a dependent that was restored because its inputs came out
+        the same has new cache keys now. Without these the next build would download the inputs to compare them.
+        """
+        needed = [stage.name for stage in self.graph.needed_stages() if stage in self.graph.buildable_stages]
+        if image_digest and not rebuilt and self._image_has_unknown_layers(image_digest):
+            return needed
+        changed = self.graph.with_dependents(rebuilt)
+        return [name for name in needed if name in changed or not self.stage_caches.has_stage(name)]
+
+    def _image_has_unknown_layers(self, image_digest: str) -> bool:
+        """Tell whether the engine still had results of an earlier build that was not pushed.
+
+        Their layers are in the image and in no cache. With corrupt blobs the image is recompressed, and its layers
+        tell nothing.
+        """
+        if self.images is None or self.stage_caches.corrupt_blobs:
+            return False
+        layers = image_layer_sizes(self.images, image_digest)
+        return not layers.keys() <= self._known_blobs.keys()
+
+    def _must_merge(self) -> bool:
+        """Tell whether the merged cache, which others read, differs from what the stage caches give now."""
+        if self.stage_caches.is_damaged(self.scope):
+            return True
+        document = self.stage_caches.merge_stages()
+        if document is None or self.stage_caches.read_failure:
+            return False
+        try:
+            stored = self.repository.read_manifest(self.scope.merged_tag)
+            return stored is None or config_digest(stored) != sha256_digest(document.config)
+        except RegistryError:
+            return False
+        except InvalidCache:
+            return True
+
+    def _can_export(self) -> bool:
+        if self.engine.exports_caches:
+            return True
+        self.warnings.append(
+            "caches not saved: the `docker` driver cannot export caches without the containerd image store; "
+            "enable it: https://docs.docker.com/engine/storage/containerd/"
+        )
+        return False
+
+    def _push_other_caches(self, rebuilt: frozenset[str]) -> str | None:
+        """Push what the saves import: no cache of a rebuilt stage, or the old result of a forced one would return."""
+        return push_merged_cache(self.repository, self.stage_caches.merge_stages(leaving_out=rebuilt))
+
+    def _save_stage(self, stage: str, other_caches: str | None) -> SavedCache:
+        """Save the cache of a stage. Raise RegistryError where the call fails."""
+        recompress = bool(self.stage_caches.corrupt_blobs)
+        bake_options = BakeOptions(
+            stage=stage, output="type=cacheonly", cache=other_caches, save=True, recompress=recompress
+        )
+        stall_timer = StallTimer(self.settings.patience)
+        bake_result, trace = self.run_bake(f"saving {stage}", bake_options, stall_timer)
+        if bake_result.exit_code != 0:
+            raise RegistryError(summarize_failure(trace, stall_timer.stall), "the next build saves it")
+        self._warn_rerun(stage, rerun_stages(self.graph, trace))
+        tag = self.scope.stage_tag(stage)
+        layers = self._read_layers(tag)
+        new_layers = {digest: size for digest, size in layers.items() if self._known_blobs.get(digest) != size}
+        self._known_blobs |= new_layers
+        rotate_generations(self.repository, self.stage_caches, self.scope, stage, layers.keys())
+        ref = f"{self.repository.image}:{tag}"
+        return SavedCache(ref=ref, saved=True, bytes=sum(new_layers.values()), digest=trace.exported)
+
+    def _read_layers(self, tag: str) -> dict[str, int]:
+        """Return digest and size in bytes of the layers under a tag; empty where they cannot be read."""
+        try:
+            return layer_sizes(self.repository.read_manifest(tag) or b"{}")
+        except (RegistryError, InvalidCache):
+            return {}
+
+    def _merge_again(self) -> StageCaches:
+        """Merge what is in the registry now, and repair refs with broken content. Raise RegistryError."""
+        self.progress("saving the merged cache", Trace())
+        stored = read_stage_caches(self.repository, self.graph, self.access)
+        self.warnings += stored.warnings
+        corrupt_blobs = self.stage_caches.corrupt_blobs
+        broken = corrupt_blobs & stored.blob_sizes().keys()
+        intact = drop_broken_blobs(stored, broken, corrupt_blobs=corrupt_blobs)
+        push_merged_cache(self.repository, intact.within_size_limit().merge_stages(), self.scope.merged_tag)
+        repair_refs(self.repository, intact, self.scope)
+        self.repository.remove_unused_blobs()
+        return intact
+
+    def _add_evidence(self, stored: StageCaches) -> None:
+        """Note what the saved caches contain, as read back from the registry."""
+        contents = {stage_cache.digest: stage_cache.cache for stage_cache in stored.caches}
+        for stage, entry in self.saved.items():
+            if entry.digest in contents:
+                evidence = collect_evidence(contents[entry.digest])
+                self.saved[stage] = replace(entry, evidence=evidence)
+
+    def _warn_rerun(self, stage: str, rerun: frozenset[str]) -> None:
+        if rerun:
+            names = ", ".join(sorted(rerun))
+            self.warnings.append(f"saving {stage} ran {names} again; the saved cache differs from the pushed image")
+
+    def _warn_unsaved(self, stages: list[str], error: RegistryError) -> None:
+        unsaved = [stage for stage in stages if stage not in self.saved]
+        if unsaved:
+            self.warnings.append(f"the cache of {', '.join(unsaved)} is not saved: {error}")
+        else:
+            self.warnings.append(f"stage caches saved; merged cache not saved: {error}")
+        for stage in unsaved:
+            ref = f"{self.repository.image}:{self.scope.stage_tag(stage)}"
+            self.saved[stage] = SavedCache(ref=ref, saved=False, bytes=0)
+
+
+def push_merged_cache(
+    repository: CacheRepository, document: ManifestAndConfig | None, tag: str | None = None
+) -> str | None:
+    """Push a merged cache; return the value that imports it, None where there is none. Raise RegistryError."""
+    if document is None:
+        return None
+    digest = repository.push_manifest(document, tag)
+    return repository.import_source(digest, tag)
