@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.build import add_build_parser
 from stagebake.cli.cache import add_cache_parser
 from stagebake.cli.doctor import add_doctor_parser
@@ -20,7 +21,6 @@ from stagebake.cli.init import add_init_parser
 from stagebake.cli.plan import add_plan_parser
 from stagebake.errors import InputError, StagebakeError
 from stagebake.interrupts import Interrupted, raise_on_signals
-from stagebake.project.github_run import publish_summary, workflow_command
 from stagebake.report.github_summary import render_failure
 from stagebake.report.tables import make_console
 

@@ -10,16 +10,18 @@ from pathlib import Path
 from stagebake.build.engine import Engine
 from stagebake.build.events import Trace
 from stagebake.build.run import BuildRequest, build_image
+from stagebake.cache.scopes import Trigger
+from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
+from stagebake.cli.image_refs import choose_names
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import InputError
 from stagebake.explain.after_build import BuildRecord, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
-from stagebake.files import read_text, refuse_unwritable, write_file
-from stagebake.project.github_run import publish_summary, workflow_command
-from stagebake.project.image_tags import ImageNames, from_metadata_action, labels_for, tags_for
+from stagebake.files import refuse_unwritable, write_file
+from stagebake.project.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.report.github_summary import render_summary, usual_stages
 from stagebake.report.progress import BuildProgress
@@ -51,11 +53,12 @@ def run_build(options: argparse.Namespace) -> int:
     """Builds, records what was built, and tells it."""
     command = read_command(options)
     settings, graph = command.settings, command.graph
-    _refuse_nameless(options, settings)
+    _refuse_nameless(command)
     if options.report:
         refuse_unwritable(options.report, "--report")
     expected = parse_expectations(options.expect, graph)
-    request = _wish(command)
+    chosen = choose_names(command)
+    request = _wish(command, chosen.names)
     engine = Engine(settings.root, options.builder)
     engine.check()
     scan = command.create_fingerprinter(command.dockerfile_text)
@@ -65,42 +68,42 @@ def run_build(options: argparse.Namespace) -> int:
         result = build_image(graph, settings, request, engine, command.build_stores, progress)
         progress("saving the ledger", Trace())
         record = record_build(result, graph, scan, prints, command.ledger_store, command.access, command.scope_name)
-    warnings = (*_warnings(settings, graph), *command.input_warnings, *record.result.warnings)
+    about_input = (*_warnings(settings, graph), *command.input_warnings, *_trust_warnings(command), *chosen.warnings)
+    warnings = (*about_input, *record.result.warnings)
     record = replace(record, result=replace(record.result, warnings=warnings))
     _tell(record, command)
     check_build(record.result, record.reasons, expected)
     return 0
 
 
-def _refuse_nameless(options: argparse.Namespace, settings: Settings) -> None:
-    if options.push and settings.image is None:
+def _refuse_nameless(command: Command) -> None:
+    if command.options.push and command.settings.image is None:
         raise InputError(
-            "--push: there is no image name, and git has no remote at github.com to take it from",
+            f"--push: the image has no name: {command.default_image.reason}",
             'set `image = "ghcr.io/owner/name"` under [tool.stagebake], or pass --image',
         )
 
 
-def _wish(command: Command) -> BuildRequest:
+def _wish(command: Command, names: ImageNames) -> BuildRequest:
     return BuildRequest(
         dockerfile_text=command.dockerfile_text,
         push=command.options.push,
-        load=command.options.load or command.github_run is None,
+        load=command.options.load or not command.on_github,
         forced=command.forced_stages,
         access=command.access,
-        names=_names(command),
+        names=names,
         override=command.override_text,
     )
 
 
-def _names(command: Command) -> ImageNames:
-    settings, commit = command.settings, command.checkout.commit()
-    commit = replace(commit, source=command.github_run.source) if command.github_run else commit
-    tags = (settings.tag,) if settings.tag else tags_for(command.trigger, command.default_branch, commit)
-    local = () if command.options.push or settings.tag else ("latest",)
-    image = settings.image or settings.local_image
-    refs = tuple(f"{image}:{tag}" for tag in dict.fromkeys((*local, *tags)))
-    texts = {str(path): read_text(path) for path in command.options.bake_file}
-    return from_metadata_action(texts, ImageNames(refs=refs, labels=labels_for(commit)))
+def _trust_warnings(command: Command) -> tuple[str, ...]:
+    """Return warnings about what is not pushed or saved because git and the CI say too little."""
+    found = []
+    if refusal := command.checkout.refusal():
+        found.append(refusal)
+    if command.options.push and command.access.writes is None and command.trigger == Trigger():
+        found.append("no cache is saved: HEAD is detached and no CI variable names the branch; name it: --scope BRANCH")
+    return tuple(found)
 
 
 def _tell(record: BuildRecord, command: Command) -> None:
@@ -109,7 +112,7 @@ def _tell(record: BuildRecord, command: Command) -> None:
     show_build(result, reasons, make_console(), verbose=command.options.verbose)
     if command.options.report:
         write_file(command.options.report, build_report_json(result, reasons))
-    if command.github_run:
+    if command.on_github:
         settings = command.settings
         usual = usual_stages(record.ledgers, command.graph)
         outputs = {

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from stagebake.cache.repository import CacheRepository
 from stagebake.cache.scopes import Access, Trigger, access_for
+from stagebake.ci.ci_run import CiRun, trust_checkout
+from stagebake.ci.github_run import GITHUB_ACTIONS, read_github_run
+from stagebake.ci.other_ci import read_other_ci
 from stagebake.cli.flags import read_settings
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings
@@ -21,7 +24,7 @@ from stagebake.fingerprint.context import hash_memory_file
 from stagebake.fingerprint.fingerprinter import Fingerprinter
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.project.git import GitCheckout
-from stagebake.project.github_run import GithubRun, default_image, read_github_run
+from stagebake.project.image_name import DefaultImage
 from stagebake.project.settings import Settings, misspelt_variables
 from stagebake.stores.choose import BuildStores, choose_stores
 
@@ -36,7 +39,8 @@ class Command:
     options: argparse.Namespace
     settings: Settings
     checkout: GitCheckout
-    github_run: GithubRun | None
+    ci_run: CiRun | None
+    default_image: DefaultImage
 
     @cached_property
     def dockerfile_text(self) -> str:
@@ -85,16 +89,21 @@ class Command:
         return bool(self.options.no_cache == [])
 
     @property
+    def on_github(self) -> bool:
+        """Return True in a run of GitHub Actions."""
+        return self.ci_run is not None and self.ci_run.system == GITHUB_ACTIONS
+
+    @property
     def trigger(self) -> Trigger:
-        """Return the event that started this run of GitHub Actions; outside of it, the current branch."""
-        if self.github_run:
-            return self.github_run.trigger
+        """Return what the CI run builds; the branch that git has checked out where no CI says it."""
+        if self.ci_run and (self.on_github or self.ci_run.trigger != Trigger()):
+            return self.ci_run.trigger
         return Trigger(branch=self.checkout.branch())
 
     @property
     def default_branch(self) -> str:
-        if self.github_run and self.github_run.default_branch:
-            return self.github_run.default_branch
+        if self.ci_run and self.ci_run.default_branch:
+            return self.ci_run.default_branch
         return self.checkout.default_branch()
 
     @cached_property
@@ -169,9 +178,21 @@ def read_command(options: argparse.Namespace) -> Command:
     checkout = GitCheckout(Path())
     settings = read_settings(options)
     _refuse_missing_context(settings)
+    ci_run = _read_ci_run(checkout)
+    image = (ci_run and ci_run.image) or checkout.image()
     if settings.image is None:
-        settings = settings.with_image(default_image(os.environ) or checkout.image())
-    return Command(options, settings, checkout, read_github_run(os.environ))
+        settings = settings.with_image(image.name)
+    return Command(options, settings, checkout, ci_run, image)
+
+
+def _read_ci_run(checkout: GitCheckout) -> CiRun | None:
+    """Return the CI run that this process belongs to; one whose checkout is of another commit is not trusted."""
+    run = read_github_run(os.environ) or read_other_ci(os.environ)
+    if run is None or run.revision is None:
+        return run
+    head = checkout.commit().revision
+    holds_revision = head is not None and checkout.is_ancestor(run.revision, head)
+    return trust_checkout(run, head, holds_revision=holds_revision)
 
 
 def _refuse_missing_context(settings: Settings) -> None:

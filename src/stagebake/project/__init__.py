@@ -1,1 +1,1 @@
-"""Read what the repository and its CI say: settings, git, GitHub's run, tags of the image."""
+"""What does the repository say? Its settings, git, and the tags of its image."""

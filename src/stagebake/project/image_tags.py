@@ -1,4 +1,4 @@
-"""The tags and labels of an image: from what the build is for and the commit it is made of. Pure."""
+"""Choose the tags and labels of an image from its trigger and its commit. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from stagebake.errors import InputError
 # opencontainers/distribution-spec, "Pulling manifests"
 _LONGEST = 128
 
+LATEST = "latest"
+"""Tag of the default branch's newest image."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommitInfo:
-    """What git says of the checked-out commit; None for what it does not know. `created` is RFC 3339."""
+    """Checked-out commit; None for what git does not know. `created` is in the format of RFC 3339."""
 
     revision: str | None = None
     created: str | None = None
@@ -26,7 +29,7 @@ class CommitInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNames:
-    """The full refs and the labels that an image gets. Raises InputError for a ref that may be a cache's."""
+    """Full refs and labels of an image. Raises InputError for a ref that could be a cache's."""
 
     refs: tuple[str, ...]
     labels: dict[str, str]
@@ -38,23 +41,29 @@ class ImageNames:
 
 
 def tags_for(trigger: Trigger, default_branch: str, commit: CommitInfo) -> tuple[str, ...]:
-    """The tags of a pushed image: `latest` and `main-1a2b3c4`, `feature-x-1a2b3c4`, `pr-7`, `v1.2`.
+    """Return the tags of a pushed image: `latest` and `main-1a2b3c4`, `feature-x-1a2b3c4`, `pr-7`, `v1.2`.
 
-    A tag that could be taken for a cache's is avoided.
+    Code whose branch is not certain gets the tag of its commit alone, `1a2b3c4`, and no tag where that is unknown.
+    A tag that could be taken for a cache's, or for the default branch's `latest`, is avoided.
     """
-    short = commit.revision[:7] if commit.revision else None
+    short_commit = commit.revision[:7] if commit.revision else None
     if trigger.pull_request is not None:
         return (f"pr-{trigger.pull_request}",)
-    if trigger.tag is not None:
-        return (_clean(trigger.tag),)
-    if trigger.branch is None or short is None:
-        return (short or "latest",)
-    branch = f"{_clean(trigger.branch)[: _LONGEST - 8]}-{short}"
-    return ("latest", branch) if trigger.branch == default_branch else (branch,)
+    if trigger.trusted and trigger.tag is not None:
+        return (_tag_of_git_tag(trigger.tag),)
+    if short_commit is None:
+        return ()
+    if not trigger.trusted or trigger.branch is None:
+        return (short_commit,)
+    branch = _clean_tag(trigger.branch)[: _LONGEST - len("-1a2b3c4")]
+    branch_tag = f"{branch}-{short_commit}"
+    if trigger.branch == default_branch:
+        return (LATEST, branch_tag)
+    return (branch_tag,)
 
 
 def labels_for(commit: CommitInfo) -> dict[str, str]:
-    """The labels of opencontainers/image-spec, annotations.md, for what is known. The same commit gives the same."""
+    """Return what is known as labels of opencontainers/image-spec, annotations.md. A commit has one set of labels."""
     known = {"source": commit.source, "revision": commit.revision, "created": commit.created}
     return {f"org.opencontainers.image.{key}": value for key, value in known.items() if value is not None}
 
@@ -81,6 +90,15 @@ def _metadata_target(text: str, path: str) -> dict[str, Any]:
         ) from None
 
 
-def _clean(name: str) -> str:
+def _tag_of_git_tag(name: str) -> str:
+    """Return the tag for a git tag. One called `latest` does not make its image the default branch's."""
+    tag = _clean_tag(name)
+    return "tag-latest" if tag == LATEST else tag
+
+
+def _clean_tag(name: str) -> str:
+    """Replace what a tag cannot hold (distribution-spec: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})."""
     tag = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "image"
-    return f"branch-{tag}"[:_LONGEST] if tag.startswith("cache") else tag[:_LONGEST]
+    if tag.startswith("cache"):
+        tag = f"branch-{tag}"
+    return tag[:_LONGEST]

@@ -10,10 +10,10 @@ import pytest
 
 from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.ci.github_run import workflow_command
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import BuildFailed
 from stagebake.explain.decision import Reasons, StepRan
-from stagebake.project.github_run import workflow_command
 from stagebake.project.settings import BUDGETS
 from stagebake.report.github_summary import UsualStage, render_failure, render_summary
 

@@ -9,71 +9,39 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from stagebake.cache.scopes import Trigger
+from stagebake.ci.ci_run import CiRun
+from stagebake.ci.github_events import github_trigger
+from stagebake.project.image_name import DefaultImage, github_image
 
 Environment: TypeAlias = Mapping[str, str]
 """Environment variables of this process."""
 
 _Payload: TypeAlias = Mapping[str, Any]
 
-# docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows: these run code of a branch or
-# tag that somebody with write access pushed. Others (workflow_run, issue_comment, …) may run untrusted code.
-_TRUSTED_EVENTS = frozenset({"push", "workflow_dispatch", "schedule", "repository_dispatch"})
-
-_PULL_REQUEST_EVENTS = frozenset({"pull_request", "pull_request_target"})
+GITHUB_ACTIONS = "GitHub Actions"
 
 
-@dataclass(frozen=True, kw_only=True)
-class GithubRun:
-    """Run of a workflow: its trigger, the default branch and the repository's address, None where unknown."""
-
-    trigger: Trigger
-    default_branch: str | None
-    source: str | None = None
-
-
-def default_image(environment: Environment) -> str | None:
-    """Return ghcr.io/OWNER/REPO of the repository whose workflow runs, in lower case; None outside GitHub Actions."""
-    if not _runs_on_github(environment):
-        return None
-    repository = environment.get("GITHUB_REPOSITORY")
-    return f"ghcr.io/{repository.lower()}" if repository else None
-
-
-def read_github_run(environment: Environment) -> GithubRun | None:
+def read_github_run(environment: Environment) -> CiRun | None:
     """Return the run that this process belongs to; None outside GitHub Actions.
 
     An event payload that cannot be read counts as empty.
     """
-    if not _runs_on_github(environment):
+    if environment.get("GITHUB_ACTIONS") != "true":
         return None
     event = _read_event(environment)
     trigger = github_trigger(environment, event)
-    return GithubRun(
+    return CiRun(
+        system=GITHUB_ACTIONS,
         trigger=trigger,
         default_branch=_find_default_branch(environment, event, trigger),
+        revision=_find_revision(environment, trigger),
         source=_repository_address(environment),
-    )
-
-
-def github_trigger(environment: Environment, event: _Payload) -> Trigger:
-    """Return what triggered a run, from its environment and the payload of its event (GITHUB_EVENT_PATH).
-
-    A workflow_dispatch with an input `branch` counts as a run of that branch; the generated workflow has this input.
-    """
-    event_name = environment.get("GITHUB_EVENT_NAME", "")
-    if event_name in _PULL_REQUEST_EVENTS:
-        return _pull_request_trigger(event.get("pull_request") or {})
-    reference = environment.get("GITHUB_REF", "")
-    branch = _chosen_branch(event_name, event) or _strip_prefix(reference, "refs/heads/")
-    return Trigger(
-        branch=branch,
-        tag=None if branch else _strip_prefix(reference, "refs/tags/"),
-        trusted=event_name in _TRUSTED_EVENTS,
+        image=_find_image(environment),
     )
 
 
@@ -96,10 +64,6 @@ def workflow_command(kind: str, message: str, environment: Environment) -> str:
         return f"::{kind}::{_escape_data(message)}"
     file = _escape_property(_path_in_workspace(found["file"], environment))
     return f"::{kind} file={file},line={found['line']}::{_escape_data(message)}"
-
-
-def _runs_on_github(environment: Environment) -> bool:
-    return environment.get("GITHUB_ACTIONS") == "true"
 
 
 def _read_event(environment: Environment) -> _Payload:
@@ -126,33 +90,24 @@ def _repository_address(environment: Environment) -> str | None:
     return f"{server}/{repository}" if server and repository else None
 
 
-def _pull_request_trigger(pull_request: _Payload) -> Trigger:
-    """Return the trigger of a pull request; from another repository, or a deleted one, it is not trusted."""
-    head = _repository_name(pull_request, "head")
-    base = _repository_name(pull_request, "base")
-    return Trigger(
-        pull_request=pull_request.get("number"),
-        trusted=head is not None and head == base,
-    )
+def _find_revision(environment: Environment, trigger: Trigger) -> str | None:
+    """Return GITHUB_SHA where it is a commit of the code that is built.
+
+    It is not for an event that builds code of another ref, nor for a branch that the input `branch` names.
+    """
+    ref = environment.get("GITHUB_REF", "")
+    of_ref = ref in (f"refs/heads/{trigger.branch}", f"refs/tags/{trigger.tag}")
+    return environment.get("GITHUB_SHA") or None if of_ref else None
 
 
-def _repository_name(pull_request: _Payload, side: str) -> str | None:
-    repository = (pull_request.get(side) or {}).get("repo") or {}
-    name: str | None = repository.get("full_name")
-    return name
-
-
-def _chosen_branch(event_name: str, event: _Payload) -> str | None:
-    if event_name != "workflow_dispatch":
+def _find_image(environment: Environment) -> DefaultImage | None:
+    """Name the image of GITHUB_REPOSITORY at the registry that belongs to GITHUB_SERVER_URL."""
+    repository = environment.get("GITHUB_REPOSITORY")
+    if not repository:
         return None
-    inputs = event.get("inputs") or {}
-    branch: str | None = inputs.get("branch")
-    return branch
-
-
-def _strip_prefix(reference: str, prefix: str) -> str | None:
-    """Return the rest of a git reference that has this prefix; None for other references."""
-    return reference.removeprefix(prefix) if reference.startswith(prefix) else None
+    server = environment.get("GITHUB_SERVER_URL") or "https://github.com"
+    host = urlsplit(server).hostname or "github.com"
+    return github_image(host, repository)
 
 
 def _path_in_workspace(file: str, environment: Environment) -> str:

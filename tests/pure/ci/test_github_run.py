@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagebake.cache.scopes import DEFAULT_SCOPE, GENERATIONS, Access, Scope, Trigger, access_for
+from stagebake.ci.github_events import github_trigger
+from stagebake.ci.github_run import read_github_run
 from stagebake.errors import InputError
-from stagebake.project.github_run import github_trigger, read_github_run
 from stagebake.project.image_tags import CommitInfo, ImageNames, tags_for
 from tests.pure.cache.test_scopes import TAG
 
@@ -133,8 +134,8 @@ OWN, FORK, GONE = (pull_request(head) for head in ("owner/app", "stranger/app", 
         ("workflow_dispatch", "refs/heads/main", {"inputs": None}, Trigger(branch="main")),
         ("workflow_dispatch", "refs/heads/main", {"inputs": {"branch": "x"}}, Trigger(branch="x")),
         ("push", "refs/heads/main", {"inputs": {"branch": "x"}}, Trigger(branch="main")),
-        ("workflow_run", "refs/heads/main", {}, Trigger(branch="main", trusted=False)),
-        ("issue_comment", "refs/heads/main", {}, Trigger(branch="main", trusted=False)),
+        ("workflow_run", "refs/heads/main", {}, Trigger(trusted=False)),
+        ("issue_comment", "refs/heads/main", {}, Trigger(trusted=False)),
         ("pull_request", "refs/pull/5/merge", OWN, Trigger(pull_request=5)),
         ("pull_request", "refs/pull/5/merge", FORK, Trigger(pull_request=5, trusted=False)),
         ("pull_request", "refs/pull/5/merge", GONE, Trigger(pull_request=5, trusted=False)),

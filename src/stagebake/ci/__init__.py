@@ -1,0 +1,1 @@
+"""Which CI run is this, and whose code does it build?"""
