@@ -40,7 +40,7 @@ def test_one_scope_goes(repository: Project) -> None:
 
     assert repository.stagebake(*flags).stdout.splitlines() == [f"deleted {name}" for name in names]
     assert repository.tags() == set(OTHERS)
-    assert repository.stagebake(*flags).stdout == f"{repository.image} has no such caches\n"
+    assert repository.stagebake(*flags).stdout == f"{repository.image}: no matching caches\n"
 
 
 def test_what_another_tag_names_stays(repository: Project) -> None:

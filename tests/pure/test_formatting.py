@@ -4,7 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.formatting import did_you_mean, find_similar_name, format_seconds, json_document, make_printable
+from stagebake.formatting import (
+    did_you_mean,
+    find_similar_name,
+    format_seconds,
+    format_size,
+    json_document,
+    make_printable,
+)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (1_234, "1.2 kB"),
+        (999_949, "999.9 kB"),
+        (999_999, "1.0 MB"),
+        (1_000_000, "1.0 MB"),
+        (2_500_000, "2.5 MB"),
+        (1_000_000_000, "1.0 GB"),
+        (2_340_000_000_000, "2340.0 GB"),
+    ],
+)
+def test_format_size_gives_a_readable_unit(count: int, text: str) -> None:
+    assert format_size(count) == text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from stagebake.interrupts import Interrupted, raise_on_signals
-from stagebake.report.progress import interrupt_note
 from tests.support.signals import interruptible
 
 
@@ -40,18 +39,3 @@ def test_what_ignores_an_interrupt_goes_on_to() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize(
-    ("doing", "said"),
-    [
-        ("", "interrupted: the build is cancelled"),
-        ("building", "interrupted while building: the build is cancelled"),
-        ("saving app", "interrupted while saving app: the image is out, its caches are not all saved"),
-    ],
-)
-def test_what_is_said_of_it(doing: str, said: str) -> None:
-    """What was under way, what is there, and what to do next."""
-    first, second = interrupt_note(doing).splitlines()
-    assert first == said
-    assert second.startswith("  → build again")

@@ -64,7 +64,7 @@ def run_build(options: argparse.Namespace) -> int:
     scan = command.create_fingerprinter(command.dockerfile_text)
     prints = scan.later()
     progress = BuildProgress(graph, make_console(stderr=True))
-    with progress.running():
+    with progress.track_build():
         result = build_image(graph, settings, request, engine, command.build_stores, progress)
         progress("saving the ledger", Trace())
         record = record_build(result, graph, scan, prints, command.ledger_store, command.access, command.scope_name)

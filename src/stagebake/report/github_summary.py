@@ -1,4 +1,4 @@
-"""A BuildResult as Markdown, for GitHub's step summary and pull requests. Pure."""
+"""Render a build as Markdown, for GitHub's step summary and pull requests. Pure."""
 
 from __future__ import annotations
 
@@ -18,29 +18,50 @@ from stagebake.explain.stage_times import total_build_seconds
 from stagebake.formatting import format_seconds, format_size
 from stagebake.report.tables import mount_words
 
-_MARKS = {"restored": "✓ restored", "rebuilt": "→ rebuilt", "unused": "unused"}
+_RESULTS = {
+    "restored": "✓ restored",
+    "rebuilt": "→ rebuilt",
+    "unused": "unused",
+}
+# Name of each budget in the summary
 _PUSHES = {
-    "restore": "a push that changes nothing",
-    "code": "a change of code",
-    "dependencies": "a change of dependencies",
+    "restore": "a push without changes",
+    "code": "a code change",
+    "dependencies": "a dependency change",
     "full": "a full build",
 }
+_MIN_CHART_SECONDS = 0.5
+_MAX_LABEL_WIDTH = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class UsualStage:
-    """What is known of a stage from earlier builds: the seconds it last took to run, the bytes of its own layers."""
+    """Stage in earlier builds: the seconds that it last took to run, and the bytes of its own layers."""
 
     seconds: float | None = None
     bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class _ChartStep:
+    """Interval in which a step ran, or in which its layers were pulled."""
+
+    stage: StageResult
+    name: str
+    start: float
+    end: float
 
 
 def usual_stages(ledgers: Sequence[Ledger], graph: StageGraph) -> dict[str, UsualStage]:
     """Return what the ledgers, nearest scope first, know of each stage."""
     stages: dict[str, UsualStage] = {}
     for name in graph.names:
-        sizes = (entry.bytes for entry in stage_entries(ledgers, name) if entry.bytes)
-        stages[name] = UsualStage(seconds=last_seconds(ledgers, name), bytes=next(sizes, None))
+        entries = stage_entries(ledgers, name)
+        known_sizes = (entry.bytes for entry in entries if entry.bytes)
+        stages[name] = UsualStage(
+            seconds=last_seconds(ledgers, name),
+            bytes=next(known_sizes, None),
+        )
     return stages
 
 
@@ -52,151 +73,213 @@ def render_summary(
     mirror: str | None = None,
     usual: Mapping[str, UsualStage] | None = None,
 ) -> str:
-    """The table of stages, the time against the budgets (minutes) and without caches, the timeline, the warnings.
+    """Return the summary of a build: stages, time against the budgets (in minutes), transfers, timeline, warnings.
 
-    `usual` is what earlier builds say of the stages; what is not known is left out.
+    `usual` is what earlier builds tell of the stages; `mirror` is a registry mirror to pull the image from.
     """
     usual = usual or {}
-    parts = [
-        f"### {_heading(result)}",
-        _table(result, reasons, usual),
-        _against(result, budgets),
-        _without_caches(result, graph, usual),
-        _moved(result),
-        _pull(result, mirror) if result.pushed_image else "",
-        _timeline(result),
-        *(f"> [!NOTE]\n> The cache of `{name}` was broken and is left out." for name in result.healed),
-        *(f"> [!WARNING]\n> {_literal(warning)}" for warning in result.warnings),
+    blocks = [
+        _summary_heading(result),
+        _stage_table(result, reasons, usual),
+        _budget_sentence(result, budgets),
+        _without_caches_sentence(result, graph, usual),
+        _transfer_words(result),
+        _pull_commands(result, mirror),
+        _timeline_chart(result),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    for name in result.healed:
+        blocks.append(f"> [!NOTE]\n> The cache of `{name}` was broken; this build did not use it.")
+    for warning in result.warnings:
+        blocks.append(f"> [!WARNING]\n> {_escape_text(warning)}")
+    return _join_blocks(blocks)
 
 
 def render_failure(error: StagebakeError) -> str:
-    """What went wrong, what to do next, and the end of what the failing step printed."""
+    """Return the summary of an error: the message, the end of the failing step's output, and the hint."""
     log = "\n".join(error.log).replace("```", "'''")
-    parts = [
-        "### The image was not built",
-        f"> [!CAUTION]\n> {_literal(error.what)}",
+    blocks = [
+        "### stagebake failed",
+        f"> [!CAUTION]\n> {_escape_text(error.what)}",
         f"```text\n{log}\n```" if log else "",
-        f"→ {_literal(error.remedy)}",
+        f"→ {_escape_text(error.remedy)}",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _join_blocks(blocks)
 
 
-def _heading(result: BuildResult) -> str:
-    rebuilt = _named(result, "rebuilt")
-    done = f"rebuilt {', '.join(rebuilt)}" if rebuilt else "everything restored"
-    return f"{done}: {format_seconds(result.ship_seconds)}"
+def _join_blocks(blocks: Sequence[str]) -> str:
+    """Join the blocks that are not empty."""
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _named(result: BuildResult, status: str) -> list[str]:
+def _escape_text(text: str) -> str:
+    """Return text on one line that Markdown shows literally."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
+    return " ".join(escaped.split())
+
+
+def _summary_heading(result: BuildResult) -> str:
+    rebuilt = _stages_with_status(result, "rebuilt")
+    time = format_seconds(result.ship_seconds)
+    if rebuilt:
+        return f"### Rebuilt {', '.join(rebuilt)} in {time}"
+    return f"### Restored all stages in {time}"
+
+
+def _stages_with_status(result: BuildResult, status: str) -> list[str]:
     return [stage.name for stage in result.stages if stage.status == status]
 
 
-def _table(result: BuildResult, reasons: Mapping[str, Reasons], usual: Mapping[str, UsualStage]) -> str:
-    rows = ["| stage | | why | time | size | cache |", "|---|---|---|---:|---:|---|"]
-    rows += [_row(stage, reasons.get(stage.name, ()), usual.get(stage.name, UsualStage())) for stage in result.stages]
+def _stage_table(
+    result: BuildResult,
+    reasons: Mapping[str, Reasons],
+    usual: Mapping[str, UsualStage],
+) -> str:
+    rows = [
+        "| stage | result | why | time | size | cache |",
+        "|---|---|---|---:|---:|---|",
+    ]
+    for stage in result.stages:
+        why = reasons.get(stage.name, ())
+        known = usual.get(stage.name, UsualStage())
+        rows.append(_stage_row(stage, why, known))
     return "\n".join(rows)
 
 
-def _row(stage: StageResult, reasons: Reasons, usual: UsualStage) -> str:
-    why = "<br>".join(_cell(line) for line in reason_lines(stage.name, reasons))
-    seconds = format_seconds(stage.seconds) if stage.status != "unused" else ""
-    count = stage.cache.bytes if stage.cache and stage.cache.saved else usual.bytes
-    size = format_size(count) if count is not None and stage.status != "unused" else ""
-    saved = "" if stage.cache is None else "saved" if stage.cache.saved else "**not saved**"
-    return f"| `{stage.name}` | {_MARKS[stage.status]} | {why} | {seconds} | {size} | {saved} |"
+def _stage_row(stage: StageResult, reasons: Reasons, usual: UsualStage) -> str:
+    why = "<br>".join(_code_cell(line) for line in reason_lines(stage.name, reasons))
+    time = ""
+    size = ""
+    if stage.status != "unused":
+        time = format_seconds(stage.seconds)
+        size = _layer_size(stage, usual)
+    cells = (f"`{stage.name}`", _RESULTS[stage.status], why, time, size, _cache_cell(stage))
+    return f"| {' | '.join(cells)} |"
 
 
-def _cell(text: str) -> str:
-    """Text in a table's cell, taken literally."""
-    return f"<code>{_literal(text).replace('|', '&#124;')}</code>"
+def _code_cell(text: str) -> str:
+    """Return text as code that does not end the cell of a table."""
+    escaped = _escape_text(text).replace("|", "&#124;")
+    return f"<code>{escaped}</code>"
 
 
-def _literal(text: str) -> str:
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+def _layer_size(stage: StageResult, usual: UsualStage) -> str:
+    """Return the size of the stage's own layers: of the saved cache, else of an earlier build; "" if not known."""
+    size = usual.bytes
+    if stage.cache and stage.cache.saved:
+        size = stage.cache.bytes
+    return "" if size is None else format_size(size)
 
 
-def _against(result: BuildResult, budgets: Mapping[str, float]) -> str:
-    """The time until the image was out, and whether that is within the budget of such a push."""
-    kind = _kind(result)
-    time, budget = format_seconds(result.ship_seconds), f"{_PUSHES[kind]}, {budgets[kind]:g} min."
+def _cache_cell(stage: StageResult) -> str:
+    if stage.cache is None:
+        return ""
+    return "saved" if stage.cache.saved else "**not saved**"
+
+
+def _budget_sentence(result: BuildResult, budgets: Mapping[str, float]) -> str:
+    """Compare the time until the image was available with the budget of such a push."""
+    kind = _push_kind(result)
+    time = format_seconds(result.ship_seconds)
+    budget = f"{budgets[kind]:g} min for {_PUSHES[kind]}"
     if result.ship_seconds > budgets[kind] * 60:
-        return f"**{time} is over the budget** of {budget}"
-    return f"**{time}** is within the budget of {budget}"
+        return f"**{time} is over the budget** of {budget}."
+    return f"**{time}** is within the budget of {budget}."
 
 
-def _kind(result: BuildResult) -> str:
-    """The kind of push by what ran: a step that installs packages makes it one of dependencies."""
+def _push_kind(result: BuildResult) -> str:
+    """Return the budget that applies; a step that installs packages makes the push a dependency change."""
     rebuilt = [stage for stage in result.stages if stage.status == "rebuilt"]
     if not rebuilt:
         return "restore"
-    if not _named(result, "restored"):
+    if not _stages_with_status(result, "restored"):
         return "full"
-    installed = any(step.ran and is_install(step.name) for stage in rebuilt for step in stage.steps)
+    steps = [step for stage in rebuilt for step in stage.steps]
+    installed = any(step.ran and is_install(step.name) for step in steps)
     return "dependencies" if installed else "code"
 
 
-def _without_caches(result: BuildResult, graph: StageGraph, usual: Mapping[str, UsualStage]) -> str:
-    """What the same push would have cost if every stage had run; empty where that is not known of one."""
+def _without_caches_sentence(
+    result: BuildResult,
+    graph: StageGraph,
+    usual: Mapping[str, UsualStage],
+) -> str:
+    """Estimate the time of the same push without caches; "" if the time of a stage is not known."""
     seconds = {stage.name: stage.seconds for stage in result.stages}
-    for name in _named(result, "restored"):
-        ran = usual.get(name, UsualStage()).seconds
-        if ran is None:
+    for name in _stages_with_status(result, "restored"):
+        run_seconds = usual.get(name, UsualStage()).seconds
+        if run_seconds is None:
             return ""
-        seconds[name] = max(ran, seconds[name])
-    total = total_build_seconds(graph, seconds, overhead_seconds(result, graph))
+        seconds[name] = max(run_seconds, seconds[name])
+    overhead = overhead_seconds(result, graph)
+    total = total_build_seconds(graph, seconds, overhead)
     if total <= result.ship_seconds:
         return ""
-    return (
-        f"Without caches it would have taken {format_seconds(total)}, if each stage took as long as when it last ran."
-    )
+    return f"Without caches this push would have taken {format_seconds(total)}, based on the last run of each stage."
 
 
-def _moved(result: BuildResult) -> str:
-    """What was downloaded, and what became of caches and cache mounts; empty where there is nothing to say."""
-    parts = [f"{format_size(result.pulled)} pulled"] if result.pulled else []
+def _transfer_words(result: BuildResult) -> str:
+    """Name the download, the saved caches and the cache mounts; "" if there were none."""
+    transfers: list[str] = []
+    if result.pulled:
+        transfers.append(f"{format_size(result.pulled)} pulled")
     if result.saves:
-        parts.append(f"caches saved in {format_seconds(result.save_seconds)}, {format_size(result.pushed)} of them new")
-    return "; ".join([*parts, *map(mount_words, result.mounts)])
+        time = format_seconds(result.save_seconds)
+        transfers.append(f"caches saved in {time}, {format_size(result.pushed)} uploaded")
+    for mount in result.mounts:
+        transfers.append(mount_words(mount))
+    return "; ".join(transfers)
 
 
-def _pull(result: BuildResult, mirror: str | None) -> str:
-    image = result.image
-    lines = [f"docker pull {image}"]
+def _pull_commands(result: BuildResult, mirror: str | None) -> str:
+    """Return the commands that pull the image from its registry and from the mirror; "" if it was not pushed."""
+    if not result.pushed_image:
+        return ""
+    commands = [f"docker pull {result.image}"]
     if mirror:
         host = mirror.removeprefix("https://").rstrip("/")
-        lines.append(f"docker pull {host}/{image.partition('/')[2]}")
-    return "```console\n" + "\n".join(lines) + "\n```"
+        _, _, path = result.image.partition("/")
+        commands.append(f"docker pull {host}/{path}")
+    return "\n".join(["```console", *commands, "```"])
 
 
-def _timeline(result: BuildResult) -> str:
-    """A Mermaid gantt of the steps that took time, in milliseconds since the first (mermaid.js.org/syntax/gantt.html).
+def _timeline_chart(result: BuildResult) -> str:
+    """Draw the steps that took time as a Mermaid gantt chart (mermaid.js.org/syntax/gantt.html); "" without any.
 
-    With `dateFormat X` Mermaid 11 takes a start for milliseconds and an end for seconds; `x` is milliseconds for both.
+    Times are milliseconds since the first step: `dateFormat X` of Mermaid 11 reads a start in milliseconds and an end
+    in seconds, `x` reads both in milliseconds.
     """
-    steps = [
-        (stage, step.name, start, end)
-        for stage in result.stages
-        for step in stage.steps
-        for start, end in step.intervals
-        if end - start >= 0.5
-    ]
+    steps = _collect_chart_steps(result)
     if not steps:
         return ""
-    zero = min(start for _, _, start, _ in steps)
+    first_start = min(step.start for step in steps)
     lines = ["```mermaid", "gantt", "  dateFormat x", "  axisFormat %M:%S"]
     section = None
-    for stage, name, start, end in sorted(steps, key=lambda step: (result.stages.index(step[0]), step[2])):
-        if stage.name != section:
-            section = stage.name
+    for step in steps:
+        if step.stage.name != section:
+            section = step.stage.name
             lines.append(f"  section {section}")
-        kind = "active" if stage.status == "rebuilt" else "done"
-        first, last = (round(1000 * (moment - zero)) for moment in (start, end))
-        lines.append(f"  {_label(name)} :{kind}, {first}, {last}")
+        style = "active" if step.stage.status == "rebuilt" else "done"
+        start = round(1000 * (step.start - first_start))
+        end = round(1000 * (step.end - first_start))
+        lines.append(f"  {_chart_label(step.name)} :{style}, {start}, {end}")
     return "\n".join([*lines, "```"])
 
 
-def _label(step: str) -> str:
-    """A step's name without the signs that mean something to Mermaid."""
-    return " ".join(re.sub(r"[^\w./=@-]+", " ", step, flags=re.ASCII).split())[:40].strip() or "step"
+def _collect_chart_steps(result: BuildResult) -> list[_ChartStep]:
+    """Return the intervals that are long enough to see, in the order of the stages and their starts."""
+    found: list[_ChartStep] = []
+    for stage in result.stages:
+        chart_steps: list[_ChartStep] = []
+        for step in stage.steps:
+            for start, end in step.intervals:
+                if end - start >= _MIN_CHART_SECONDS:
+                    chart_steps.append(_ChartStep(stage, step.name, start, end))
+        found += sorted(chart_steps, key=lambda chart_step: chart_step.start)
+    return found
+
+
+def _chart_label(step: str) -> str:
+    """Return a step's name without the characters that have a meaning in Mermaid."""
+    words = re.sub(r"[^\w./=@-]+", " ", step, flags=re.ASCII).split()
+    label = " ".join(words)[:_MAX_LABEL_WIDTH].strip()
+    return label or "step"

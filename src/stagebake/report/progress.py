@@ -14,72 +14,97 @@ from rich.text import Text
 from stagebake.build.events import StepRun, Trace
 from stagebake.dockerfile.stages import StageGraph
 
+_REDRAW_SECONDS = 0.1
+_MAX_STEP_WIDTH = 80
+
 
 class BuildProgress:
-    """Told of every event: a live view by stage on a terminal, plain lines elsewhere."""
+    """Listener that is called with every event of a build and shows the steps that run."""
 
     def __init__(self, graph: StageGraph, console: Console) -> None:
         self._graph = graph
         self._console = console
         self._live: Live | None = None
-        self._said: set[tuple[str, str, int, bool]] = set()
-        self._doing = ""
-        self._drawn = 0.0
+        self._printed: set[tuple[str, str, int, bool]] = set()
+        self._activity = ""
+        self._drawn_at = 0.0
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """While this lasts, a terminal shows the live view; an interrupt is told what it ended."""
+    def track_build(self) -> Iterator[None]:
+        """Show the live view meanwhile if there is a terminal; add a note to an interrupt that says what it ended."""
         try:
             if self._console.is_terminal:
-                with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+                live = Live(console=self._console, auto_refresh=False, transient=True)
+                with live as self._live:
                     yield
             else:
                 yield
         except KeyboardInterrupt as interrupt:
-            interrupt.add_note(interrupt_note(self._doing))
+            interrupt.add_note(interrupt_note(self._activity))
             raise
 
-    def __call__(self, doing: str, trace: Trace) -> None:
+    def __call__(self, activity: str, trace: Trace) -> None:
+        """Show the state of a build; `activity` says what it does now ("building", "saving base")."""
         if self._live is None:
-            self._say(doing, trace)
-        elif doing != self._doing or time.monotonic() - self._drawn > 0.1:
-            self._live.update(_view(self._graph, doing, trace), refresh=True)
-            self._drawn = time.monotonic()
-        self._doing = doing
+            self._print_new_steps(activity, trace)
+        else:
+            self._redraw_view(self._live, activity, trace)
+        self._activity = activity
 
-    def _say(self, doing: str, trace: Trace) -> None:
-        if doing != self._doing:
-            self._console.print(Text(f"{doing} …"))
+    def _redraw_view(self, live: Live, activity: str, trace: Trace) -> None:
+        """Draw the live view for a new activity at once, else only a few times a second."""
+        now = time.monotonic()
+        if activity == self._activity and now - self._drawn_at <= _REDRAW_SECONDS:
+            return
+        view = _draw_view(self._graph, activity, trace)
+        live.update(view, refresh=True)
+        self._drawn_at = time.monotonic()
+
+    def _print_new_steps(self, activity: str, trace: Trace) -> None:
+        """Print a line for a new activity, and one when a step starts and when it ends."""
+        if activity != self._activity:
+            self._console.print(Text(f"{activity} …"))
         for stage, steps in trace.steps_by_stage(self._graph).items():
             for step in steps:
-                key = (doing, stage, step.number, step.running)
-                if step.ran and key not in self._said:
-                    self._said.add(key)
-                    end = "…" if step.running else f"{step.seconds:.1f} s"
-                    self._console.print(Text(f"  {stage} {step.number}: {_short(step)} {end}"))
+                key = (activity, stage, step.number, step.running)
+                if step.ran and key not in self._printed:
+                    self._printed.add(key)
+                    self._print_step(stage, step)
+
+    def _print_step(self, stage: str, step: StepRun) -> None:
+        end = "…" if step.running else f"{step.seconds:.1f} s"
+        line = f"  {stage} {step.number}: {_shorten_name(step)} {end}"
+        self._console.print(Text(line))
 
 
-def interrupt_note(doing: str) -> str:
-    """What an interrupt leaves behind, in two lines."""
-    if doing.startswith("saving"):
-        rest = "the image is out, its caches are not all saved\n  → build again to save them"
+def interrupt_note(activity: str) -> str:
+    """Return two lines: what the interrupt ended, and what to do next."""
+    if activity.startswith("saving"):
+        state = "the image is complete, but not all caches are saved"
+        hint = "run the build again to save them"
     else:
-        rest = "the build is cancelled\n  → build again when you like: every ref in the registry is whole, old or new"
-    return f"interrupted while {doing}: {rest}" if doing else f"interrupted: {rest}"
+        state = "the build is cancelled"
+        hint = "run the build again; every ref in the registry is complete, either old or new"
+    interrupted = f"interrupted while {activity}" if activity else "interrupted"
+    return f"{interrupted}: {state}\n  → {hint}"
 
 
-def _view(graph: StageGraph, doing: str, trace: Trace) -> Group:
+def _draw_view(graph: StageGraph, activity: str, trace: Trace) -> Group:
     table = Table.grid(padding=(0, 2))
     for stage, steps in trace.steps_by_stage(graph).items():
         if steps:
-            table.add_row(Text(stage), *_state(steps))
-    return Group(Text(f"{doing} …", style="bold"), table)
+            state, current_step = _describe_state(steps)
+            table.add_row(Text(stage), state, current_step)
+    title = Text(f"{activity} …", style="bold")
+    return Group(title, table)
 
 
-def _state(steps: tuple[StepRun, ...]) -> tuple[Text, Text]:
-    running = [step for step in steps if step.running]
-    if running:
-        return Text("running", style="yellow"), Text(f"{running[0].number}/{len(steps)} {_short(running[0])}")
+def _describe_state(steps: tuple[StepRun, ...]) -> tuple[Text, Text]:
+    """Return the state of a stage, and the step that runs now."""
+    for step in steps:
+        if step.running:
+            position = f"{step.number}/{len(steps)}"
+            return Text("running", style="yellow"), Text(f"{position} {_shorten_name(step)}")
     if any(step.ran for step in steps):
         return Text("rebuilt", style="yellow"), Text()
     if all(step.cached for step in steps if not step.is_from):
@@ -87,6 +112,9 @@ def _state(steps: tuple[StepRun, ...]) -> tuple[Text, Text]:
     return Text("waiting", style="dim"), Text()
 
 
-def _short(step: StepRun) -> str:
+def _shorten_name(step: StepRun) -> str:
+    """Return the step's text on one line of limited width."""
     text = " ".join(step.name.split())
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    if len(text) <= _MAX_STEP_WIDTH:
+        return text
+    return f"{text[: _MAX_STEP_WIDTH - 1]}…"

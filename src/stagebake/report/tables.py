@@ -1,148 +1,230 @@
-"""A BuildResult as people and machines read it, and the progress of a build while it runs."""
+"""Show a build, a plan or deleted caches as tables on the console, and a build as a JSON document."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stagebake.build.result import BuildResult, CarriedMount, StageResult
+from stagebake.build.events import StepRun
+from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
 from stagebake.cache.prune import PurgeResult
 from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
 from stagebake.explain.reasons import reason_json, reason_lines
 from stagebake.formatting import format_seconds, format_size, json_document
 
+# Width of the output that is not a terminal, such as the log of a CI job
 _LOG_WIDTH = 240
-_STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
+_RESULT_STYLES = {"restored": "green", "rebuilt": "yellow", "unused": "dim"}
+_VERDICT_STYLES = {"restore": "green", "rebuild": "yellow", "unknown": "magenta"}
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text literally; without a terminal it prints no colour and long lines."""
+    console = Console(
+        stderr=stderr,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
+    return console
+
+
+def show_build(
+    result: BuildResult,
+    reasons: Mapping[str, Reasons],
+    console: Console,
+    *,
+    verbose: bool = False,
+) -> None:
+    """Print the table of stages, the totals, and what needs attention; `verbose` prints all reasons of a stage."""
+    table = _make_table()
+    table.add_column("stage", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("why")
+    table.add_column("cache")
+    for stage in result.stages:
+        why = reason_lines(stage.name, reasons.get(stage.name, ()), verbose=verbose)
+        table.add_row(
+            Text(stage.name),
+            Text(stage.status, style=_RESULT_STYLES[stage.status]),
+            f"{stage.seconds:.1f}" if stage.status != "unused" else "",
+            Text("\n".join(why)),
+            cache_words(stage),
+        )
+    console.print(table)
+    console.print(Text(_total_words(result)))
+    for mount in result.mounts:
+        console.print(Text(mount_words(mount)))
+    for name in result.healed:
+        _print_label(console, "healed", f": the cache of {name} was broken; this build did not use it")
+    _print_warnings(console, result.warnings)
+
+
+def show_plan(
+    plan: Plan,
+    budgets: Mapping[str, float],
+    console: Console,
+    *,
+    verbose: bool = False,
+) -> None:
+    """Print the table of stages, the expected time against the budgets (in minutes), and the warnings."""
+    table = _make_table()
+    table.add_column("stage", no_wrap=True)
+    table.add_column("expected", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("why")
+    for stage in plan.stages:
+        why = reason_lines(stage.name, stage.reasons, verbose=verbose)
+        table.add_row(
+            Text(stage.name),
+            Text(stage.verdict, style=_VERDICT_STYLES[stage.verdict]),
+            "" if stage.seconds is None else f"{stage.seconds:.1f}",
+            Text("\n".join(why)),
+        )
+    console.print(table)
+    console.print(Text(_expected_time_words(plan, budgets)))
+    _print_warnings(console, plan.warnings)
+
+
+def show_purged(
+    purged: PurgeResult,
+    image: str,
+    console: Console,
+    *,
+    dry_run: bool,
+) -> None:
+    """Print the deleted tags, and the tags that were kept with the reason."""
+    verb = "would delete" if dry_run else "deleted"
+    for tag in purged.tags:
+        console.print(Text(f"{verb} {image}:{tag}"))
+    for kept in purged.kept:
+        tags = ", ".join(sorted(kept.tags))
+        _print_label(console, "kept", f" {image}:{tags} ({kept.why})")
+    if not purged.tags and not purged.kept:
+        console.print(Text(f"{image}: no matching caches"))
+
+
+def _make_table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold")
+
+
+def _print_warnings(console: Console, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        _print_label(console, "warning", f": {warning}")
+
+
+def _print_label(console: Console, label: str, text: str) -> None:
+    """Print a line that begins with a coloured word."""
+    console.print(Text.assemble((label, "yellow"), text))
+
+
+def cache_words(stage: StageResult) -> str:
+    """Say whether the stage's cache was saved, and how many bytes of it were new to the registry."""
+    if stage.cache is None:
+        return ""
+    if not stage.cache.saved:
+        return "not saved"
+    return f"saved, {format_size(stage.cache.bytes)} new"
+
+
+def mount_words(mount: CarriedMount) -> str:
+    """Say how many bytes of a cache mount were restored and saved."""
+    actions: list[str] = []
+    if mount.restored is not None:
+        actions.append(f"{format_size(mount.restored)} restored")
+    if mount.saved is not None:
+        actions.append(f"{format_size(mount.saved)} saved")
+    return f"cache mount {mount.id}: {', '.join(actions)}"
+
+
+def _total_words(result: BuildResult) -> str:
+    """Name the image, the time until it was available, the download, and the time of the save."""
+    totals = [f"{result.image} in {result.ship_seconds:.1f} s"]
+    if result.pulled:
+        totals.append(f"{format_size(result.pulled)} pulled")
+    if result.saves:
+        totals.append(f"caches saved in {result.save_seconds:.1f} s")
+    return ", ".join(totals)
+
+
+def _expected_time_words(plan: Plan, budgets: Mapping[str, float]) -> str:
+    """Name the expected time and the budgets (in minutes) that it meets."""
+    if plan.seconds is None:
+        return "expected time unknown: no ledger knows how long every stage takes"
+    time = format_seconds(plan.seconds)
+    met = [f"{name} ({minutes:g} min)" for name, minutes in budgets.items() if plan.seconds <= minutes * 60]
+    if not met:
+        return f"expected {time}, over every budget"
+    untimed = [stage.name for stage in plan.stages if stage.verdict == "restore" and stage.seconds is None]
+    if untimed:
+        return f"expected at least {time}; unknown restore time of {', '.join(untimed)}"
+    return f"expected {time}, within the budget for {', '.join(met)}"
 
 
 def build_report_json(result: BuildResult, reasons: Mapping[str, Reasons]) -> str:
-    """The report for machines. Times in seconds, sizes in bytes; the names are stable."""
+    """Return the report of a build as a JSON document for machines, with times in seconds and sizes in bytes."""
+    stages = [_stage_to_json(stage, reasons.get(stage.name, ())) for stage in result.stages]
     document = {
-        "stages": [_stage_json(stage, reasons.get(stage.name, ())) for stage in result.stages],
+        "stages": stages,
         "image": result.image,
         "tags": list(result.refs),
         "digest": result.digest,
-        "seconds": {"ship": round(result.ship_seconds, 3), "save": round(result.save_seconds, 3)},
-        "bytes": {"pulled": result.pulled, "pushed": result.pushed},
+        "seconds": {
+            "ship": round(result.ship_seconds, 3),
+            "save": round(result.save_seconds, 3),
+        },
+        "bytes": {
+            "pulled": result.pulled,
+            "pushed": result.pushed,
+        },
         "healed": list(result.healed),
-        "mounts": [{"id": mount.id, "restored": mount.restored, "saved": mount.saved} for mount in result.mounts],
+        "mounts": [_mount_to_json(mount) for mount in result.mounts],
         "warnings": list(result.warnings),
     }
     return json_document(document)
 
 
-def _stage_json(stage: StageResult, reasons: Reasons) -> dict[str, Any]:
+def _stage_to_json(stage: StageResult, reasons: Reasons) -> dict[str, Any]:
     return {
         "name": stage.name,
         "status": stage.status,
         "seconds": round(stage.seconds, 3),
         "reasons": [reason_json(reason) for reason in reasons],
-        "steps": [{"name": s.name, "cached": not s.ran, "seconds": round(s.seconds, 3)} for s in stage.steps],
-        "cache": None
-        if stage.cache is None
-        else {"ref": stage.cache.ref, "saved": stage.cache.saved, "bytes": stage.cache.bytes},
+        "steps": [_step_to_json(step) for step in stage.steps],
+        "cache": _cache_to_json(stage.cache),
     }
 
 
-def make_console(*, stderr: bool = False) -> Console:
-    """A console that prints what it is given as it is; on anything but a terminal without colour and full width."""
-    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
-    if not made.is_terminal:
-        made.width = _LOG_WIDTH
-    return made
+def _step_to_json(step: StepRun) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "cached": not step.ran,
+        "seconds": round(step.seconds, 3),
+    }
 
 
-def show_build(result: BuildResult, reasons: Mapping[str, Reasons], console: Console, *, verbose: bool = False) -> None:
-    """The table of stages, what it came to, and the warnings."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("stage", ""):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("seconds", justify="right")
-    for heading in ("why", "cache"):
-        table.add_column(heading)
-    for stage in result.stages:
-        table.add_row(
-            Text(stage.name),
-            Text(stage.status, style=_STYLES[stage.status]),
-            f"{stage.seconds:.1f}" if stage.status != "unused" else "",
-            Text("\n".join(reason_lines(stage.name, reasons.get(stage.name, ()), verbose=verbose))),
-            cache_words(stage),
-        )
-    console.print(table)
-    console.print(Text(_build_total(result)))
-    for mount in result.mounts:
-        console.print(Text(mount_words(mount)))
-    for name in result.healed:
-        console.print(Text.assemble(("healed", "yellow"), f": the cache of {name} was broken and is left out"))
-    for warning in result.warnings:
-        console.print(Text.assemble(("warning", "yellow"), f": {warning}"))
+def _cache_to_json(cache: SavedCache | None) -> dict[str, Any] | None:
+    if cache is None:
+        return None
+    return {
+        "ref": cache.ref,
+        "saved": cache.saved,
+        "bytes": cache.bytes,
+    }
 
 
-def show_purged(purged: PurgeResult, image: str, console: Console, *, dry_run: bool) -> None:
-    """The tags that are gone, and what stays and why."""
-    for tag in purged.tags:
-        console.print(Text(f"{'would delete' if dry_run else 'deleted'} {image}:{tag}"))
-    for kept in purged.kept:
-        console.print(Text.assemble(("kept", "yellow"), f" {image}:{', '.join(sorted(kept.tags))} ({kept.why})"))
-    if not purged.tags and not purged.kept:
-        console.print(Text(f"{image} has no such caches"))
-
-
-def cache_words(stage: StageResult) -> str:
-    """What became of a stage's cache, in words."""
-    if stage.cache is None:
-        return ""
-    return f"saved, {format_size(stage.cache.bytes)} new" if stage.cache.saved else "not saved"
-
-
-def mount_words(mount: CarriedMount) -> str:
-    """What was done with a cache mount, in words."""
-    moves = (("restored", mount.restored), ("saved", mount.saved))
-    return f"cache mount {mount.id}: " + ", ".join(
-        f"{format_size(count)} {word}" for word, count in moves if count is not None
-    )
-
-
-def _build_total(result: BuildResult) -> str:
-    parts = [f"{result.image} in {result.ship_seconds:.1f} s"]
-    parts += [f"{format_size(result.pulled)} pulled"] if result.pulled else []
-    parts += [f"caches saved in {result.save_seconds:.1f} s"] if result.saves else []
-    return ", ".join(parts)
-
-
-_VERDICT_STYLES = {"restore": "green", "rebuild": "yellow", "unknown": "magenta"}
-
-
-def show_plan(plan: Plan, budgets: Mapping[str, float], console: Console, *, verbose: bool = False) -> None:
-    """The table of stages, the time against the budgets (minutes), and the warnings."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("stage", "expected"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("seconds", justify="right")
-    table.add_column("why")
-    for stage in plan.stages:
-        table.add_row(
-            Text(stage.name),
-            Text(stage.verdict, style=_VERDICT_STYLES[stage.verdict]),
-            "" if stage.seconds is None else f"{stage.seconds:.1f}",
-            Text("\n".join(reason_lines(stage.name, stage.reasons, verbose=verbose))),
-        )
-    console.print(table)
-    console.print(Text(_plan_total(plan, budgets)))
-    for warning in plan.warnings:
-        console.print(Text.assemble(("warning", "yellow"), f": {warning}"))
-
-
-def _plan_total(plan: Plan, budgets: Mapping[str, float]) -> str:
-    if plan.seconds is None:
-        return "how long it will take is not known: no ledger has the time of every stage"
-    met = [f"{name} ({minutes:g} min)" for name, minutes in budgets.items() if plan.seconds <= minutes * 60]
-    kept = f"within the budget for: {', '.join(met)}" if met else "over every budget"
-    if met and (untimed := [s.name for s in plan.stages if s.verdict == "restore" and s.seconds is None]):
-        return f"expected at least {format_seconds(plan.seconds)}: it is not known how long {', '.join(untimed)} takes"
-    return f"expected {format_seconds(plan.seconds)}, which is {kept}"
+def _mount_to_json(mount: CarriedMount) -> dict[str, Any]:
+    return {
+        "id": mount.id,
+        "restored": mount.restored,
+        "saved": mount.saved,
+    }

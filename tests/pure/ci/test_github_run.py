@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stagebake.cache.scopes import DEFAULT_SCOPE, GENERATIONS, Access, Scope, Trigger, access_for
 from stagebake.ci.github_events import github_trigger
-from stagebake.ci.github_run import read_github_run
+from stagebake.ci.github_run import read_github_run, workflow_command
 from stagebake.errors import InputError
 from stagebake.project.image_tags import CommitInfo, ImageNames, tags_for
 from tests.pure.cache.test_scopes import TAG
@@ -262,3 +262,26 @@ def test_access_of_any_trigger_keeps_caches_apart(one: Trigger, two: Trigger, de
         assert not written
     if owner_of(one) != owner_of(two) and first.writes not in (None, DEFAULT_SCOPE):
         assert not written & readable_tags(second)
+
+
+@pytest.mark.parametrize(
+    ("message", "command"),
+    [
+        ("Dockerfile:7: RUN x: exit code: 1", "::error file=Dockerfile,line=7::Dockerfile:7: RUN x: exit code: 1"),
+        ("no engine\nstart it, 100%", "::error::no engine%0Astart it, 100%25"),
+        ("a,b/Dockerfile:3: x", "::error file=a%2Cb/Dockerfile,line=3::a,b/Dockerfile:3: x"),
+    ],
+)
+def test_workflow_command_names_file_and_line_of_the_message(message: str, command: str) -> None:
+    """Annotate the line of the file, and escape the characters that have a meaning in the command."""
+    assert workflow_command("error", message, {}) == command
+
+
+def test_workflow_command_in_a_subfolder_names_the_file_from_the_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services/api").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "services/api")
+    environment = {"GITHUB_WORKSPACE": str(tmp_path)}
+    command = workflow_command("warning", "Dockerfile:7: x", environment)
+    assert command.startswith("::warning file=services/api/Dockerfile,line=7::")

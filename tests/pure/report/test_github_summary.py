@@ -1,35 +1,43 @@
-"""A result as GitHub shows it: the step summary, and the notes beside lines of the Dockerfile."""
+"""Render a build as Markdown for GitHub."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
-from stagebake.ci.github_run import workflow_command
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import BuildFailed
 from stagebake.explain.decision import Reasons, StepRan
+from stagebake.explain.ledger import Ledger, LedgerEntry
+from stagebake.fingerprint.model import Fingerprint
 from stagebake.project.settings import BUDGETS
-from stagebake.report.github_summary import UsualStage, render_failure, render_summary
+from stagebake.report.github_summary import UsualStage, render_failure, render_summary, usual_stages
 
 
-def step(name: str, *, ran: bool, span: tuple[float, float]) -> StepRun:
-    return StepRun(name=name, stage="x", number=1, cached=not ran, ran=ran, running=False, intervals=(span,))
+def make_step(name: str, *, ran: bool, span: tuple[float, float]) -> StepRun:
+    return StepRun(
+        name=name,
+        stage="x",
+        number=1,
+        cached=not ran,
+        ran=ran,
+        running=False,
+        intervals=(span,),
+    )
 
 
 RESULT = BuildResult(
     stages=(
-        StageResult(name="base", status="restored", seconds=2, steps=(step("RUN a", ran=False, span=(100, 102)),)),
+        StageResult(name="base", status="restored", seconds=2, steps=(make_step("RUN a", ran=False, span=(100, 102)),)),
         StageResult(
             name="web",
             status="rebuilt",
             seconds=30,
-            steps=(step('RUN echo "a: b; c #1" && npm run build', ran=True, span=(102.2, 132)),),
+            steps=(make_step('RUN echo "a: b; c #1" && npm run build', ran=True, span=(102.2, 132)),),
             cache=SavedCache(ref="ghcr.io/o/n:cache-web", saved=True, bytes=2_500_000),
         ),
         StageResult(name="docs", status="unused"),
@@ -48,93 +56,106 @@ USUAL = {"base": UsualStage(seconds=602, bytes=3_000_000_000)}
 GRAPH = parse_dockerfile("FROM scratch AS docs\nFROM debian AS base\nFROM base AS web\n")
 
 
-def render(
-    result: BuildResult,
-    budgets: Mapping[str, float],
+def render_text(
+    result: BuildResult = RESULT,
     mirror: str | None = None,
     usual: Mapping[str, UsualStage] | None = None,
     graph: StageGraph = GRAPH,
 ) -> str:
-    return render_summary(result, REASONS, graph, budgets, mirror, usual)
+    return render_summary(result, REASONS, graph, BUDGETS, mirror, usual)
 
 
-def test_the_table() -> None:
-    """A row for each stage: what became of it, why, how long, how large; what is not known is left out."""
-    rows = [line for line in render(RESULT, BUDGETS, None, USUAL).splitlines() if line.startswith("| `")]
+def test_usual_stages_take_the_nearest_ledger_that_knows() -> None:
+    entry = LedgerEntry(fingerprint=Fingerprint("base", ()), ran=60.0, bytes=9)
+    ledgers = [Ledger(), Ledger(stages={"base": (entry,)})]
+    assert usual_stages(ledgers, GRAPH)["base"] == UsualStage(seconds=60.0, bytes=9)
+    assert usual_stages([], GRAPH)["base"] == UsualStage()
+
+
+def test_summary_names_the_rebuilt_stages_and_the_time() -> None:
+    assert render_text().startswith("### Rebuilt web in 40.0 s\n")
+    restored = tuple(replace(stage, status="restored") for stage in RESULT.stages)
+    assert render_text(replace(RESULT, stages=restored)).startswith("### Restored all stages in 40.0 s\n")
+
+
+def test_summary_has_a_row_for_each_stage() -> None:
+    """Show result, reasons, time, size and cache; leave out what is not known."""
+    rows = [line for line in render_text(usual=USUAL).splitlines() if line.startswith("| `")]
     assert rows == [
         "| `base` | ✓ restored |  | 2.0 s | 3.0 GB |  |",
         "| `web` | → rebuilt | <code>changed: RUN a &#124; b &lt;c></code> | 30.0 s | 2.5 MB | saved |",
         "| `docs` | unused |  |  |  |  |",
     ]
-    assert "| `base` | ✓ restored |  | 2.0 s |  |  |" in render(RESULT, BUDGETS)
+    assert "| `base` | ✓ restored |  | 2.0 s |  |  |" in render_text()
 
 
 @pytest.mark.parametrize(
     ("rebuilt", "step_name", "seconds", "text"),
     [
-        ("none", "RUN x", 60, "**1 min 0 s** is within the budget of a push that changes nothing, 2 min."),
-        ("none", "RUN x", 130, "**2 min 10 s is over the budget** of a push that changes nothing, 2 min."),
-        ("some", "RUN npm run build", 299, "**4 min 59 s** is within the budget of a change of code, 5 min."),
-        ("some", "RUN npm run build", 301, "**5 min 1 s is over the budget** of a change of code, 5 min."),
-        ("some", "RUN pip install -e .", 301, "**5 min 1 s is over the budget** of a change of code, 5 min."),
-        ("some", "COPY npm ci", 301, "**5 min 1 s is over the budget** of a change of code, 5 min."),
-        ("some", "RUN npm ci", 301, "**5 min 1 s** is within the budget of a change of dependencies, 15 min."),
-        ("some", "RUN npm ci", 901, "**15 min 1 s is over the budget** of a change of dependencies, 15 min."),
-        ("all", "RUN x", 1799, "**29 min 59 s** is within the budget of a full build, 30 min."),
-        ("all", "RUN x", 1801, "**30 min 1 s is over the budget** of a full build, 30 min."),
+        ("none", "RUN x", 60, "**1 min 0 s** is within the budget of 2 min for a push without changes."),
+        ("none", "RUN x", 130, "**2 min 10 s is over the budget** of 2 min for a push without changes."),
+        ("some", "RUN npm run build", 299, "**4 min 59 s** is within the budget of 5 min for a code change."),
+        ("some", "RUN npm run build", 301, "**5 min 1 s is over the budget** of 5 min for a code change."),
+        ("some", "RUN pip install -e .", 301, "**5 min 1 s is over the budget** of 5 min for a code change."),
+        ("some", "COPY npm ci", 301, "**5 min 1 s is over the budget** of 5 min for a code change."),
+        ("some", "RUN npm ci", 301, "**5 min 1 s** is within the budget of 15 min for a dependency change."),
+        ("some", "RUN npm ci", 901, "**15 min 1 s is over the budget** of 15 min for a dependency change."),
+        ("all", "RUN x", 1799, "**29 min 59 s** is within the budget of 30 min for a full build."),
+        ("all", "RUN x", 1801, "**30 min 1 s is over the budget** of 30 min for a full build."),
     ],
 )
-def test_the_budget_is_that_of_what_ran(rebuilt: str, step_name: str, seconds: float, text: str) -> None:
-    """What ran says which kind of push it was; where packages were installed, it was one of dependencies."""
+def test_summary_compares_the_time_with_the_budget_of_what_ran(
+    rebuilt: str, step_name: str, seconds: float, text: str
+) -> None:
+    """Take the budget by the steps that ran: one that installs packages makes the push a dependency change."""
     base, web, docs = RESULT.stages
-    web = replace(web, steps=(step(step_name, ran=rebuilt != "none", span=(0, 1)),))
+    web = replace(web, steps=(make_step(step_name, ran=rebuilt != "none", span=(0, 1)),))
     stages = {
         "none": (base, replace(web, status="restored"), docs),
         "some": (base, web, docs),
         "all": (replace(base, status="rebuilt"), web, docs),
     }[rebuilt]
-    assert text in render(replace(RESULT, stages=stages, ship_seconds=seconds), BUDGETS)
+    assert text in render_text(replace(RESULT, stages=stages, ship_seconds=seconds))
 
 
-def test_what_it_would_have_cost_without_caches() -> None:
-    """The restored stages take the time of their last run in the place of that of restoring them."""
-    assert "Without caches it would have taken 10 min 40 s" in render(RESULT, BUDGETS, None, USUAL)
+def test_summary_estimates_the_time_without_caches() -> None:
+    """Replace the restore time of each restored stage by the time of its last run."""
+    assert "Without caches this push would have taken 10 min 40 s," in render_text(usual=USUAL)
 
 
-def test_without_caches_stages_run_side_by_side() -> None:
-    """Two stages that do not wait for each other cost the time of the longer one."""
+def test_summary_without_caches_counts_parallel_stages_once() -> None:
     graph = parse_dockerfile("FROM a AS left\nFROM a AS right\nFROM left\nCOPY --from=right / /\n")
     stages = tuple(StageResult(name=name, status="restored", seconds=1) for name in graph.names)
-    usual = {"left": UsualStage(seconds=600), "right": UsualStage(seconds=240), "stage-2": UsualStage(seconds=59)}
-    text = render(replace(RESULT, stages=stages, ship_seconds=3), BUDGETS, None, usual, graph)
-    assert "Without caches it would have taken 11 min 0 s" in text
+    usual = {
+        "left": UsualStage(seconds=600),
+        "right": UsualStage(seconds=240),
+        "stage-2": UsualStage(seconds=59),
+    }
+    text = render_text(replace(RESULT, stages=stages, ship_seconds=3), usual=usual, graph=graph)
+    assert "Without caches this push would have taken 11 min 0 s," in text
 
 
-def test_what_was_moved() -> None:
-    """What was downloaded, what the caches took, and what was carried of cache mounts."""
+def test_summary_unknown_stage_time_makes_no_estimate() -> None:
+    assert "Without caches" not in render_text()
+    assert "Without caches" not in render_text(usual={"base": UsualStage(bytes=1)})
+
+
+def test_summary_names_downloads_saved_caches_and_mounts() -> None:
     mounts = (CarriedMount(id="/root/.npm", restored=5_000_000),)
-    assert (
-        "\n\n1.0 kB pulled; caches saved in 3.0 s, 2.5 MB of them new; cache mount /root/.npm: 5.0 MB restored\n\n"
-    ) in render(replace(RESULT, mounts=mounts), BUDGETS)
+    words = "1.0 kB pulled; caches saved in 3.0 s, 2.5 MB uploaded; cache mount /root/.npm: 5.0 MB restored"
+    assert f"\n\n{words}\n\n" in render_text(replace(RESULT, mounts=mounts))
 
 
-def test_what_is_not_known_is_not_guessed() -> None:
-    """Where one restored stage was never seen running, nothing is said of a build without caches."""
-    assert "Without caches" not in render(RESULT, BUDGETS)
-    assert "Without caches" not in render(RESULT, BUDGETS, None, {"base": UsualStage(bytes=1)})
-
-
-def test_the_pull_command_of_the_mirror() -> None:
-    """With a mirror in the settings there is a pull command for it too; for an image that stayed here there is none."""
-    text = render(RESULT, BUDGETS, "https://ghcr.nju.edu.cn/")
+def test_summary_of_a_pushed_image_has_pull_commands() -> None:
+    """Add the command for the mirror of the settings, and none for an image that was not pushed."""
+    text = render_text(mirror="https://ghcr.nju.edu.cn/")
     assert "```console\ndocker pull ghcr.io/o/n:latest\ndocker pull ghcr.nju.edu.cn/o/n:latest\n```" in text
-    assert "docker pull" not in render(replace(RESULT, pushed_image=False), BUDGETS, "ghcr.nju.edu.cn")
+    assert "docker pull" not in render_text(replace(RESULT, pushed_image=False), "ghcr.nju.edu.cn")
 
 
-def test_the_timeline() -> None:
-    """Milliseconds since the first step, a section for each stage, and no sign in a name that Mermaid would read."""
-    text = render(RESULT, BUDGETS)
-    _, _, picture = text.partition("```mermaid\n")
+def test_summary_draws_a_timeline_that_mermaid_reads() -> None:
+    """Give milliseconds since the first step, a section for each stage, and labels without special characters."""
+    _, _, picture = render_text().partition("```mermaid\n")
     assert picture.partition("\n```")[0].splitlines() == [
         "gantt",
         "  dateFormat x",
@@ -146,41 +167,18 @@ def test_the_timeline() -> None:
     ]
 
 
-def test_warnings_stand_out() -> None:
-    """Each warning, and each cache that was healed, is an alert of its own, taken literally."""
-    text = render(replace(RESULT, warnings=("no <cache>\nwas read",), healed=("base",)), BUDGETS)
+def test_summary_shows_warnings_and_healed_caches_as_alerts() -> None:
+    text = render_text(replace(RESULT, warnings=("no <cache>\nwas read",), healed=("base",)))
     assert text.endswith(
-        "\n\n> [!NOTE]\n> The cache of `base` was broken and is left out.\n\n> [!WARNING]\n> no &lt;cache> was read\n"
+        "\n\n> [!NOTE]\n> The cache of `base` was broken; this build did not use it."
+        "\n\n> [!WARNING]\n> no &lt;cache> was read\n"
     )
 
 
-def test_a_failed_build_has_a_summary_too() -> None:
-    """What failed and where, what to do next, and the end of the step's output, which cannot end its block."""
+def test_failure_summary_has_the_message_the_output_and_the_hint() -> None:
+    """Show the output literally: fences in it do not end the block."""
     error = BuildFailed("Dockerfile:7: RUN <x>: exit code: 1", "see above", ("line one", "``` two"))
     assert render_failure(error) == (
-        "### The image was not built\n\n> [!CAUTION]\n> Dockerfile:7: RUN &lt;x>: exit code: 1\n\n"
+        "### stagebake failed\n\n> [!CAUTION]\n> Dockerfile:7: RUN &lt;x>: exit code: 1\n\n"
         "```text\nline one\n''' two\n```\n\n→ see above\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("message", "command"),
-    [
-        ("Dockerfile:7: RUN x: exit code: 1", "::error file=Dockerfile,line=7::Dockerfile:7: RUN x: exit code: 1"),
-        ("no engine\nstart it, 100%", "::error::no engine%0Astart it, 100%25"),
-        ("a,b/Dockerfile:3: x", "::error file=a%2Cb/Dockerfile,line=3::a,b/Dockerfile:3: x"),
-    ],
-)
-def test_annotations(message: str, command: str) -> None:
-    """A message that names file and line stands beside that line; signs of the command are escaped."""
-    assert workflow_command("error", message, {}) == command
-
-
-def test_annotations_below_the_top_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run in a folder of a larger repository, the file is named as the repository has it."""
-    (tmp_path / "services/api").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "services/api")
-    environment = {"GITHUB_WORKSPACE": str(tmp_path)}
-    assert workflow_command("warning", "Dockerfile:7: x", environment).startswith(
-        "::warning file=services/api/Dockerfile,line=7::"
     )
