@@ -1,6 +1,7 @@
-"""Docker through python-on-whales, and the one streaming call that it cannot make: bake.
+"""Ask Docker what it can do (through python-on-whales), and run `docker buildx bake` as a process.
 
-python-on-whales has no `--allow`, runs `bake --print` first, and leaves the process alive when its stream is closed.
+python-on-whales cannot run this call: it has no `--allow`, runs `bake --print` first, and leaves the process alive when
+its stream is closed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,22 @@ if TYPE_CHECKING:
 
 LOWEST_ENGINE = (28, 0)
 LOWEST_BUILDX = (0, 20)
-# Seconds that buildx may take to cancel its build, and between two looks at whether something else is to be done
-_GRACE = 15.0
-_PULSE = 0.2
+_INSTALL_ENGINE = "https://docs.docker.com/engine/install/"
+_INSTALL_BUILDX = "https://docs.docker.com/go/buildx/"
+_START_ENGINE = "start it: sudo systemctl start docker, or Docker Desktop"
+
+# Seconds that buildx has to cancel its build
+_CANCEL_SECONDS = 15.0
+# Seconds between two checks whether the call must stop, while buildx prints nothing
+_CHECK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class BakeCall:
-    """One `docker buildx bake`: bake files as text in the order in which they are laid over each other."""
+    """Arguments of one `docker buildx bake`. `files` are bake files as text; bake merges later ones over earlier ones.
+
+    `variables` are environment variables, `allow` are values of `--allow`.
+    """
 
     target: str
     files: Mapping[str, str]
@@ -44,7 +53,7 @@ class BakeCall:
 
 @dataclass(frozen=True, kw_only=True)
 class BakeResult:
-    """How a bake call ended; `digest` is the image's."""
+    """Result of a bake call; `digest` is that of the image."""
 
     exit_code: int
     digest: str | None
@@ -54,100 +63,110 @@ class BuildEngine(Protocol):
     """Run bake calls; `Engine` is the one that users have, tests may pass another."""
 
     @property
-    def exports_caches(self) -> bool: ...
+    def exports_caches(self) -> bool:
+        """Tell whether a bake call can write caches."""
 
-    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult: ...
+    def run_bake(self, call: BakeCall, on_line: Callable[[str], None], must_stop: Callable[[], bool]) -> BakeResult:
+        """Run one bake call: pass each line to `on_line`, and cancel the build when `must_stop` says so."""
 
 
 class Engine:
-    """The Docker engine and buildx builder that builds; paths in bake files are seen from `root`."""
+    """Docker engine and buildx builder. Paths in bake files are relative to `root`."""
 
     def __init__(self, root: Path, builder: str | None = None) -> None:
         self.root = root
         self._builder = builder
 
     @cached_property
-    def _docker(self) -> DockerClient:
+    def _client(self) -> DockerClient:
         """Return the client. It is slow to load, and most verbs need no engine."""
         from python_on_whales import DockerClient
 
         return DockerClient()
 
-    def check(self) -> None:
-        """Raises EngineError, with the command that mends it, where the engine or buildx cannot serve.
+    def check_versions(self) -> None:
+        """Raise EngineError, with the command that helps, where the engine or buildx is missing or too old.
 
-        Raises InputError where somebody names a builder that is none.
+        Raise InputError where the named builder is unknown.
         """
         from python_on_whales.client_config import ClientNotFoundError
         from python_on_whales.exceptions import DockerException
 
         try:
-            version = self._docker.version()
-        except (ClientNotFoundError, DockerException) as error:
-            raise _no_engine(error) from None
+            version = self._client.version()
+        except ClientNotFoundError:
+            raise EngineError("no `docker` on PATH", f"install Docker Engine: {_INSTALL_ENGINE}") from None
+        except DockerException as error:
+            raise _explain_no_answer(str(error)) from None
         server = version.server.version if version.server else None
         if server is None:
-            raise EngineError("no Docker engine answers", "start it: sudo systemctl start docker, or Docker Desktop")
-        _refuse_older("Docker Engine", server, LOWEST_ENGINE, "https://docs.docker.com/engine/install/")
+            raise EngineError("no Docker engine answers", _START_ENGINE)
+        _refuse_older("Docker Engine", server, LOWEST_ENGINE, _INSTALL_ENGINE)
         try:
-            buildx = self._docker.buildx.version()
+            buildx = self._client.buildx.version()
         except DockerException:
-            raise EngineError("docker has no buildx plugin", "install it: https://docs.docker.com/go/buildx/") from None
-        _refuse_older("buildx", buildx, LOWEST_BUILDX, "https://docs.docker.com/go/buildx/")
-        self._refuse_missing_builder()
+            raise EngineError("docker has no buildx plugin", f"install it: {_INSTALL_BUILDX}") from None
+        _refuse_older("buildx", buildx, LOWEST_BUILDX, _INSTALL_BUILDX)
+        self._refuse_unknown_builder()
 
-    def _refuse_missing_builder(self) -> None:
+    def _refuse_unknown_builder(self) -> None:
         from python_on_whales.exceptions import DockerException
 
         name = self._builder or os.environ.get("BUILDX_BUILDER")
+        if not name:
+            return
         try:
-            if name:
-                self._docker.buildx.inspect(name)
+            self._client.buildx.inspect(name)
         except DockerException:
             origin = "--builder" if self._builder else "BUILDX_BUILDER"
             raise InputError(
                 f"{origin}: buildx has no builder `{name}`",
-                f"`docker buildx ls` lists them; make one: docker buildx create --name {name}",
+                f"list them: docker buildx ls; or create one: docker buildx create --name {name}",
             ) from None
 
     @cached_property
     def exports_caches(self) -> bool:
-        """Whether caches can be written: by any builder but a `docker` one without the containerd image store."""
-        builder = self._docker.buildx.inspect(self._builder)
+        """Tell whether the builder can write caches: the `docker` driver needs the containerd image store for it."""
+        builder = self._client.buildx.inspect(self._builder)
         if builder.driver != "docker":
             return True
-        status = self._docker.system.info().driver_status or []
-        return any("io.containerd.snapshotter" in " ".join(map(str, pair)) for pair in status)
+        for pair in self._client.system.info().driver_status or []:
+            if any("io.containerd.snapshotter" in str(word) for word in pair):
+                return True
+        return False
 
-    def bake(self, call: BakeCall, listen: Callable[[str], None], overdue: Callable[[], bool]) -> BakeResult:
-        """Runs one bake call and hands each line of its events to `listen`.
+    def run_bake(self, call: BakeCall, on_line: Callable[[str], None], must_stop: Callable[[], bool]) -> BakeResult:
+        """Run one bake call and pass each line of its events to `on_line`.
 
-        When `listen` or a signal interrupts it, the build is cancelled before this returns. `overdue` is asked after
-        each line and several times a second; when it says so the build is cancelled, and has failed.
+        When `on_line` or a signal interrupts it, cancel the build before the exception leaves. Call `must_stop` after
+        each line and several times per second; when it returns True, cancel the build, which then has failed.
         """
         with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
             metadata = Path(folder, "metadata.json")
-            command = self._command(call, Path(folder), metadata)
+            command = self._write_command(call, Path(folder), metadata)
             environment = {**os.environ, **call.variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
-            exit_code = _stream(command, self.root, environment, listen, overdue)
-            return BakeResult(exit_code=exit_code, digest=_digest(metadata))
+            exit_code = _stream_command(command, self.root, environment, on_line, must_stop)
+            return BakeResult(exit_code=exit_code, digest=_read_digest(metadata))
 
-    def _command(self, call: BakeCall, folder: Path, metadata: Path) -> list[str]:
+    def _write_command(self, call: BakeCall, folder: Path, metadata: Path) -> list[str]:
+        """Write the bake files into a folder and return the command that reads them."""
         command = ["docker", "buildx", "bake", "--progress=rawjson", f"--metadata-file={metadata}"]
-        command += [f"--builder={self._builder}"] if self._builder else []
+        if self._builder:
+            command.append(f"--builder={self._builder}")
         for name, text in call.files.items():
             path = folder / name
             path.write_text(text, encoding="utf-8")
             command.append(f"--file={path}")
-        return [*command, *(f"--allow={right}" for right in call.allow), call.target]
+        command += [f"--allow={permission}" for permission in call.allow]
+        return [*command, call.target]
 
 
-def _stream(
+def _stream_command(
     command: list[str],
     root: Path,
     environment: Mapping[str, str],
-    listen: Callable[[str], None],
-    overdue: Callable[[], bool],
+    on_line: Callable[[str], None],
+    must_stop: Callable[[], bool],
 ) -> int:
     process = subprocess.Popen(
         command,
@@ -158,29 +177,29 @@ def _stream(
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,  # ^C of the terminal reaches us alone; we pass it on once
+        start_new_session=True,  # ^C of the terminal reaches stagebake alone, which passes it on once
     )
     try:
-        for line in _lines(process):
+        for line in _read_lines(process):
             if line:
-                listen(line)
-            if overdue():
-                _end(process)
+                on_line(line)
+            if must_stop():
+                _cancel_build(process)
         return process.wait()
     finally:
-        _end(process)
+        _cancel_build(process)
 
 
-def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    """What the process says, line by line, and an empty line whenever it has said nothing for a moment.
+def _read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Yield each line that the process prints, and an empty line whenever it prints nothing for a moment.
 
-    Another thread reads: a signal that comes just before a read that blocks is heard by nobody until that returns.
+    A thread reads the pipe: Python handles a signal only after a blocking read returns.
     """
     lines: SimpleQueue[str | None] = SimpleQueue()
-    threading.Thread(target=_read, args=(process, lines.put), daemon=True).start()
+    threading.Thread(target=_forward_lines, args=(process, lines.put), daemon=True).start()
     while True:
         try:
-            line = lines.get(timeout=_PULSE)
+            line = lines.get(timeout=_CHECK_SECONDS)
         except Empty:
             line = ""
         if line is None:
@@ -188,49 +207,52 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
         yield line
 
 
-def _read(process: subprocess.Popen[str], put: Callable[[str | None], None]) -> None:
-    """Hands on what the process says, and None at the end."""
+def _forward_lines(process: subprocess.Popen[str], put: Callable[[str | None], None]) -> None:
+    """Put each line that the process prints, and None at the end."""
     try:
-        with process.stderr or nullcontext(()) as said:
-            for line in said:
+        with process.stderr or nullcontext(()) as lines:
+            for line in lines:
                 put(line)
     finally:
         put(None)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Lets buildx cancel its build, and ends it by force where it does not. Older docker hands no signal on to it."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def _cancel_build(process: subprocess.Popen[str]) -> None:
+    """Interrupt buildx so that it cancels its build; kill it where it does not end.
+
+    Signal the whole group: older versions of docker do not pass a signal on to buildx.
+    """
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(_CANCEL_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def _digest(metadata: Path) -> str | None:
+def _read_digest(metadata: Path) -> str | None:
+    """Return the image's digest from bake's metadata file."""
     try:
         targets = json.loads(metadata.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    found = [value.get("containerimage.digest") for value in targets.values() if isinstance(value, dict)]
-    return next((digest for digest in found if digest), None)
+    for target in targets.values():
+        digest = target.get("containerimage.digest") if isinstance(target, dict) else None
+        if digest:
+            return str(digest)
+    return None
 
 
-def _no_engine(error: Exception) -> EngineError:
-    from python_on_whales.client_config import ClientNotFoundError
-
-    if isinstance(error, ClientNotFoundError):
-        return EngineError("no `docker` on PATH", "install Docker Engine: https://docs.docker.com/engine/install/")
-    said = re.search(r"Cannot connect to the Docker daemon at \S+", str(error))
-    return EngineError(
-        said[0].rstrip(".") if said else "no Docker engine answers",
-        "start it: sudo systemctl start docker, or Docker Desktop",
-    )
+def _explain_no_answer(message: str) -> EngineError:
+    reason = re.search(r"Cannot connect to the Docker daemon at \S+", message)
+    what = reason[0].rstrip(".") if reason else "no Docker engine answers"
+    return EngineError(what, _START_ENGINE)
 
 
-def _refuse_older(what: str, version: str, lowest: tuple[int, int], where: str) -> None:
+def _refuse_older(program: str, version: str, lowest: tuple[int, int], address: str) -> None:
     found = re.search(r"(\d+)\.(\d+)", version)
     if found and (int(found[1]), int(found[2])) < lowest:
-        raise EngineError(f"{what} {found[0]} is too old: {lowest[0]}.{lowest[1]} is the lowest", f"update it: {where}")
+        required = f"{lowest[0]}.{lowest[1]}"
+        raise EngineError(f"{program} {found[0]} is too old: stagebake needs {required} or later", f"update: {address}")

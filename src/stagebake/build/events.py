@@ -11,7 +11,7 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -317,7 +317,7 @@ def find_failed_stage(graph: StageGraph, failure: StepFailure) -> Stage:
     return _stages_by_buildkit_name(graph).get(failure.stage, graph.final)
 
 
-def covered_seconds(intervals: tuple[Interval, ...]) -> float:
+def covered_seconds(intervals: Iterable[Interval]) -> float:
     """Return the seconds that at least one of the intervals covers."""
     total = 0.0
     reached = float("-inf")

@@ -227,7 +227,7 @@ class MountSync:
             variables=bake_variables(self.settings, bake_options, DEFAULT_SCOPE),
             allow=(*bake_permissions(self.settings), *rights),
         )
-        bake_result = self.engine.bake(call, listen, stall_timer.is_overdue)
+        bake_result = self.engine.run_bake(call, listen, stall_timer.is_overdue)
         return "" if bake_result.exit_code == 0 else summarize_failure(trace, stall_timer.stall)
 
 

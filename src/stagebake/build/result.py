@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from stagebake.build.events import StepRun, Trace, covered_seconds
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 
+_COPY_STEPS = ("COPY ", "FROM ", "LINK ", "WORKDIR ")
+_UNFORCED_STEPS = ("FROM ", "WORKDIR ")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCache:
-    """A stage's cache after the build; `bytes` are those of its layers that were new to the registry.
+    """Cache of a stage after the build. `bytes` counts the layers that were new to the registry.
 
-    `digest` is that of its manifest, `evidence` what it holds, as `evidence.of` names it; empty where not seen.
+    `digest` is that of the manifest, `evidence` what the cache contains; empty where it was not read back.
     """
 
     ref: str
@@ -24,7 +27,7 @@ class SavedCache:
 
 @dataclass(frozen=True, kw_only=True)
 class CarriedMount:
-    """A cache mount whose content was restored or saved: the bytes of its layer, None for what was not done."""
+    """Cache mount whose content was restored or saved, each with the bytes of its layer, else None."""
 
     id: str
     restored: int | None = None
@@ -33,7 +36,7 @@ class CarriedMount:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What became of a stage: `status` is restored, rebuilt or unused; `seconds` is the time its steps took."""
+    """Result of a stage: `status` is restored, rebuilt or unused, `seconds` the time that its steps took."""
 
     name: str
     status: str
@@ -66,64 +69,67 @@ class BuildResult:
 
     @property
     def image(self) -> str:
+        """Return the first name of the image."""
         return self.refs[0]
 
     @property
-    def saves(self) -> bool:
-        """Whether the cache of any stage was saved."""
+    def has_saved_caches(self) -> bool:
+        """Tell whether the cache of any stage was saved."""
         return any(stage.cache and stage.cache.saved for stage in self.stages)
 
 
 def stage_results(graph: StageGraph, trace: Trace) -> tuple[StageResult, ...]:
     """Return the result of every stage, in the Dockerfile's order."""
-    ran = rebuilt_stages(graph, trace)
+    rebuilt = rebuilt_stages(graph, trace)
     needed = {stage.name for stage in graph.needed_stages()}
-    steps = trace.steps_by_stage(graph)
-
-    def result(stage: Stage) -> StageResult:
-        if stage.name not in needed:
-            return StageResult(name=stage.name, status="unused")
-        own = steps[stage.name]
-        return StageResult(
-            name=stage.name,
-            status="rebuilt" if stage.name in ran else "restored",
-            seconds=covered_seconds(tuple(interval for step in own for interval in step.intervals)),
-            steps=own,
-        )
-
-    return tuple(result(stage) for stage in graph.stages)
+    results = []
+    for name, steps in trace.steps_by_stage(graph).items():
+        if name not in needed:
+            results.append(StageResult(name=name, status="unused"))
+            continue
+        status = "rebuilt" if name in rebuilt else "restored"
+        intervals = [interval for step in steps for interval in step.intervals]
+        results.append(StageResult(name=name, status=status, seconds=covered_seconds(intervals), steps=steps))
+    return tuple(results)
 
 
 def rebuilt_stages(graph: StageGraph, trace: Trace) -> frozenset[str]:
-    """The stages of which at least one step ran."""
-    groups = trace.steps_by_stage(graph).items()
-    return frozenset(
-        name for name, steps in groups if any(step.ran and not _unkept(graph[name], step) for step in steps)
-    )
-
-
-def _unkept(stage: Stage, step: StepRun) -> bool:
-    """Whether BuildKit runs a step each time: a WORKDIR on nothing at all. What follows it is restored all the same."""
-    return step.number == 1 and step.name.startswith("WORKDIR ") and not stage.steps[0].sources
+    """Return the stages of which at least one step ran."""
+    rebuilt = set()
+    for name, steps in trace.steps_by_stage(graph).items():
+        for step in steps:
+            if step.ran and not _always_runs(graph[name], step):
+                rebuilt.add(name)
+    return frozenset(rebuilt)
 
 
 def rerun_stages(graph: StageGraph, trace: Trace) -> frozenset[str]:
-    """The stages of which a step ran that may come out another each time.
+    """Return the stages of which a step ran that may give another result each time.
 
-    Not those that lay files down: COPY --link is laid down once more where its cache is saved, with the COPY and
-    WORKDIR around it (BuildKit 0.25).
+    Steps that only copy files do not count: saving a stage repeats its COPY --link, with the COPY and WORKDIR around
+    it (BuildKit 0.25).
     """
-    groups = trace.steps_by_stage(graph).items()
-    laid = ("COPY ", "FROM ", "LINK ", "WORKDIR ")
-    return frozenset(name for name, steps in groups if any(s.ran and not s.name.startswith(laid) for s in steps))
+    rerun = set()
+    for name, steps in trace.steps_by_stage(graph).items():
+        for step in steps:
+            if step.ran and not step.name.startswith(_COPY_STEPS):
+                rerun.add(name)
+    return frozenset(rerun)
 
 
 def forceable_steps(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> tuple[StepRun, ...]:
-    """The steps of these stages that `no-cache-filter` makes run.
+    """Return the steps of these stages that `no-cache-filter` forces to run.
 
-    Not FROM, and not WORKDIR: that makes a folder on whatever lies below it, and BuildKit runs it when that is new
-    (moby/buildkit, dockerfile2llb/convert.go, dispatchWorkdir).
+    It forces neither FROM nor WORKDIR: a WORKDIR creates a folder on the result before it, and BuildKit runs it when
+    that result is new (moby/buildkit, dockerfile2llb/convert.go, dispatchWorkdir).
     """
-    groups = trace.steps_by_stage(graph)
-    steps = (step for name in graph.names if name in stages for step in groups[name])
-    return tuple(step for step in steps if not step.name.startswith(("FROM ", "WORKDIR ")))
+    found = []
+    for name, steps in trace.steps_by_stage(graph).items():
+        if name in stages:
+            found += [step for step in steps if not step.name.startswith(_UNFORCED_STEPS)]
+    return tuple(found)
+
+
+def _always_runs(stage: Stage, step: StepRun) -> bool:
+    """Tell whether BuildKit runs a step each time: a WORKDIR on scratch. The steps after it are still restored."""
+    return step.number == 1 and step.name.startswith("WORKDIR ") and not stage.steps[0].sources

@@ -300,4 +300,4 @@ class _Run:
             variables=bake_variables(self.settings, bake_options, scope),
             allow=bake_permissions(self.settings),
         )
-        return self.engine.bake(call, observe_line, must_stop), trace
+        return self.engine.run_bake(call, observe_line, must_stop), trace

@@ -1,4 +1,4 @@
-"""Build the image: restore what did not change, rebuild what did."""
+"""Build the image: restore the stages that did not change, rebuild the others."""
 
 from __future__ import annotations
 
@@ -29,54 +29,62 @@ from stagebake.report.tables import build_report_json, make_console, show_build
 
 
 def add_build_parser(verbs: VerbParsers) -> None:
-    """Its flags."""
-    verb = verbs.add_parser("build", help="build the image: restore what did not change, rebuild what did")
+    """Add the verb `build` and its flags."""
+    verb = verbs.add_parser("build", help="build the image: restore unchanged stages, rebuild the others")
     verb.set_defaults(run=run_build)
     add_settings(verb)
-    where = verb.add_mutually_exclusive_group()
-    where.add_argument("--push", action="store_true", help="push the image, then the caches of what was rebuilt")
-    where.add_argument("--load", action="store_true", help="load the image into the engine (default, but on GitHub)")
+    output = verb.add_mutually_exclusive_group()
+    output.add_argument("--push", action="store_true", help="push the image, then the caches of the rebuilt stages")
+    output.add_argument("--load", action="store_true", help="load the image into the engine (default outside GitHub)")
     add_build_choices(verb)
-    verb.add_argument("--builder", metavar="NAME", help="the buildx builder (default: the current one)")
+    verb.add_argument("--builder", metavar="NAME", help="buildx builder (default: the current one)")
     verb.add_argument(
         "--bake-file", action="append", default=[], type=Path, metavar="FILE",
-        help="take tags and labels from a file of docker/metadata-action; may be given several times",
+        help="read tags and labels from a bake file of docker/metadata-action; repeatable",
     )  # fmt: skip
     verb.add_argument(
         "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
-        help="a secret for RUN --mount=type=secret; may be given several times",
+        help="pass a secret to RUN --mount=type=secret; repeatable",
     )  # fmt: skip
-    verb.add_argument("--report", type=Path, metavar="FILE.json", help="write what was done, for machines")
+    verb.add_argument("--report", type=Path, metavar="FILE.json", help="write the result as JSON")
 
 
 def run_build(options: argparse.Namespace) -> int:
-    """Builds, records what was built, and tells it."""
+    """Build the image, record the build in the ledger, and report the result."""
     command = read_command(options)
-    settings, graph = command.settings, command.graph
-    _refuse_nameless(command)
+    settings = command.settings
+    graph = command.graph
+    _refuse_nameless_push(command)
     if options.report:
         refuse_unwritable(options.report, "--report")
     expected = parse_expectations(options.expect, graph)
-    chosen = choose_names(command)
-    request = _wish(command, chosen.names)
+    image_names = choose_names(command)
+    request = _make_request(command, image_names.names)
     engine = Engine(settings.root, options.builder)
-    engine.check()
-    scan = command.create_fingerprinter(command.dockerfile_text)
-    prints = scan.later()
+    engine.check_versions()
+    fingerprinter = command.create_fingerprinter(command.dockerfile_text)
+    prints = fingerprinter.later()
     progress = BuildProgress(graph, make_console(stderr=True))
     with progress.track_build():
         result = build_image(graph, settings, request, engine, command.build_stores, progress)
         progress("saving the ledger", Trace())
-        record = record_build(result, graph, scan, prints, command.ledger_store, command.access, command.scope_name)
-    about_input = (*_warnings(settings, graph), *command.input_warnings, *_trust_warnings(command), *chosen.warnings)
-    warnings = (*about_input, *record.result.warnings)
+        record = record_build(
+            result, graph, fingerprinter, prints, command.ledger_store, command.access, command.scope_name
+        )
+    warnings = (
+        *_input_warnings(settings, graph),
+        *command.input_warnings,
+        *_trust_warnings(command),
+        *image_names.warnings,
+        *record.result.warnings,
+    )
     record = replace(record, result=replace(record.result, warnings=warnings))
-    _tell(record, command)
+    _report_build(record, command)
     check_build(record.result, record.reasons, expected)
     return 0
 
 
-def _refuse_nameless(command: Command) -> None:
+def _refuse_nameless_push(command: Command) -> None:
     if command.options.push and command.settings.image is None:
         raise InputError(
             f"--push: the image has no name: {command.default_image.reason}",
@@ -84,57 +92,65 @@ def _refuse_nameless(command: Command) -> None:
         )
 
 
-def _wish(command: Command, names: ImageNames) -> BuildRequest:
+def _make_request(command: Command, names: ImageNames) -> BuildRequest:
+    options = command.options
     return BuildRequest(
-        dockerfile_text=command.dockerfile_text,
-        push=command.options.push,
-        load=command.options.load or not command.on_github,
-        forced=command.forced_stages,
         access=command.access,
         names=names,
+        dockerfile_text=command.dockerfile_text,
+        push=options.push,
+        load=options.load or not command.on_github,
+        forced=command.forced_stages,
         override=command.override_text,
     )
 
 
 def _trust_warnings(command: Command) -> tuple[str, ...]:
-    """Return warnings about what is not pushed or saved because git and the CI say too little."""
-    found = []
-    if refusal := command.checkout.refusal():
-        found.append(refusal)
+    """Return warnings about what is not pushed or saved, because git or the CI do not say enough."""
+    warnings = []
+    refusal = command.checkout.refusal()
+    if refusal:
+        warnings.append(refusal)
     if command.options.push and command.access.writes is None and command.trigger == Trigger():
-        found.append("no cache is saved: HEAD is detached and no CI variable names the branch; name it: --scope BRANCH")
-    return tuple(found)
+        warnings.append(
+            "no cache is saved: HEAD is detached and no CI variable names the branch; name it: --scope BRANCH"
+        )
+    return tuple(warnings)
 
 
-def _tell(record: BuildRecord, command: Command) -> None:
-    """The result for people, for machines, and for GitHub."""
-    result, reasons = record.result, record.reasons
-    show_build(result, reasons, make_console(), verbose=command.options.verbose)
+def _report_build(record: BuildRecord, command: Command) -> None:
+    """Show the result on the console; write it as JSON, and for GitHub Actions, where that is wanted."""
+    show_build(record.result, record.reasons, make_console(), verbose=command.options.verbose)
     if command.options.report:
-        write_file(command.options.report, build_report_json(result, reasons))
+        write_file(command.options.report, build_report_json(record.result, record.reasons))
     if command.on_github:
-        settings = command.settings
-        usual = usual_stages(record.ledgers, command.graph)
-        outputs = {
-            "digest": result.digest or "",
-            "tags": ",".join(result.refs),
-            "rebuilt": ",".join(stage.name for stage in result.stages if stage.status == "rebuilt"),
-        }
-        publish_summary(
-            os.environ,
-            render_summary(result, reasons, command.graph, settings.budgets, settings.mirror, usual),
-            outputs,
-        )
-        for warning in result.warnings:
-            print(workflow_command("warning", warning, os.environ))
+        _publish_result(record, command)
 
 
-def _warnings(settings: Settings, graph: StageGraph) -> tuple[str, ...]:
-    """What is worth a word about the input, whatever the build did."""
-    found = list(secret_warnings(graph))
-    if writable_by_others((settings.root / settings.dockerfile).stat().st_mode):
-        found.append(
-            "files here are writable by others than you (umask 002?): their modes are part of the cache keys, so the "
-            "caches of a checkout under umask 022, such as GitHub's, are missed; run: chmod -R go-w ."
+def _publish_result(record: BuildRecord, command: Command) -> None:
+    """Write the step summary, the outputs and the warnings of GitHub Actions."""
+    result = record.result
+    settings = command.settings
+    usual = usual_stages(record.ledgers, command.graph)
+    summary = render_summary(result, record.reasons, command.graph, settings.budgets, settings.mirror, usual)
+    rebuilt = [stage.name for stage in result.stages if stage.status == "rebuilt"]
+    outputs = {
+        "digest": result.digest or "",
+        "tags": ",".join(result.refs),
+        "rebuilt": ",".join(rebuilt),
+    }
+    publish_summary(os.environ, summary, outputs)
+    for warning in result.warnings:
+        print(workflow_command("warning", warning, os.environ))
+
+
+def _input_warnings(settings: Settings, graph: StageGraph) -> tuple[str, ...]:
+    """Return warnings about the Dockerfile that do not depend on the result of the build."""
+    warnings = list(secret_warnings(graph))
+    dockerfile = settings.root / settings.dockerfile
+    if writable_by_others(dockerfile.stat().st_mode):
+        warnings.append(
+            "other users can write to files here (umask 002?): file modes are part of the cache keys, so the caches of "
+            "a checkout with umask 022, such as GitHub's, do not match; run: chmod -R go-w ."
         )
-    return tuple(found)
+    return tuple(warnings)

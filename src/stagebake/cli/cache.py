@@ -1,4 +1,4 @@
-"""Look after the caches in the registry."""
+"""Delete caches from the registry."""
 
 from __future__ import annotations
 
@@ -16,31 +16,36 @@ from stagebake.stores.registry import Registry
 
 
 def add_cache_parser(verbs: VerbParsers) -> None:
-    """Its flags."""
-    verb = verbs.add_parser("cache", help="look after the caches in the registry")
-    purging = verb.add_subparsers(required=True, metavar="WHAT").add_parser(
-        "purge", help="delete the caches of one branch or pull request, and nothing that another tag names"
+    """Add the verb `cache` and its flags."""
+    verb = verbs.add_parser("cache", help="delete caches from the registry")
+    actions = verb.add_subparsers(required=True, metavar="ACTION")
+    purge = actions.add_parser(
+        "purge", help="delete the caches of one branch or pull request; keep content that another tag needs"
     )
-    purging.set_defaults(run=run_cache_purge)
-    purging.add_argument("--image", metavar="REF", help="repository of the image and its caches")
-    purging.add_argument("--scope", required=True, metavar="NAME", help="whose: a branch, or `pr-7` for a pull request")
-    purging.add_argument("--dry-run", action="store_true", help="delete nothing; say what would be")
+    purge.set_defaults(run=run_cache_purge)
+    purge.add_argument("--image", metavar="REF", help="repository of the image and its caches")
+    purge.add_argument("--scope", required=True, metavar="NAME", help="branch, or `pr-7` for pull request 7")
+    purge.add_argument("--dry-run", action="store_true", help="show what would be deleted, delete nothing")
 
 
 def run_cache_purge(options: argparse.Namespace) -> int:
-    """Deletes, and tells what is gone."""
+    """Delete the caches of a branch or pull request, and list them."""
     command = read_command(options)
     image = command.settings.image
     if image is None:
-        raise InputError("cache purge: there is no image name", "set `image` under [tool.stagebake], or pass --image")
-    store = _packages(image) if image.startswith(f"{HOST}/") else Registry(image)
-    purged = purge_scope(store, named_scope(options.scope, command.default_branch), dry_run=options.dry_run)
+        raise InputError("cache purge: the image has no name", "set `image` under [tool.stagebake], or pass --image")
+    scope = named_scope(options.scope, command.default_branch)
+    purged = purge_scope(_open_store(image), scope, dry_run=options.dry_run)
     show_purged(purged, image, make_console(), dry_run=options.dry_run)
     return 0
 
 
-def _packages(image: str) -> GithubPackages:
-    """GitHub's registry deletes nothing itself; its API takes the token that docker is logged in with."""
+def _open_store(image: str) -> GithubPackages | Registry:
+    """Return what deletes versions of the image: on ghcr.io GitHub's API, which accepts the token of `docker login`."""
+    if not image.startswith(f"{HOST}/"):
+        return Registry(image)
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     login = find_login(HOST)
-    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or (login and login[1])
+    if not token and login:
+        token = login[1]
     return GithubPackages(image, token, os.environ)

@@ -222,7 +222,7 @@ def _transfer_words(result: BuildResult) -> str:
     transfers: list[str] = []
     if result.pulled:
         transfers.append(f"{format_size(result.pulled)} pulled")
-    if result.saves:
+    if result.has_saved_caches:
         time = format_seconds(result.save_seconds)
         transfers.append(f"caches saved in {time}, {format_size(result.pushed)} uploaded")
     for mount in result.mounts:

@@ -151,7 +151,7 @@ def _total_words(result: BuildResult) -> str:
     totals = [f"{result.image} in {result.ship_seconds:.1f} s"]
     if result.pulled:
         totals.append(f"{format_size(result.pulled)} pulled")
-    if result.saves:
+    if result.has_saved_caches:
         totals.append(f"caches saved in {result.save_seconds:.1f} s")
     return ", ".join(totals)
 
