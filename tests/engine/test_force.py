@@ -129,4 +129,4 @@ def test_a_stage_that_is_not_built_is_named(two: Project) -> None:
     """--no-cache with a stage that the target does not need: nothing is forced, and a warning says so."""
     outcome = two.stagebake("build", "--target=base", "--no-cache", "image")
     assert outcome.exit_code == 0, outcome.stderr
-    assert ["base takes nothing from `image`" in warning for warning in outcome.report["warnings"]] == [True]
+    assert ["base does not need `image`" in warning for warning in outcome.report["warnings"]] == [True]

@@ -135,8 +135,8 @@ def test_an_arg_or_env_that_holds_a_secret_is_warned_about(project: Project) -> 
     outcome = project.stagebake("build", "--secret", "id=token,env=WORD", WORD=CANARY)
     assert outcome.exit_code == 0, outcome.stderr
     token, key = outcome.report["warnings"]
-    assert token.startswith("Dockerfile:6: ARG NPM_TOKEN holds a secret")
-    assert key.startswith("Dockerfile:7: ENV API_KEY holds a secret")
+    assert token.startswith("Dockerfile:6: ARG NPM_TOKEN looks like a secret")
+    assert key.startswith("Dockerfile:7: ENV API_KEY looks like a secret")
     assert "RUN --mount=type=secret,id=npm_token" in token
     assert "--secret id=npm_token,env=NPM_TOKEN" in token
     assert all(warning in outcome.stdout for warning in (token, key))

@@ -1,8 +1,8 @@
-"""Which files of a build context a COPY, an ADD or a bind mount takes. Pure.
+"""Choose the files of a build context that a COPY, an ADD or a bind mount takes.
 
 The rules are those of BuildKit's content hash (moby/buildkit, cache/contenthash/checksum.go) and of COPY
-(frontend/dockerfile/dockerfile2llb/convert_copy.go). Where they are intricate this chooses more rather than less: a
-file too many may foretell a rebuild that does not come, a file too few would hide one that does.
+(frontend/dockerfile/dockerfile2llb/convert_copy.go). Where these are intricate, this module chooses too many files
+rather than too few: a file too many may predict a rebuild that does not happen, a file too few would hide one.
 """
 
 from __future__ import annotations
@@ -12,106 +12,138 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from stagebake.dockerfile.ignore_file import IgnorePatterns, parse_patterns
 
-_LINKS = 255  # as many links one after the other are a circle (cache/contenthash)
+_MAX_LINKS = 255  # BuildKit takes more links in a row for a cycle (cache/contenthash)
 _WILDCARD = re.compile(r"(?:^|[^\\])(?:\\\\)*[*?\[]")
 _STARS = re.compile(r"(\\.)|\*+")
 
 
+class _FollowedPath(NamedTuple):
+    """Path without links in it, and the links on the way to it."""
+
+    path: str
+    links: tuple[str, ...]
+
+
 class PathSelector:
-    """Chooses from the paths of one build context; `links` says where its symbolic links point."""
+    """Selector of paths in one build context; `links` are the targets of its symbolic links."""
 
     def __init__(self, paths: Sequence[str], links: Mapping[str, str]) -> None:
         self._paths = sorted(paths)
         self._links = links
 
     @property
-    def all(self) -> Sequence[str]:
+    def all_paths(self) -> Sequence[str]:
         return self._paths
 
     def choose_paths(self, source: str, *, parents: bool = False, excludes: Iterable[str] = ()) -> Collection[str]:
-        """The paths that a source stands for, with what its links lead to. `parents` is COPY's flag.
+        """Return the paths that a source stands for, and what its links lead to. `parents` is the flag of COPY.
 
         Raises ValueError for a pattern that BuildKit refuses.
         """
-        base, slash, pattern = source.partition("/./") if parents else (source, "", "")
-        if parents and not slash:
-            base, pattern = "/", source
         excluding = parse_patterns(excludes)
-        including = parse_patterns([f"/{_clean(pattern)}"]) if parents else None
-        found = list(self._bases(_clean(base)))
-        plain = not (including or excluding.patterns or _WILDCARD.search(base))
-        if plain and len(found) == 1 and not found[0][1]:
-            return self._below(found[0][0])
+        if parents:
+            base, pattern = _split_at_pivot(source)
+            including = parse_patterns([f"/{_normalize_path(pattern)}"])
+        else:
+            base, including = source, None
+        if not parents and not excluding.patterns and not _WILDCARD.search(source):
+            return self._choose_plain(_normalize_path(source))
         chosen: set[str] = set()
-        for start, via in found:
-            chosen.update(via)
-            chosen.update(self._filtered(start, including, excluding))
-        return chosen if plain else chosen | self._led_to(chosen)
+        for start in self._find_starts(_normalize_path(base)):
+            chosen.update(start.links)
+            chosen.update(self._filter_below(start.path, including, excluding))
+        return chosen | self._find_link_targets(chosen)
 
-    def _filtered(self, start: str, including: IgnorePatterns | None, excluding: IgnorePatterns) -> Iterator[str]:
-        """What is below a path, by patterns that are seen from there; a path itself is never excluded."""
-        excludes = bool(excluding.patterns)
-        for path in self._below(start):
+    def _choose_plain(self, source: str) -> Collection[str]:
+        """Return the paths of a source without patterns."""
+        start = self._follow_links(source)
+        if start is None:
+            return ()
+        below = self._list_below(start.path)
+        return {*start.links, *below} if start.links else below
+
+    def _filter_below(self, start: str, including: IgnorePatterns | None, excluding: IgnorePatterns) -> Iterator[str]:
+        """Return what is below a path, by patterns that are relative to it; the path itself is never excluded."""
+        has_excludes = bool(excluding.patterns)
+        for path in self._list_below(start):
             inside = path[len(start) + 1 :] if start else path
-            if inside and ((excludes and excluding.matches(inside)) or (including and not including.matches(inside))):
+            if inside and has_excludes and excluding.matches(inside):
+                continue
+            if inside and including is not None and not including.matches(inside):
                 continue
             yield path
-            if including:
+            if including is not None:
                 yield from parent_folders(path)
 
-    def _bases(self, source: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The paths that a source names, wildcards and links followed, each with the links on the way."""
-        literal, wild = _split(source)
-        found = self._follow(literal)
-        if found is None:
+    def _find_starts(self, source: str) -> Iterator[_FollowedPath]:
+        """Return the paths that a source names, with wildcards and links followed."""
+        literal, wild = _split_at_wildcard(source)
+        start = self._follow_links(literal)
+        if start is None:
             return
         if not wild:
-            yield found
+            yield start
             return
-        for path in self._matching(found[0], wild):
-            yield self._follow(path) or (path, ())
+        for path in self._match_components(start.path, wild):
+            yield self._follow_links(path) or _FollowedPath(path, ())
 
-    def _matching(self, folder: str, components: tuple[str, ...]) -> Iterator[str]:
+    def _match_components(self, folder: str, components: tuple[str, ...]) -> Iterator[str]:
         if not components:
             yield folder
             return
-        matcher = parse_patterns([f"/{_STARS.sub(lambda found: found[1] or '*', components[0])}"])
+        first, *rest = components
+        single_stars = _STARS.sub(lambda found: found[1] or "*", first)
+        matcher = parse_patterns([f"/{single_stars}"])
         for name in self._children.get(folder, ()):
             if matcher.matches(name):
-                yield from self._matching(posixpath.join(folder, name), components[1:])
+                path = posixpath.join(folder, name)
+                yield from self._match_components(path, tuple(rest))
 
-    def _follow(self, path: str) -> tuple[str, tuple[str, ...]] | None:
-        """Where a path leads within the context, and the links on the way; None where that is nowhere."""
-        via: list[str] = []
-        real, rest = "", path.split("/") if path else []
+    def _follow_links(self, path: str) -> _FollowedPath | None:
+        """Return where a path leads within the context; None where it leads nowhere."""
+        links: list[str] = []
+        real = ""
+        rest = path.split("/") if path else []
         while rest:
             here = posixpath.join(real, rest.pop(0))
-            if here in self._links:
-                via.append(here)
-                if len(via) > _LINKS:
-                    return None
-                target = posixpath.join("/", real, self._links[here], *rest)
-                real, rest = "", _clean(target).split("/") if _clean(target) else []
-            else:
+            if here not in self._links:
                 real = here
-        return (real, tuple(via)) if not real or real in self._known else None
+                continue
+            links.append(here)
+            if len(links) > _MAX_LINKS:
+                return None
+            target = posixpath.join("/", real, self._links[here], *rest)
+            target = _normalize_path(target)
+            real = ""
+            rest = target.split("/") if target else []
+        if real and real not in self._known_paths:
+            return None
+        return _FollowedPath(real, tuple(links))
 
-    def _below(self, path: str) -> Sequence[str]:
-        """The path and all below it."""
+    def _list_below(self, path: str) -> Sequence[str]:
+        """Return the path and everything below it."""
         if not path:
             return self._paths
         start = bisect_left(self._paths, f"{path}/")
-        return [path, *self._paths[start : bisect_left(self._paths, f"{path}0", start)]]  # 0 comes after /
+        end = bisect_left(self._paths, f"{path}0", start)  # "0" follows "/" in ASCII
+        return [path, *self._paths[start:end]]
 
-    def _led_to(self, chosen: set[str]) -> set[str]:
-        found = (self._follow(path) for path in chosen if path in self._links)
-        return {path for real in found if real for path in (*real[1], *self._below(real[0]))}
+    def _find_link_targets(self, chosen: set[str]) -> set[str]:
+        """Return what the links among these paths lead to."""
+        targets: set[str] = set()
+        for path in chosen & self._links.keys():
+            found = self._follow_links(path)
+            if found is not None:
+                targets.update(found.links)
+                targets.update(self._list_below(found.path))
+        return targets
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def _known_paths(self) -> frozenset[str]:
         return frozenset(self._paths)
 
     @cached_property
@@ -123,19 +155,27 @@ class PathSelector:
         return children
 
 
-def _clean(path: str) -> str:
-    """Relative to the context's root, which nothing leaves; "" is the root itself."""
+def parent_folders(path: str) -> Iterator[str]:
+    """Return the folders that a path is in, the nearest first."""
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _normalize_path(path: str) -> str:
+    """Return a path relative to the root of the context, which no path leaves; "" is the root itself."""
     return posixpath.normpath(f"//{path}").lstrip("/")
 
 
-def _split(source: str) -> tuple[str, tuple[str, ...]]:
-    """The folders before the first wildcard, and the components from there on."""
+def _split_at_pivot(source: str) -> tuple[str, str]:
+    """Return the folder before `/./` and the pattern after it; the root where a source has no `/./`."""
+    base, pivot, pattern = source.partition("/./")
+    return (base, pattern) if pivot else ("/", source)
+
+
+def _split_at_wildcard(source: str) -> tuple[str, tuple[str, ...]]:
+    """Return the folders before the first wildcard, and the components from there on."""
     components = source.split("/")
-    wild = next((i for i, part in enumerate(components) if _WILDCARD.search(part)), len(components))
-    return "/".join(components[:wild]), tuple(components[wild:])
-
-
-def parent_folders(path: str) -> Iterator[str]:
-    """The folders that a path is in, the nearest first."""
-    while path := path.rpartition("/")[0]:
-        yield path
+    end = 0
+    while end < len(components) and not _WILDCARD.search(components[end]):
+        end += 1
+    return "/".join(components[:end]), tuple(components[end:])

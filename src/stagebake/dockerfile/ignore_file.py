@@ -1,81 +1,103 @@
-"""Match paths against `.dockerignore` patterns (moby/patternmatcher). Pure."""
+"""Match paths against the patterns of a `.dockerignore` file (moby/patternmatcher)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from e2b_dockerfile_utils import PatternMatcher
 
-PatternCheck = tuple[int, bool, Callable[[str], bool] | None]
+
+class PatternCheck(NamedTuple):
+    """Pattern that can match an entry of a folder; `match` is None where it matches the folder, so every entry."""
+
+    number: int
+    is_exclusion: bool
+    match: Callable[[str], bool] | None
 
 
 class IgnorePatterns(PatternMatcher):
-    """Ignore patterns; the last one that matches a path, or a folder that it is in, decides.
+    """Ignore patterns; the last one that matches a path, or a folder above it, decides.
 
-    `matches` asks for all the folders above a path each time. A walk that comes from there asks its `top` level, and
-    the levels below: many times faster (moby/patternmatcher has MatchesUsingParentResults for it).
+    `matches` checks all folders above a path each time. A walk through the folders uses `top` and the levels below
+    it instead, which is many times faster (moby/patternmatcher has MatchesUsingParentResults for this).
     """
 
     @property
     def top(self) -> IgnoreLevel:
+        """Return the level of the top folder."""
         return IgnoreLevel(self, "", (False,) * len(self._patterns))
 
-    def checks(self, folder: str, above: tuple[bool, ...]) -> Iterator[PatternCheck]:
-        """The patterns that can match something right in a folder, those that match the folder itself among them."""
+    def checks_in(self, folder: str, matches_folder: tuple[bool, ...]) -> Iterator[PatternCheck]:
+        """Return the patterns that can match an entry of a folder.
+
+        `matches_folder` says for each pattern whether it matches the folder itself.
+        """
         parts = folder.split("/") if folder else []
-        for number, (pattern, hit) in enumerate(zip(self._patterns, above, strict=True)):
-            if hit or _can_match(pattern.dirs, parts):
-                yield number, pattern.exclusion, None if hit else pattern.match
+        for number, pattern in enumerate(self._patterns):
+            if matches_folder[number]:
+                yield PatternCheck(number, pattern.exclusion, None)
+            elif _can_match(pattern.dirs, parts):
+                yield PatternCheck(number, pattern.exclusion, pattern.match)
 
 
 class IgnoreLevel:
-    """What ignore patterns say of the entries of one folder."""
+    """Ignore patterns for the entries of one folder."""
 
-    def __init__(self, patterns: IgnorePatterns, folder: str, above: tuple[bool, ...]) -> None:
+    def __init__(self, patterns: IgnorePatterns, folder: str, matches_folder: tuple[bool, ...]) -> None:
         self._patterns = patterns
-        self._none = (False,) * len(above)
-        self._checks = tuple(patterns.checks(folder, above))
+        self._count = len(matches_folder)
+        self._checks = tuple(patterns.checks_in(folder, matches_folder))
 
-    def ignores(self, path: str) -> bool:
+    def is_ignored(self, path: str) -> bool:
+        """Return whether the last pattern that matches a path of this folder ignores it."""
         ignored = False
-        for _, exclusion, match in self._checks:
-            if match is None or (exclusion == ignored and match(path)):
-                ignored = not exclusion
+        for _, is_exclusion, match in self._checks:
+            if match is None or (is_exclusion == ignored and match(path)):
+                ignored = not is_exclusion
         return ignored
 
-    def enter(self, path: str) -> IgnoreLevel:
-        """The level of a folder in this one."""
+    def enter_folder(self, path: str) -> IgnoreLevel:
+        """Return the level of a folder in this folder."""
         ignored = False
-        hits = list(self._none)
-        for number, exclusion, match in self._checks:
-            if match is None or (exclusion == ignored and match(path)):
-                ignored, hits[number] = not exclusion, True
-        return IgnoreLevel(self._patterns, path, tuple(hits))
-
-
-def _can_match(pattern: list[str], folder: list[str]) -> bool:
-    """Whether a pattern, by its components, can match something right in a folder; in doubt it can."""
-    if any(sign in part for part in pattern for sign in ("**", "[", "\\")):
-        return True
-    literal = not pattern or "*" in pattern[0] or "?" in pattern[0] or not folder or pattern[0] == folder[0]
-    return len(pattern) == len(folder) + 1 and literal
+        matches = [False] * self._count
+        for number, is_exclusion, match in self._checks:
+            if match is None or (is_exclusion == ignored and match(path)):
+                ignored = not is_exclusion
+                matches[number] = True
+        return IgnoreLevel(self._patterns, path, tuple(matches))
 
 
 def parse_patterns(lines: Iterable[str]) -> IgnorePatterns:
-    """Ignore patterns, as those of a `.dockerignore`. Raises ValueError for a pattern that BuildKit refuses."""
+    """Return the patterns of a `.dockerignore` file. Raises ValueError for a pattern that BuildKit refuses."""
     return IgnorePatterns(list(lines))
 
 
 def included_paths(paths: Iterable[str], patterns: IgnorePatterns) -> list[str]:
-    """Those of the sorted paths that ignore rules let in, with the folders they are in: BuildKit is sent these too."""
+    """Return the paths that are not ignored and, as BuildKit does, the folders above them.
+
+    The paths must be sorted; so is the result.
+    """
     levels = {"": patterns.top}
     chosen: set[str] = set()
     for path in paths:
         folder, _, _ = path.rpartition("/")
         if folder not in levels:
-            levels[folder] = levels[folder.rpartition("/")[0]].enter(folder)
-        if not levels[folder].ignores(path):
-            while path and path not in chosen:  # what is above a chosen path is chosen, too
+            above, _, _ = folder.rpartition("/")
+            levels[folder] = levels[above].enter_folder(folder)
+        if not levels[folder].is_ignored(path):
+            while path and path not in chosen:
                 chosen.add(path)
-                path = path.rpartition("/")[0]
+                path, _, _ = path.rpartition("/")
     return sorted(chosen)
+
+
+def _can_match(pattern: list[str], folder: list[str]) -> bool:
+    """Return whether a pattern, given by its components, can match an entry of a folder; True in doubt."""
+    for part in pattern:
+        if "**" in part or "[" in part or "\\" in part:
+            return True
+    if len(pattern) != len(folder) + 1:
+        return False
+    first = pattern[0]
+    return "*" in first or "?" in first or not folder or first == folder[0]

@@ -1,8 +1,9 @@
-"""What is worth a warning before a build: secrets that would stay in the image, files that miss the cache. Pure."""
+"""Warn before a build about what the Dockerfile or --no-cache does against expectation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from stagebake.dockerfile.parser import Instruction, onbuild_instructions
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
@@ -10,37 +11,69 @@ from stagebake.dockerfile.variables import looks_secret
 from stagebake.errors import InputError
 
 
+@dataclass(frozen=True)
+class SecretVariable:
+    """ARG or ENV whose name says that it holds a secret."""
+
+    name: str
+    instruction: Instruction
+
+    @property
+    def problem(self) -> str:
+        keyword = self.instruction.keyword
+        return f"{keyword} {self.name} looks like a secret; its value stays in the image history and caches"
+
+    @property
+    def mount_flag(self) -> str:
+        """Return the flag with which a RUN reads the secret instead."""
+        return f"--mount=type=secret,{self._identity}"
+
+    @property
+    def build_flag(self) -> str:
+        """Return the flag with which a build passes the secret instead."""
+        return f"--secret {self._identity}"
+
+    @property
+    def _identity(self) -> str:
+        return f"id={self.name.lower()},env={self.name}"
+
+
 def secret_warnings(graph: StageGraph) -> tuple[str, ...]:
-    """A warning for each ARG or ENV whose name says that it holds a secret: it would stay in history and caches."""
-    return tuple(
-        f"{graph.path}:{instruction.line}: {instruction.keyword} {name} holds a secret, which stays in the image's "
-        f"history and caches; use RUN --mount=type=secret,id={name.lower()} and --secret id={name.lower()},env={name}"
-        for instruction, name in list_secret_variables(graph)
-    )
+    """Return a warning for each ARG or ENV whose name says that it holds a secret."""
+    warnings = []
+    for variable in list_secret_variables(graph):
+        where = f"{graph.path}:{variable.instruction.line}"
+        fix = f"use RUN {variable.mount_flag} and {variable.build_flag}"
+        warnings.append(f"{where}: {variable.problem}; {fix}")
+    return tuple(warnings)
 
 
-def list_secret_variables(graph: StageGraph) -> Iterator[tuple[Instruction, str]]:
-    """Each ARG or ENV whose name says that it holds a secret, and that name.
+def list_secret_variables(graph: StageGraph) -> Iterator[SecretVariable]:
+    """Return each ARG or ENV of a stage whose name says that it holds a secret.
 
-    An ARG before the first FROM is in no history (measured): what hands it on to a stage is that stage's own ARG.
+    An ARG before the first FROM is not in the history (measured); the ARG of a stage that repeats it is.
     """
-    written = (instruction for stage in graph.stages for instruction in stage.instructions)
-    for instruction in (found for one in written for found in _carried(one, graph.path)):
-        for name in _names(instruction):
-            if looks_secret(name):
-                yield instruction, name
+    for stage in graph.stages:
+        for instruction in stage.instructions:
+            for effective in _unwrap_onbuild(instruction, graph.path):
+                for name in _list_set_names(effective):
+                    if looks_secret(name):
+                        yield SecretVariable(name, effective)
 
 
 def force_warnings(graph: StageGraph, forced: ForcedStages) -> tuple[str, ...]:
-    """Return a warning for each stage that --no-cache names but the build does not need, or forces with others only."""
+    """Return a warning about stages that --no-cache names without effect, and about those that it forces in addition.
+
+    A stage that the target does not need is not built. A stage without a name cannot be forced alone.
+    """
     needed = {stage.name for stage in graph.needed_stages()}
-    idle = [f"`{name}`" for name in forced.named if name not in needed]
-    added = [f"`{name}`" for name in graph.names if name in needed & forced.added]
     warnings = []
-    if idle:
+    not_needed = [f"`{name}`" for name in forced.named if name not in needed]
+    if not_needed:
         warnings.append(
-            f"--no-cache: {graph.final.name} takes nothing from {', '.join(idle)}, so nothing of it is built"
+            f"--no-cache: {graph.final.name} does not need {', '.join(not_needed)}, so the build does not run it"
         )
+    added = [f"`{name}`" for name in graph.names if name in needed & forced.added]
     if added and forced.unnamed_stage is not None:
         where = f"{graph.path}:{forced.unnamed_stage.line}"
         warnings.append(
@@ -51,15 +84,15 @@ def force_warnings(graph: StageGraph, forced: ForcedStages) -> tuple[str, ...]:
 
 
 def writable_by_others(mode: int) -> bool:
-    """Whether a checked-out file has another mode than under umask 022, which GitHub's runners have.
+    """Return whether a checked-out file has another mode than under umask 022, which GitHub's runners have.
 
-    Modes are part of BuildKit's cache keys (moby/buildkit, cache/contenthash): such files never match.
+    Modes are part of BuildKit's cache keys (moby/buildkit, cache/contenthash), so such files never match the caches.
     """
     return bool(mode & 0o022)
 
 
-def _carried(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
-    """The instruction; of an ONBUILD what it carries, which the image's config has, nothing where that is none."""
+def _unwrap_onbuild(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
+    """Return the instruction, or what an ONBUILD contains; nothing where that is not valid."""
     if instruction.keyword != "ONBUILD":
         return (instruction,)
     try:
@@ -68,8 +101,10 @@ def _carried(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
         return ()
 
 
-def _names(instruction: Instruction) -> Iterator[str]:
+def _list_set_names(instruction: Instruction) -> list[str]:
+    """Return the names that an ARG declares, or that an ENV sets to a value that is not empty."""
     if instruction.keyword == "ARG":
-        yield from (name for name, _ in instruction.declarations)
-    elif instruction.keyword == "ENV":
-        yield from (name for name, value in instruction.assignments if value.strip("\"'"))
+        return [name for name, _ in instruction.declarations]
+    if instruction.keyword == "ENV":
+        return [name for name, value in instruction.assignments if value.strip("\"'")]
+    return []

@@ -45,17 +45,13 @@ def _report_moving_image(image: ImageReference, path: str) -> Finding:
 
 def find_secret_variables(graph: StageGraph, _facts: RepositoryFacts) -> Iterator[Finding]:
     """Find each ARG or ENV that looks like a secret."""
-    for instruction, name in list_secret_variables(graph):
-        secret = name.lower()
+    for variable in list_secret_variables(graph):
         yield Finding(
             rule="secret",
             path=graph.path,
-            line=instruction.line,
-            what=f"{instruction.keyword} {name} looks like a secret; its value stays in the image history and caches",
-            fix=(
-                f"RUN --mount=type=secret,id={secret},env={name} …",
-                f"# build with --secret id={secret},env={name}",
-            ),
+            line=variable.instruction.line,
+            what=variable.problem,
+            fix=(f"RUN {variable.mount_flag} …", f"# build with {variable.build_flag}"),
         )
 
 

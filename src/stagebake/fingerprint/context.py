@@ -117,9 +117,9 @@ class ContextFolder:
         with os.scandir(self._root / folder) as items:
             for item in items:
                 path = f"{folder}{item.name}"
-                ignored = level.ignores(path)
+                ignored = level.is_ignored(path)
                 inside = item.is_dir(follow_symlinks=False) and (not ignored or patterns.may_match_under(path))
-                if (inside and self._walk(f"{path}/", level.enter(path), patterns, found)) or not ignored:
+                if (inside and self._walk(f"{path}/", level.enter_folder(path), patterns, found)) or not ignored:
                     found[path] = item.stat(follow_symlinks=False)
         return len(found) > before
 

@@ -276,12 +276,12 @@ class _StageReader:
         """Return the paths that a source names; all paths if its value is unknown."""
         path = self.environment.expand_word(word, instruction)
         if self.environment.has_unknown_value(word, path):
-            return selector.all
+            return selector.all_paths
         excludes = self._read_excludes(instruction)
         try:
             return selector.choose_paths(path, parents=instruction.has_switch("parents"), excludes=excludes)
         except ValueError:
-            return selector.all
+            return selector.all_paths
 
     def _read_excludes(self, instruction: Instruction) -> list[str]:
         """Return the patterns of COPY --exclude; none if the value of one is unknown."""

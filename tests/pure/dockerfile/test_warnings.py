@@ -16,8 +16,8 @@ TEXT = "FROM a AS base\nFROM b\nRUN x\nFROM base AS app\nCOPY --from=1 / /\nFROM
         ([], None),
         (["app"], None),
         (["base"], None),
-        (["test"], "app takes nothing from `test`"),
-        (["app", "test"], "app takes nothing from `test`"),
+        (["test"], "app does not need `test`"),
+        (["app", "test"], "app does not need `test`"),
         (["stage-1"], "the stage in Dockerfile:2 has no name, so `base` is rebuilt too"),
     ],
 )
