@@ -21,6 +21,8 @@ nox.needs_version = ">=2025.5.1"
 
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/stagebake/example"
+# Builds wait for registries, so two cores have work for four; tests/conftest.py orders what they start
+WORKERS = ("--numprocesses=4", "--dist=loadgroup", "--no-loadscope-reorder")
 TEMPLATES = pathlib.Path("src/stagebake/generate/templates")
 
 
@@ -73,7 +75,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; `-- tests/pure` for the fast ones. The others start engines and registries of their own."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["--numprocesses=4", "--dist=loadfile"]))
+    session.run("pytest", *WORKERS, *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,4 +1,7 @@
-"""Unit tests start no process. Tests under tests/engine and tests/git do, and carry the markers `engine` and `git`."""
+"""Mark the tests by what they start, and order them so that no worker is left with a long one at the end.
+
+Unit tests start no process. Tests under tests/engine and tests/git do, and carry the markers `engine` and `git`.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("engine")
         if GIT_TESTS in item.path.parents:
             item.add_marker("git")
+    items.sort(key=_start_order)
+
+
+def _start_order(item: pytest.Item) -> int:
+    """Return 0 for what starts first: tests that stay together on one worker, then builds, git, and unit tests."""
+    marks = ("xdist_group", "engine", "git")
+    return next((order for order, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks))
 
 
 @pytest.fixture(autouse=True)

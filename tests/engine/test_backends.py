@@ -18,6 +18,8 @@ from tests.support.results import ResultsService
 from tests.support.service import CacheService
 from tests.support.shapes import FIVE, SHAPES, STAGES, changed
 
+pytestmark = pytest.mark.xdist_group("backends")
+
 MAIN = "refs/heads/main"
 BRANCH = "refs/heads/feature"
 

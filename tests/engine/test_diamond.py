@@ -13,6 +13,8 @@ from tests.support.project import BUSYBOX, Project
 from tests.support.registry import Registry
 from tests.support.shapes import SHAPES, changed
 
+pytestmark = pytest.mark.xdist_group("diamond")
+
 DEPENDENTS = {
     "root": {"root", "left", "right", "joined", "tested", "docs", "image"},
     "left": {"left", "joined", "tested", "docs", "image"},

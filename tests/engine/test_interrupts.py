@@ -261,6 +261,7 @@ def assert_saved(project: Project) -> None:
     assert project.pushed() == values
 
 
+@pytest.mark.xdist_group("interrupts")
 @pytest.mark.parametrize("name", PHASES)
 def test_an_interrupt_ends_the_work_and_the_next_build_is_right(small: Project, name: str) -> None:
     """^C of a terminal, then SIGTERM: 130 and 143, no process is left on this machine or in the engine, no file and no
@@ -308,6 +309,7 @@ def test_a_signal_that_wakes_nobody(small: Project) -> None:
     assert_told(small, PHASES["importing"])
 
 
+@pytest.mark.xdist_group("kills")
 @pytest.mark.parametrize("name", PHASES)
 def test_the_build_after_one_that_was_killed_is_right(small: Project, name: str) -> None:
     """SIGKILL, after which nothing can be put in order: no ref is half written, and the next build is right although

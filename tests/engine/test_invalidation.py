@@ -14,6 +14,8 @@ from tests.support.project import Outcome, Project
 from tests.support.registry import Registry
 from tests.support.shapes import FIVE, STAGES, changed, draw
 
+pytestmark = pytest.mark.xdist_group("invalidation")
+
 ROUNDS = 3
 
 

@@ -20,6 +20,8 @@ from tests.support.engine import Engine
 from tests.support.memory_files import changed
 from tests.support.project import CONTEXTS
 
+pytestmark = pytest.mark.xdist_group("keys")
+
 STAGES = {
     "whole": "FROM scratch\nCOPY . /whole",
     "folder": "FROM scratch\nCOPY src /folder",

@@ -16,6 +16,8 @@ from tests.support.faults import unsound
 from tests.support.project import BUSYBOX, Outcome, Project
 from tests.support.shapes import STAGES, changed, draw
 
+pytestmark = pytest.mark.xdist_group("many")
+
 ROUNDS = 20
 ADD = "head -c16 /dev/urandom | md5sum >>"
 

@@ -17,6 +17,8 @@ from tests.support.registry import Registry
 from tests.support.shapes import draw
 from tests.support.signals import interruptible
 
+pytestmark = pytest.mark.xdist_group("mounts")
+
 ON = "cache-mounts = true\n"
 # Leads to the mounts and takes its time, as real steps do: meanwhile the build is broken off
 SLOW = "RUN sleep 1"
