@@ -121,40 +121,40 @@ class PlanInput:
         return saved and entry.fingerprint.same(now)
 
 
-def make_plan(question: PlanInput) -> Plan:
+def make_plan(plan_input: PlanInput) -> Plan:
     """Return the verdict on each stage with its reasons, and the expected time."""
     planned: dict[str, PlannedStage] = {}
-    for stage in question.graph.needed_stages():
-        decision = decide_stage(_gather_facts(stage, question, planned))
+    for stage in plan_input.graph.needed_stages():
+        decision = decide_stage(_gather_facts(stage, plan_input, planned))
         planned[stage.name] = PlannedStage(
             name=stage.name,
             verdict=decision.verdict,
             reasons=decision.reasons,
-            seconds=_predict_seconds(question, stage.name, decision.verdict),
+            seconds=_predict_seconds(plan_input, stage.name, decision.verdict),
         )
-    return Plan(stages=tuple(planned.values()), seconds=_predict_total(question, planned))
+    return Plan(stages=tuple(planned.values()), seconds=_predict_total(plan_input, planned))
 
 
-def _gather_facts(stage: Stage, question: PlanInput, planned: Mapping[str, PlannedStage]) -> StageFacts:
+def _gather_facts(stage: Stage, plan_input: PlanInput, planned: Mapping[str, PlannedStage]) -> StageFacts:
     """Gather what decides the verdict on a stage; its parents are already planned."""
-    now = question.prints[stage.name]
+    now = plan_input.prints[stage.name]
     parents = [planned[name] for name in stage.parents]
     rebuilt = [parent.name for parent in parents if parent.verdict == "rebuild"]
     unknown_parents = tuple(ParentUnknown(parent.name) for parent in parents if parent.verdict == "unknown")
-    restorable = question.is_restorable(stage.name)
-    entries = stage_entries(question.ledgers, stage.name)
+    restorable = plan_input.is_restorable(stage.name)
+    entries = stage_entries(plan_input.ledgers, stage.name)
     same_inputs = [entry for entry in entries if entry.fingerprint.digest == now.digest]
     never_saved = bool(same_inputs) and not any(entry.evidence for entry in same_inputs)
     return StageFacts(
-        forced=question.forced.is_forced(stage.name),
-        changes=() if restorable else question.find_changes(stage.name),
+        forced=plan_input.forced.is_forced(stage.name),
+        changes=() if restorable else plan_input.find_changes(stage.name),
         rebuilt_parents=rebuilt_parents(rebuilt, {parent.name: parent.reasons for parent in parents}),
         unknown=unknown_parents or unknown_inputs(now),
-        blob_missing=stage.name in question.caches.broken,
-        has_cache=question.has_cache(stage.name),
-        scope=question.caches.scope,
+        blob_missing=stage.name in plan_input.caches.broken,
+        has_cache=plan_input.has_cache(stage.name),
+        scope=plan_input.caches.scope,
         restorable=restorable,
-        read_failure=question.caches.read_failure,
+        read_failure=plan_input.caches.read_failure,
         recorded=bool(entries) and not never_saved,
         built_before=bool(same_inputs),
         parents=stage.parents,
@@ -205,22 +205,22 @@ def plan_json(plan: Plan) -> str:
     return json_document(document)
 
 
-def _predict_seconds(question: PlanInput, stage: str, verdict: Verdict) -> float | None:
+def _predict_seconds(plan_input: PlanInput, stage: str, verdict: Verdict) -> float | None:
     """Return the seconds that restoring or running the stage took last, None if not known."""
     if verdict == "restore":
-        return last_restore_seconds(question.ledgers, stage)
-    return last_seconds(question.ledgers, stage)
+        return last_restore_seconds(plan_input.ledgers, stage)
+    return last_seconds(plan_input.ledgers, stage)
 
 
-def _predict_total(question: PlanInput, planned: Mapping[str, PlannedStage]) -> float | None:
+def _predict_total(plan_input: PlanInput, planned: Mapping[str, PlannedStage]) -> float | None:
     """Return the expected seconds of the build, None if the time of a stage that may run is not known."""
     seconds: dict[str, float] = {}
     for stage in planned.values():
         if stage.seconds is None and stage.verdict != "restore":
             return None
         seconds[stage.name] = stage.seconds or 0.0
-    known_overheads = (ledger.overhead for ledger in question.ledgers if ledger.overhead is not None)
-    return total_build_seconds(question.graph, seconds, next(known_overheads, 0.0))
+    known_overheads = (ledger.overhead for ledger in plan_input.ledgers if ledger.overhead is not None)
+    return total_build_seconds(plan_input.graph, seconds, next(known_overheads, 0.0))
 
 
 def _round_seconds(seconds: float | None) -> float | None:
