@@ -1,14 +1,10 @@
-"""Which files a COPY takes, and which ignore rules let in."""
+"""Choose the files that a COPY takes."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from stagebake.dockerfile.copy_sources import PathSelector
-from stagebake.dockerfile.ignore_file import included_paths, parse_patterns
-from tests.pure.fingerprint.test_stage_inputs import BACK, PATHS, RULES
 
 FILES = (
     "app/index.ts",
@@ -34,7 +30,7 @@ SELECTOR = PathSelector((*FILES, *FOLDERS, *LINKS), LINKS)
 
 
 def chosen(source: str, **flags: object) -> set[str]:
-    """The files and links that a source stands for."""
+    """Return the files and links that a source stands for."""
     return set(SELECTOR.choose_paths(source, **flags)) - set(FOLDERS)  # type: ignore[arg-type]
 
 
@@ -58,8 +54,8 @@ def chosen(source: str, **flags: object) -> set[str]:
         ("**.json", {"package.json", "tsconfig.json"}),
     ],
 )
-def test_a_source_stands_for_files(source: str, files: set[str]) -> None:
-    """Wildcards are Go's: a star stays within a folder, and two are one; a folder stands for all below it."""
+def test_choose_paths_wildcards_match_like_go(source: str, files: set[str]) -> None:
+    """A star stays within a folder, two stars are one, and a folder stands for all files below it."""
     assert chosen(source) == files
 
 
@@ -76,14 +72,16 @@ def test_a_source_stands_for_files(source: str, files: set[str]) -> None:
         ("docs/*", {"docs/a.md", "docs/b.txt", "docs/sub/c.md", "docs/sub/d.log", "docs/up", "app/page.ts"}),
     ],
 )
-def test_links_are_followed_as_a_source_and_kept_within_a_folder(source: str, files: set[str]) -> None:
-    """A link that is named, or that a wildcard finds, counts with what it leads to, within the context; a circle and a
-    way out lead nowhere. A link within a folder that is copied is copied as it is."""
+def test_choose_paths_links_are_followed_as_sources_and_kept_in_folders(source: str, files: set[str]) -> None:
+    """Follow a link that is named or that a wildcard finds, within the context; a cycle and a way out lead nowhere.
+
+    Copy a link in a copied folder as it is.
+    """
     assert chosen(source) == files
 
 
-def test_excludes_are_seen_from_the_source() -> None:
-    """`--exclude` is seen from the folder that is copied, and follows links; a source itself is never excluded."""
+def test_choose_paths_excludes_are_relative_to_the_source() -> None:
+    """Follow links with `--exclude`, and never exclude a source itself."""
     assert chosen("docs", excludes=["*.md"]) == {
         "docs/b.txt",
         "docs/sub/c.md",
@@ -96,30 +94,13 @@ def test_excludes_are_seen_from_the_source() -> None:
     assert chosen("package.json", excludes=["*.json"]) == {"package.json"}
 
 
-def test_parents_are_patterns_from_the_root_or_the_pivot() -> None:
-    """With `--parents` two stars cross folders, and `/./` says where the pattern begins."""
+def test_choose_paths_parents_match_from_root_or_pivot() -> None:
+    """With `--parents`, two stars cross folders, and the pattern begins after `/./`."""
     assert chosen("docs/**/*.md", parents=True) == {"docs/a.md", "docs/sub/c.md"}
     assert chosen("lib/./x/*.txt", parents=True) == {"lib/x/one.txt"}
     assert set(SELECTOR.choose_paths("lib/x/one.txt", parents=True)) == {"lib", "lib/x", "lib/x/one.txt"}
 
 
-def test_a_pattern_that_buildkit_refuses() -> None:
-    """It is refused here too."""
+def test_choose_paths_invalid_pattern_raises() -> None:
     with pytest.raises(ValueError, match="syntax error in pattern"):
         SELECTOR.choose_paths("[a")
-
-
-ANYTHING = st.lists(
-    st.sampled_from((*RULES, *BACK, "**", "src/**", "!**/a.txt", "[sd]*/deep", "src/[^x]*")), max_size=5
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.sets(st.sampled_from(PATHS)), ANYTHING)
-def test_ignore_rules_asked_folder_by_folder_say_the_same(files: set[str], rules: list[str]) -> None:
-    """The quick walk lets in exactly what the library's matcher lets in path by path, and the folders of that."""
-    folders = {"/".join(path.split("/")[:end]) for path in files for end in range(1, path.count("/") + 1)}
-    patterns = parse_patterns(rules)
-    let_in = {path for path in files | folders if not patterns.matches(path)}
-    above = {"/".join(path.split("/")[:end]) for path in let_in for end in range(1, path.count("/") + 1)}
-    assert included_paths(sorted(files | folders), patterns) == sorted(let_in | above)

@@ -1,4 +1,4 @@
-"""Dockerfile text to StageGraph, held against what BuildKit makes of the same text."""
+"""Parse Dockerfiles, and compare the result with what BuildKit makes of the same text."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ def refused(text: str, **settings: Any) -> InputError:
     return caught.value
 
 
-def test_every_dockerfile_has_its_row_in_the_table() -> None:
-    """The table and the folder name the same Dockerfiles."""
+def test_expected_table_names_every_dockerfile() -> None:
     assert {path.stem for path in FILES.glob("*.Dockerfile")} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_stages_parents_and_images(name: str) -> None:
-    """A Dockerfile has exactly these stages, in order, each with what it takes from stages and from images."""
+def test_parse_dockerfile_any_shape_gives_stages_parents_and_images(name: str) -> None:
+    """Expect exactly these stages in order, each with the stages and images that it takes from."""
     found = {
         stage.name: (stage.parents, tuple(image.name for image in stage.images)) for stage in graph_of(name).stages
     }
@@ -50,14 +49,13 @@ def test_stages_parents_and_images(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_last_stage_is_final(name: str) -> None:
-    """Without a target the last stage is the final one."""
+def test_parse_dockerfile_without_target_ends_with_last_stage(name: str) -> None:
     assert graph_of(name).final.name == list(EXPECTED[name]["stages"])[-1]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_needed_is_topological_and_deterministic(name: str) -> None:
-    """Each needed stage comes after those it takes from, the final one last, and always in the same order."""
+def test_needed_stages_any_shape_come_after_their_parents(name: str) -> None:
+    """Expect the final stage last, and the same order each time."""
     graph = graph_of(name)
     order = [stage.name for stage in graph.needed_stages()]
     assert order[-1] == graph.final.name
@@ -78,8 +76,7 @@ def test_needed_is_topological_and_deterministic(name: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_needed_leaves_out_what_the_final_stage_is_not_made_of(name: str, needed: set[str]) -> None:
-    """Stages that the final one takes nothing from are not needed."""
+def test_needed_stages_unused_stage_is_left_out(name: str, needed: set[str]) -> None:
     assert {stage.name for stage in graph_of(name).needed_stages()} == needed
 
 
@@ -98,26 +95,25 @@ def test_needed_leaves_out_what_the_final_stage_is_not_made_of(name: str, needed
     ],
     ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else value,
 )
-def test_dependents_are_transitive(name: str, changed: set[str], dependents: set[str]) -> None:
-    """What depends on a stage over any number of steps is a dependent, and so is the stage itself."""
+def test_with_dependents_includes_indirect_dependents(name: str, changed: set[str], dependents: set[str]) -> None:
     assert graph_of(name).with_dependents(changed) == dependents
 
 
-def test_a_target_is_found_by_name_in_any_case() -> None:
-    """The target is the final stage, and only what it is made of is needed."""
+def test_parse_dockerfile_target_in_any_case_is_final() -> None:
+    """Expect only the stages that the target needs."""
     graph = parse_dockerfile("FROM a AS Base\nFROM base AS App\nFROM app AS docs\n", target="APP")
     assert graph.final.name == "app"
     assert [stage.name for stage in graph.needed_stages()] == ["base", "app"]
 
 
-def test_a_stage_keeps_the_name_as_written() -> None:
-    """Names are compared in lower case; the written form is kept beside it."""
+def test_stage_target_keeps_name_as_written() -> None:
+    """Compare names in lower case, and keep the written form beside."""
     stage = parse_dockerfile("FROM a AS Base\n").stages[0]
     assert (stage.name, stage.target, stage.has_name) == ("base", "Base", True)
 
 
-def test_an_unnamed_stage_is_known_by_its_number() -> None:
-    """A stage without a name is called stage-N, as BuildKit calls it in its events."""
+def test_stage_without_name_is_called_by_number() -> None:
+    """Call it stage-N, as BuildKit does in its events."""
     stages = parse_dockerfile("FROM a\nFROM b\n").stages
     assert [(stage.name, stage.index, stage.has_name) for stage in stages] == [
         ("stage-0", 0, False),
@@ -126,14 +122,14 @@ def test_an_unnamed_stage_is_known_by_its_number() -> None:
 
 
 @pytest.mark.parametrize("target", ["0", "stage-0"])
-def test_an_unnamed_stage_before_the_last_is_no_target(target: str) -> None:
-    """BuildKit finds targets by written names only (`target stage "0" could not be found`), so this is refused."""
+def test_parse_dockerfile_unnamed_target_is_refused(target: str) -> None:
+    """Refuse it, since BuildKit finds targets by written names only (`target stage "0" could not be found`)."""
     error = refused("FROM a\nFROM b AS last\n", target=target)
     assert target in error.what
 
 
-def test_every_stage_is_found_by_the_name_that_tables_show() -> None:
-    """Unnamed ones by their number, in any case; for another name all are listed."""
+def test_find_stage_any_case_or_number_finds_it() -> None:
+    """Find unnamed stages by their number; list all stages for an unknown name."""
     graph = parse_dockerfile("FROM a\nFROM b AS Last\n")
     assert [graph.find_stage(name, "--no-cache").name for name in ("stage-0", "Stage-0", "LAST")] == [
         "stage-0",
@@ -185,91 +181,37 @@ def test_force_stages_unnamed_dependent_forces_every_stage_directly(
     assert forced.added == added
 
 
-def test_instructions_carry_their_lines_flags_and_heredocs() -> None:
-    """An instruction starts at its first line; flags and heredocs are told apart from its arguments."""
-    text = "FROM a AS x\n\nRUN --network=none \\\n  --mount=type=cache,target=/c \\\n  echo 1\nCOPY <<EOF /f\nhi\nEOF\n"
-    _, run, copy = parse_dockerfile(text).stages[0].instructions
-    assert (run.keyword, run.line) == ("RUN", 3)
-    assert run.flags == ("--network=none", "--mount=type=cache,target=/c")
-    assert run.flag_value("network") == "none"
-    assert run.flag_value("security") is None
-    assert (copy.line, copy.heredocs) == (6, ("hi\n",))
-
-
-def test_a_bare_flag_has_an_empty_value() -> None:
-    """`--link` is a flag with the value ""."""
-    copy = parse_dockerfile("FROM a\nCOPY --link a /a\n").stages[0].instructions[1]
-    assert copy.flag_value("link") == ""
-
-
-def test_images_carry_their_lines() -> None:
-    """An image from outside is known with the line that names it."""
+def test_stage_images_have_name_and_line() -> None:
     stage = parse_dockerfile("FROM debian\nRUN true\nCOPY --from=nginx:1 /a /a\n").stages[0]
     assert [(image.name, image.line) for image in stage.images] == [("debian", 1), ("nginx:1", 3)]
 
 
-def test_windows_line_endings() -> None:
-    """CRLF endings change nothing."""
+def test_parse_dockerfile_windows_line_endings_change_nothing() -> None:
     text = "FROM debian AS base\r\nRUN <<EOF\r\nFROM x AS fake\r\nEOF\r\nFROM base AS app\r\n"
     assert parse_dockerfile(text).names == ("base", "app")
 
 
-@pytest.mark.parametrize("platforms", [(), ("linux/amd64",), ("linux/arm64", "linux/amd64")], ids=str)
-def test_the_build_platform_is_always_known(platforms: tuple[str, ...]) -> None:
-    """BUILDOS and TARGETOS have values without any ARG."""
-    graph = parse_dockerfile("FROM ${TARGETOS}-${BUILDOS} AS a\n", platforms=platforms)
-    assert graph.stages[0].images[0].name == "linux-linux"
-
-
-@pytest.mark.parametrize(
-    ("text", "args", "image"),
-    [
-        ("ARG V\nFROM a:${V:-1}", {}, "a:1"),
-        ("ARG V\nFROM a:${V:-1}", {"V": "2"}, "a:2"),
-        ("ARG V=\nFROM a:${V:-1}", {}, "a:1"),
-        ("ARG V=1\nFROM a:${V}", {"V": ""}, "a:"),
-        ("ARG V=1\nARG W=$V.1\nFROM a:$W", {"V": "2"}, "a:2.1"),
-        ("FROM a:${V:-1}", {"V": "2"}, "a:1"),
-        ("ARG V='1'\nFROM \"a:$V\"", {}, "a:1"),
-        ("ARG V=1\nFROM a AS x\nARG V=2\nFROM a:$V", {}, "a:1"),
-    ],
-    ids=[
-        "default-used",
-        "given",
-        "empty-default",
-        "given-empty",
-        "chained",
-        "undeclared",
-        "quoted",
-        "stage-arg-unseen",
-    ],
-)
-def test_arguments_in_from_lines(text: str, args: dict[str, str], image: str) -> None:
-    """FROM sees the ARGs before the first FROM, and a given value only where such an ARG declares it."""
-    assert parse_dockerfile(text, args=args).stages[-1].images[0].name == image
-
-
-def test_run_mount_takes_no_number() -> None:
-    """`from=0` of a mount is an image called 0: only COPY counts stages."""
+def test_parse_dockerfile_mount_from_number_is_an_image() -> None:
+    """Count stages for COPY only: `from=0` of a mount is an image called 0."""
     stage = parse_dockerfile("FROM a\nFROM b\nRUN --mount=from=0,target=/x true\n").stages[1]
     assert stage.parents == ()
     assert [image.name for image in stage.images] == ["b", "0"]
 
 
-def test_keys_of_a_mount_are_case_insensitive() -> None:
-    """BuildKit takes `From=tools` of a mount for `from=tools`."""
+def test_parse_dockerfile_mount_key_in_upper_case_is_read() -> None:
+    """Read `From=tools` of a mount as `from=tools`, as BuildKit does."""
     graph = parse_dockerfile("FROM a AS tools\nFROM b AS app\nRUN --mount=type=bind,From=tools,target=/x true\n")
     assert graph["app"].parents == ("tools",)
 
 
-def test_from_is_case_sensitive() -> None:
-    """`FROM Base` is not the stage `base` to BuildKit, but an image of a name that no registry takes."""
+def test_parse_dockerfile_from_in_other_case_is_not_the_stage() -> None:
+    """Take `FROM Base` for an image, as BuildKit does, or refuse it."""
     with contextlib.suppress(InputError):
         assert parse_dockerfile("FROM debian AS Base\nFROM Base AS app\n")["app"].parents == ()
 
 
-def test_copy_from_a_later_stage_is_that_stage() -> None:
-    """COPY --from looks at all stages, so a later one of that name hides an image."""
+def test_parse_dockerfile_copy_from_later_stage_hides_image() -> None:
+    """Look at all stages for COPY --from, so that a later stage hides an image of that name."""
     graph = parse_dockerfile("FROM a AS x\nCOPY --from=nginx /a /a\nFROM b AS nginx\nFROM c AS last\n")
     assert graph["x"].parents == ("nginx",)
 
@@ -277,7 +219,7 @@ def test_copy_from_a_later_stage_is_that_stage() -> None:
 @pytest.mark.parametrize(
     "line", ["COPY --from=late /a /a", "COPY --from=1 /a /a", "RUN --mount=from=late,target=/x true"]
 )
-def test_a_needed_stage_cannot_take_from_a_later_one(line: str) -> None:
+def test_parse_dockerfile_needed_stage_with_later_source_is_refused(line: str) -> None:
     """BuildKit: `cannot copy from stage "late", it needs to be defined before current stage`."""
     error = refused(f"FROM a AS early\n{line}\nFROM b AS late\nFROM early AS last\n")
     assert error.what.startswith("docker/Dockerfile:2:")
@@ -322,8 +264,8 @@ def test_a_needed_stage_cannot_take_from_a_later_one(line: str) -> None:
         "open-heredoc", "bad-env", "bad-escape",
     ],
 )  # fmt: skip
-def test_what_is_refused_and_where(text: str, line: int, words: str) -> None:
-    """What BuildKit would refuse is an InputError that begins with path and line and says what to do."""
+def test_parse_dockerfile_invalid_text_raises_input_error_with_line(text: str, line: int, words: str) -> None:
+    """Refuse what BuildKit refuses: begin with path and line, and give a hint."""
     error = refused(text)
     assert error.what.startswith(f"docker/Dockerfile:{line}: ")
     assert any(word in error.what for word in words.split("|"))
@@ -331,8 +273,7 @@ def test_what_is_refused_and_where(text: str, line: int, words: str) -> None:
     assert error.exit_code == 2
 
 
-def test_an_unknown_target_lists_the_stages() -> None:
-    """A target that is no stage names the nearest one and all of them."""
+def test_parse_dockerfile_unknown_target_suggests_similar_stage() -> None:
     error = refused("FROM a AS base\nFROM base AS builder\n", target="bulider")
     assert error.what.startswith("docker/Dockerfile")
     assert "unknown stage `bulider`" in error.what
@@ -340,21 +281,20 @@ def test_an_unknown_target_lists_the_stages() -> None:
 
 
 @pytest.mark.parametrize("reference", ["nginx", "builder2/x", "builder:1", "build.er", "builder@sha256:0"])
-def test_what_may_be_an_image_is_no_slip(reference: str) -> None:
-    """Only a bare word that nearly is a stage's name is refused; anything else is an image."""
+def test_parse_dockerfile_reference_like_an_image_is_an_image(reference: str) -> None:
+    """Refuse only a bare word that is almost the name of a stage."""
     stage = parse_dockerfile(f"FROM a AS builder\nFROM b AS app\nCOPY --from={reference} /a /a\n")["app"]
     assert stage.images[-1].name == reference
 
 
-def test_the_name_of_a_context_is_no_slip() -> None:
-    """A name that `contexts` gives is never taken for a misspelt stage."""
+def test_parse_dockerfile_named_context_is_not_a_misspelt_stage() -> None:
     text = "FROM a AS assets\nFROM b AS app\nCOPY --from=asset /a /a\n"
     assert parse_dockerfile(text, contexts={"asset": "./assets"})["app"].images[-1].name == "asset"
     refused(text)
 
 
 @pytest.mark.parametrize("reference", ["²", "٣", "9" * 5000], ids=ascii)
-def test_what_is_no_count_of_stages_is_an_image(reference: str) -> None:
-    """Other digits than ASCII's, and more than any Dockerfile has stages, are left to BuildKit."""
+def test_parse_dockerfile_other_digits_are_left_to_buildkit(reference: str) -> None:
+    """Take only ASCII digits, and not more than a Dockerfile has stages, for a stage number."""
     stage = parse_dockerfile(f"FROM debian AS a\nCOPY --from={reference} /a /a\n")["a"]
     assert stage.images[-1].name == reference

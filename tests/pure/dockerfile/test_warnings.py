@@ -1,11 +1,11 @@
-"""What is worth a warning before a build."""
+"""Warn before a build."""
 
 from __future__ import annotations
 
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.dockerfile.warnings import force_warnings
+from stagebake.dockerfile.warnings import force_warnings, secret_warnings, writable_by_others
 
 TEXT = "FROM a AS base\nFROM b\nRUN x\nFROM base AS app\nCOPY --from=1 / /\nFROM c AS test\n"
 
@@ -27,3 +27,16 @@ def test_force_warnings_unneeded_or_unnamed_stage_warns(names: list[str], warnin
     found = force_warnings(graph, graph.force_stages(names))
     assert len(found) == (warning is not None)
     assert all(warning in one for one in found if warning)
+
+
+def test_secret_warnings_name_the_line_and_the_flags_to_use() -> None:
+    graph = parse_dockerfile("FROM a\nARG NPM_TOKEN\nENV MODE=x\n")
+    assert secret_warnings(graph) == (
+        "Dockerfile:2: ARG NPM_TOKEN looks like a secret; its value stays in the image history and caches; "
+        "use RUN --mount=type=secret,id=npm_token,env=NPM_TOKEN and --secret id=npm_token,env=NPM_TOKEN",
+    )
+
+
+@pytest.mark.parametrize(("mode", "writable"), [(0o644, False), (0o755, False), (0o664, True), (0o646, True)])
+def test_writable_by_others_group_or_others_can_write(mode: int, writable: bool) -> None:
+    assert writable_by_others(mode) == writable

@@ -1,0 +1,24 @@
+"""Match paths against ignore patterns."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stagebake.dockerfile.ignore_file import included_paths, parse_patterns
+from tests.pure.fingerprint.test_stage_inputs import BACK, PATHS, RULES
+
+PATTERN_LISTS = st.lists(
+    st.sampled_from((*RULES, *BACK, "**", "src/**", "!**/a.txt", "[sd]*/deep", "src/[^x]*")), max_size=5
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sets(st.sampled_from(PATHS)), PATTERN_LISTS)
+def test_included_paths_equals_matching_path_by_path(files: set[str], rules: list[str]) -> None:
+    """Include exactly what the matcher of the library includes path by path, and the folders above these paths."""
+    folders = {"/".join(path.split("/")[:end]) for path in files for end in range(1, path.count("/") + 1)}
+    patterns = parse_patterns(rules)
+    included = {path for path in files | folders if not patterns.matches(path)}
+    above = {"/".join(path.split("/")[:end]) for path in included for end in range(1, path.count("/") + 1)}
+    assert included_paths(sorted(files | folders), patterns) == sorted(included | above)
