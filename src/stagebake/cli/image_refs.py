@@ -44,7 +44,7 @@ def choose_names(command: Command) -> ChosenNames:
     if command.options.push and not names.refs:
         raise InputError(
             "--push: neither the CI's variables nor git say which commit this is, so that no tag is certain",
-            "let git open the repository (git config --global --add safe.directory FOLDER), or set STAGEBAKE_TAG",
+            "let git open the repository (git config --global --add safe.directory FOLDER), or pass --image NAME:TAG",
         )
     return ChosenNames(names=names, warnings=warnings)
 

@@ -66,7 +66,7 @@ def older_warning(ours: TaggedCommit, theirs: TaggedCommit) -> str:
     """Say that `latest` was left where it is, and how to move it all the same."""
     return (
         f"`latest` is not moved: it is of commit {theirs.revision[:7]}, and this commit {ours.revision[:7]} is older; "
-        "to move it back, set STAGEBAKE_TAG=latest for one build"
+        "to move it back, build once with --image NAME:latest"
     )
 
 
