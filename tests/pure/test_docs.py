@@ -6,15 +6,15 @@ import argparse
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from stagebake.__main__ import main
 from stagebake.cli.build import add_build_parser
 from stagebake.doctor.examine import RULES
-from stagebake.project.settings import Settings
+from stagebake.project.settings import SETTING_KEYS
 from stagebake.sessions import VERBS
 from tests.support.workflows import SORTS
 
@@ -128,8 +128,28 @@ def test_contributing_recipes_name_what_the_code_has() -> None:
 def test_readme_settings_table_has_every_key() -> None:
     rows = read_rows(read_section("README.md", "Settings"))
     listed = [key for row in rows for key in re.findall(r"`([\w-]+)`", row[0])]
-    keys = {each.name.replace("_", "-") for each in fields(Settings)} - {"root", "tag", "origins"}
-    assert sorted(listed) == sorted(keys)
+    assert sorted(listed) == sorted(SETTING_KEYS)
+
+
+def test_docs_and_messages_name_only_variables_that_exist() -> None:
+    known = {key.variable_name for key in SETTING_KEYS.values()}
+    texts = [page.read_text(encoding="utf-8") for page in PAGES] + [read_messages()]
+    named = {name for text in texts for name in re.findall(r"\bSTAGEBAKE_[A-Z]\w*", text)}
+    assert named
+    assert named <= known
+
+
+@pytest.mark.parametrize("verb", ["build", "plan", "doctor", "forecast", "generate", "cache purge"])
+def test_docs_commands_use_only_flags_that_exist(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, _, action = verb.partition(" ")
+    with pytest.raises(SystemExit):
+        main([*verb.split(), "--help"])
+    known = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
+    command = re.compile(rf"nox -s {name} -- {action}([^`#\n]*)")
+    used = {
+        flag for page in PAGES for rest in command.findall(page.read_text(encoding="utf-8")) for flag in rest.split()
+    }
+    assert not {flag for flag in used if flag.startswith("--")} - known
 
 
 def test_readme_names_every_flag_of_build() -> None:
