@@ -1,13 +1,13 @@
-"""What can go wrong, as the user sees it: one line that says what and where, one that says what to do next."""
+"""Define the errors that a user sees: one line for the problem and its place, one line for what to do next."""
 
 from __future__ import annotations
 
 
 class StagebakeError(Exception):
-    """A failure that is explained to the user; never shown as a traceback.
+    """Failure that the user sees as a message, never as a traceback.
 
-    `what` says what is wrong, with `file:line:` in front where there is one. `remedy` says what to do next.
-    `log` is what the failing step had printed.
+    `what` is the problem, with `file:line:` in front where there is one. `remedy` says what to do next. `log` is the
+    output of the step that failed.
     """
 
     exit_code = 1
@@ -20,38 +20,38 @@ class StagebakeError(Exception):
 
 
 class BuildFailed(StagebakeError):
-    """The engine ran the build and the build failed."""
+    """Build that the engine ran and that failed."""
 
     exit_code = 1
 
 
-class Unexpected(StagebakeError):
-    """Stages were restored or rebuilt otherwise than --expect says."""
+class ExpectationFailed(StagebakeError):
+    """Stage that was restored or rebuilt against --expect."""
 
     exit_code = 1
 
 
 class InputError(StagebakeError):
-    """The Dockerfile, the settings or the flags are wrong."""
+    """Dockerfile, settings or flags that are not valid."""
 
     exit_code = 2
 
 
 class EngineError(StagebakeError):
-    """Docker Engine or buildx is missing, unreachable or too old."""
+    """Docker Engine or buildx that is missing, not reachable or too old."""
 
     exit_code = 4
 
 
 class RegistryError(StagebakeError):
-    """The registry refused, failed or could not be reached."""
+    """Registry that refused a request, failed or did not answer."""
 
     exit_code = 1
 
 
-class Spoiled(RegistryError):
-    """A blob holds other bytes than its digest says."""
+class CorruptBlob(RegistryError):
+    """Blob whose bytes do not match its digest."""
 
 
-class Unreached(RegistryError):
-    """No answer came at all."""
+class RegistryUnreachable(RegistryError):
+    """Request that got no response at all."""

@@ -1,4 +1,4 @@
-"""The user's files: read as text, written whole or not at all."""
+"""Read and write the user's files: text is checked, and a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stagebake.errors import InputError
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises InputError."""
+    """Return the text of a file. Raises InputError where it is missing or not text."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -20,25 +20,29 @@ def read_text(path: Path) -> str:
 
 
 def refuse_unwritable(path: Path, flag: str) -> None:
-    """Raises InputError where a file that is written later could not be."""
-    place = next(folder for folder in path.absolute().parents if folder.exists())
-    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+    """Raise InputError if a file cannot be written later."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    is_writable = folder.is_dir() and os.access(folder, os.W_OK)
+    if path.is_dir() or not is_writable:
         raise InputError(f"{flag}: {path} cannot be written", "name a file in a folder that you may write to")
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Writes a file atomically: a reader sees the old one or the new one. Text keeps the line ends of the old one."""
-    data = content if isinstance(content, bytes) else _ended_as(path, content).encode()
+    """Write a file atomically: a reader sees the old content or the new one.
+
+    Creates its folders. An existing file keeps its mode, and a text keeps the line endings of the old one.
+    """
+    data = content if isinstance(content, bytes) else _keep_line_endings(path, content).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        Path(draft).chmod(mode)
-        Path(draft).replace(path)
+        draft.chmod(_choose_mode(path))
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 
@@ -49,7 +53,7 @@ def user_cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def text_difference(path: Path, text: str) -> str:
-    """What would change in the file, as a unified diff; empty where nothing would."""
+    """Return what would change in a file, as a unified diff; empty where nothing would."""
     old = read_text(path) if path.exists() else ""
     lines = difflib.unified_diff(
         old.splitlines(keepends=True),
@@ -60,15 +64,19 @@ def text_difference(path: Path, text: str) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
-def _ended_as(path: Path, text: str) -> str:
-    """The text with the line ends that the file has (git's core.autocrlf may have made them CRLF)."""
+def _keep_line_endings(path: Path, text: str) -> str:
+    """Return the text with the line endings of the file; git's core.autocrlf may have made them CRLF."""
     if not path.is_file():
         return text
     with path.open("rb") as file:
-        return text.replace("\n", "\r\n") if file.readline().endswith(b"\r\n") else text
+        first_line = file.readline()
+    return text.replace("\n", "\r\n") if first_line.endswith(b"\r\n") else text
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _choose_mode(path: Path) -> int:
+    """Return the mode of an existing file, or the one that the umask gives to a new file."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask

@@ -1,4 +1,4 @@
-"""^C and SIGTERM: the first one cancels what is under way; those that come while it is cancelled change nothing."""
+"""Turn ^C and SIGTERM into an exception: the first one cancels the run, later ones change nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that ends the program; `exit_code` is what a shell says of one that died of it."""
+    """Signal that ends the program; `exit_code` is the one that a shell reports for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -19,15 +19,18 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """While this lasts, ^C and SIGTERM raise Interrupted, once. ^C stays ignored where it was, as behind `nohup`."""
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    """Raise Interrupted for the first ^C or SIGTERM, and ignore later ones.
 
-    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-        for each in numbers:
+    A signal that was ignored before stays ignored, such as ^C under `nohup`.
+    """
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def raise_interrupted(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in handled:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, raise_interrupted) for number in handled}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What can go wrong, as the user sees it."""
+"""Check the exit codes and the parts of an error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from stagebake.errors import BuildFailed, EngineError, InputError, RegistryError
     [(StagebakeError, 1), (BuildFailed, 1), (RegistryError, 1), (InputError, 2), (EngineError, 4)],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_exit_codes(kind: type[StagebakeError], code: int) -> None:
-    """Each kind of failure has its exit code, and all of them are StagebakeErrors."""
+def test_stagebake_error_each_kind_has_its_exit_code(kind: type[StagebakeError], code: int) -> None:
     error = kind("what", "remedy", ("a line",))
     assert isinstance(error, StagebakeError)
     assert error.exit_code == code

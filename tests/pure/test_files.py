@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.files import text_difference, user_cache_folder, write_file
+from stagebake.errors import InputError
+from stagebake.files import read_text, refuse_unwritable, text_difference, user_cache_folder, write_file
 
 
-def test_a_new_file_and_its_folders(tmp_path: Path) -> None:
-    """A file is written with the folders that lead to it, and nothing stays beside it."""
+def test_write_file_new_path_creates_folders_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file.txt"
     write_file(path, "ü\n")
     assert path.read_bytes() == "ü\n".encode()
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_a_new_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
-    """A new file gets the mode that the umask leaves, not the private one of a temporary file."""
+def test_write_file_new_file_has_mode_of_umask(tmp_path: Path) -> None:
+    """Expect the mode that the umask gives, not the private one of a temporary file."""
     plain = tmp_path / "plain"
     plain.touch()
     write_file(tmp_path / "written", "x")
@@ -26,8 +26,7 @@ def test_a_new_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755], ids=oct)
-def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
-    """A file that is overwritten keeps its mode."""
+def test_write_file_existing_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     path.chmod(mode)
@@ -36,16 +35,14 @@ def test_the_mode_is_kept(tmp_path: Path, mode: int) -> None:
     assert path.stat().st_mode & 0o777 == mode
 
 
-def test_no_leftovers_where_the_target_is_a_folder(tmp_path: Path) -> None:
-    """What cannot be put in its place leaves nothing behind."""
+def test_write_file_target_is_folder_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
         write_file(tmp_path / "folder", "x")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
-def test_the_old_file_stays_where_the_new_one_cannot_be_written(tmp_path: Path) -> None:
-    """A text that cannot be encoded leaves the old file as it was, and nothing beside it."""
+def test_write_file_text_not_encodable_keeps_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
@@ -66,8 +63,10 @@ def test_the_old_file_stays_where_the_new_one_cannot_be_written(tmp_path: Path) 
     ],
     ids=["same", "new-file", "new-and-empty", "changed", "newline-added", "emptied"],
 )
-def test_difference(tmp_path: Path, old: str | None, new: str, lines: list[str]) -> None:
-    """The difference is empty exactly where nothing would change; else every line ends in a newline."""
+def test_text_difference_is_empty_only_without_changes(
+    tmp_path: Path, old: str | None, new: str, lines: list[str]
+) -> None:
+    """Expect a newline at the end of every line of a difference."""
     path = tmp_path / "file"
     if old is not None:
         path.write_text(old)
@@ -82,3 +81,24 @@ def test_user_cache_folder_follows_the_xdg_base_directories() -> None:
     assert user_cache_folder({"XDG_CACHE_HOME": "/x"}) == Path("/x/stagebake")
     assert user_cache_folder({"XDG_CACHE_HOME": ""}) == Path.home() / ".cache/stagebake"
     assert user_cache_folder({}) == Path.home() / ".cache/stagebake"
+
+
+def test_write_file_keeps_windows_line_endings(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a\r\nb\r\n")
+    write_file(path, "a\nc\n")
+    assert path.read_bytes() == b"a\r\nc\r\n"
+
+
+def test_read_text_missing_or_binary_file_raises(tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing", binary):
+        with pytest.raises(InputError, match=f"{path.name}:1: not readable"):
+            read_text(path)
+
+
+def test_refuse_unwritable_folder_raises_with_flag(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "new" / "report.json", "--report")
+    with pytest.raises(InputError, match="--report: "):
+        refuse_unwritable(tmp_path, "--report")

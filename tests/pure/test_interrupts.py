@@ -1,4 +1,4 @@
-"""^C and SIGTERM as exceptions."""
+"""Turn signals into exceptions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.signals import interruptible
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @interruptible()
-def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
-    """The code is what a shell says of a program that died of the signal."""
+def test_raise_on_signals_first_signal_raises_with_exit_code(number: int, code: int) -> None:
+    """Expect the exit code that a shell reports, and the old handler afterwards."""
     before = signal.getsignal(number)
     with pytest.raises(Interrupted) as caught, raise_on_signals():
         signal.raise_signal(number)
@@ -22,8 +22,7 @@ def test_a_signal_is_raised_with_its_exit_code(number: int, code: int) -> None:
 
 
 @interruptible()
-def test_the_second_signal_changes_nothing() -> None:
-    """While the first one is answered, neither ^C nor SIGTERM breaks into that."""
+def test_raise_on_signals_later_signals_are_ignored() -> None:
     with raise_on_signals():
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
@@ -31,8 +30,8 @@ def test_the_second_signal_changes_nothing() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_what_ignores_an_interrupt_goes_on_to() -> None:
-    """A program that was started deaf to ^C, as behind a shell's `&`, stays so."""
+def test_raise_on_signals_ignored_signal_stays_ignored() -> None:
+    """Keep ignoring ^C in a program that was started so, as behind `&` of a shell."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with raise_on_signals():

@@ -11,13 +11,13 @@ from stagebake.cache.repository import SIZE_UNKNOWN, CacheRepository
 from stagebake.cache.scopes import GENERATIONS, Access, Scope
 from stagebake.cache.stage_caches import CacheState, StageCache, StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.errors import RegistryError, Spoiled
+from stagebake.errors import CorruptBlob, RegistryError
 
 # Number of tags that one warning names
 _NAMED_TAGS = 4
 
 # Answers that stay the same when the ref is read again: a cache, other content, or a config with wrong bytes
-_LASTING = (CacheConfig, InvalidCache, Spoiled)
+_LASTING = (CacheConfig, InvalidCache, CorruptBlob)
 
 _Manifests = Mapping[str, bytes | RegistryError | None]
 _Content = CacheConfig | InvalidCache | RegistryError

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from stagebake.build.result import BuildResult
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.errors import InputError, Unexpected
+from stagebake.errors import ExpectationFailed, InputError
 from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
 from stagebake.explain.reasons import reason_lines
@@ -40,14 +40,14 @@ def parse_expectations(words: Sequence[str], graph: StageGraph) -> Expectations:
 
 
 def check_plan(plan: Plan, expected: Expectations) -> None:
-    """Raise Unexpected if a verdict of the plan differs from the expected one."""
+    """Raise ExpectationFailed if a verdict of the plan differs from the expected one."""
     verdicts = {stage.name: stage.verdict for stage in plan.stages}
     reasons = {stage.name: stage.reasons for stage in plan.stages}
     _require_verdicts(expected, verdicts, reasons, "the plan says")
 
 
 def check_build(result: BuildResult, reasons: Mapping[str, Reasons], expected: Expectations) -> None:
-    """Raise Unexpected if the build did something else with a stage than expected."""
+    """Raise ExpectationFailed if the build did something else with a stage than expected."""
     verdicts: dict[str, str] = {}
     for stage in result.stages:
         verdicts[stage.name] = _VERDICTS.get(stage.status, stage.status)
@@ -60,7 +60,7 @@ def _require_verdicts(
     reasons: Mapping[str, Reasons],
     source: str,
 ) -> None:
-    """Raise Unexpected that names each stage with another verdict, and why it has that one."""
+    """Raise ExpectationFailed that names each stage with another verdict, and why it has that one."""
     differences: list[str] = []
     for stage, verdict in expected.items():
         actual = verdicts.get(stage, "unused")
@@ -70,7 +70,7 @@ def _require_verdicts(
         why = f" ({'; '.join(sentences)})" if sentences else ""
         differences.append(f"--expect {verdict}:{stage}: {source} {actual}{why}")
     if differences:
-        raise Unexpected(
+        raise ExpectationFailed(
             "; ".join(differences),
             "undo the change, or change --expect",
         )

@@ -17,7 +17,7 @@ import httpx
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
-from stagebake.errors import RegistryError, Unreached
+from stagebake.errors import RegistryError, RegistryUnreachable
 
 # Number of requests in parallel
 PARALLEL = 16
@@ -50,7 +50,7 @@ class ServerInfo:
 
 
 class HttpClient:
-    """HTTP client for one server. Methods raise RegistryError; Unreached where no response arrives."""
+    """HTTP client for one server. Methods raise RegistryError; RegistryUnreachable where no response arrives."""
 
     def __init__(
         self,
@@ -119,7 +119,9 @@ class HttpClient:
             return RegistryError(f"{info.where}: {answer}", info.status_hint(response))
         if isinstance(error, httpx.HTTPError):
             reason = str(error) or type(error).__name__
-            return Unreached(f"{info.where}: {info.server} not reached ({reason})", "check the network connection")
+            return RegistryUnreachable(
+                f"{info.where}: {info.server} not reached ({reason})", "check the network connection"
+            )
         return RegistryError(f"{info.where}: address not valid ({error})", info.address_hint)
 
 
@@ -153,7 +155,7 @@ def fetch_all(fetch: Callable[[str], Answer], keys: Iterable[str]) -> dict[str, 
     wanted = list(dict.fromkeys(keys))
     remaining = deque(wanted)
     answers: dict[str, Answer | Exception] = {}
-    unreached: list[Unreached] = []
+    unreached: list[RegistryUnreachable] = []
 
     def fetch_remaining() -> None:
         while True:
@@ -163,7 +165,7 @@ def fetch_all(fetch: Callable[[str], Answer], keys: Iterable[str]) -> dict[str, 
                 return
             answer = unreached[0] if unreached else _fetch_one(fetch, key)
             answers[key] = answer
-            if isinstance(answer, Unreached):
+            if isinstance(answer, RegistryUnreachable):
                 unreached.append(answer)
 
     # Daemon threads: Ctrl-C must not wait for a request, as the threads of a pool would

@@ -21,7 +21,7 @@ from stagebake.cache.manifest import (
     layer_sizes,
     sha256_digest,
 )
-from stagebake.errors import RegistryError, Spoiled
+from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.files import write_file
 from stagebake.stores.http import fetch_all
 
@@ -155,7 +155,7 @@ class OciLayout:
         except OSError as error:
             raise self._explain_error(error) from None
         if sha256_digest(content) != digest:
-            raise Spoiled(f"{path}: blob holds other bytes", "see docs/troubleshooting.md")
+            raise CorruptBlob(f"{path}: blob holds other bytes", "see docs/troubleshooting.md")
         return content
 
     def _read_blob_size(self, digest: str) -> int | None:

@@ -11,7 +11,7 @@ import httpx
 
 from stagebake.cache.manifest import MANIFEST_TYPE, ManifestAndConfig, sha256_digest
 from stagebake.cache.repository import SIZE_UNKNOWN, TaggedVersion
-from stagebake.errors import RegistryError, Spoiled
+from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.stores.credentials import IDENTITY_USER, find_login
 from stagebake.stores.http import HttpClient, ServerInfo, fetch_all
 
@@ -173,8 +173,8 @@ class Registry:
         response = self._client.send(method, path, accept=(404, *accept), **arguments)
         return None if response.status_code == 404 else response
 
-    def _corrupt_blob(self, digest: str) -> Spoiled:
-        return Spoiled(f"{self.image}: blob {digest} holds other bytes", _DOCS_HINT)
+    def _corrupt_blob(self, digest: str) -> CorruptBlob:
+        return CorruptBlob(f"{self.image}: blob {digest} holds other bytes", _DOCS_HINT)
 
     def _unexpected_answer(self, content: str) -> RegistryError:
         return RegistryError(f"{self.image}: the registry answered with {content}", _DOCS_HINT)

@@ -13,7 +13,7 @@ from stagebake.cache.manifest import build_artifact, config_digest
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope
 from stagebake.cache.stage_caches import StageCache, StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.errors import RegistryError, Unreached
+from stagebake.errors import RegistryError, RegistryUnreachable
 from stagebake.stores.http import PARALLEL, fetch_all
 from stagebake.stores.oci_layout import OciLayout
 from tests.support.caches import cache_of, digest, layer, record
@@ -84,7 +84,7 @@ def test_a_published_cache_with_a_broken_blob_is_not_read_and_that_is_said() -> 
 
 def test_a_server_that_does_not_answer_is_not_asked_for_the_rest() -> None:
     """Each that is not asked gets the same error; one that refuses is asked for all."""
-    silent, refused = Unreached("silent", "wait"), RegistryError("refused", "log in")
+    silent, refused = RegistryUnreachable("silent", "wait"), RegistryError("refused", "log in")
     asked: list[str] = []
 
     def ask(key: str) -> CacheConfig:

@@ -6,7 +6,7 @@ import pytest
 
 from stagebake.build.result import BuildResult, StageResult
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.errors import InputError, Unexpected
+from stagebake.errors import ExpectationFailed, InputError
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import InputChanged, InputUnknown
 from stagebake.explain.expectations import check_build, check_plan, parse_expectations
@@ -57,7 +57,7 @@ def test_check_plan_met_expectations_pass(words: list[str]) -> None:
 )
 def test_check_plan_other_verdict_raises_with_reasons(word: str, problem: str) -> None:
     """Name an unknown stage too, and exit with 1."""
-    with pytest.raises(Unexpected) as caught:
+    with pytest.raises(ExpectationFailed) as caught:
         check_plan(PLAN, parse_expectations([word], GRAPH))
     assert caught.value.what == problem
     assert caught.value.exit_code == 1
@@ -65,7 +65,7 @@ def test_check_plan_other_verdict_raises_with_reasons(word: str, problem: str) -
 
 def test_check_build_other_result_raises_with_reasons() -> None:
     check_build(RESULT, {}, parse_expectations(["restore:base", "rebuild:deps"], GRAPH))
-    with pytest.raises(Unexpected) as caught:
+    with pytest.raises(ExpectationFailed) as caught:
         check_build(RESULT, {"deps": (CHANGED,)}, parse_expectations(["restore:deps,image"], GRAPH))
     assert caught.value.what == (
         "--expect restore:deps: the build reports rebuild (`a[b]` changed); "

@@ -15,7 +15,7 @@ import pytest
 from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, config_digest, sha256_digest
 from stagebake.cache.repository import SIZE_UNKNOWN
-from stagebake.errors import RegistryError, Unreached
+from stagebake.errors import RegistryError, RegistryUnreachable
 from stagebake.stores.credentials import find_login
 from stagebake.stores.registry import Registry
 from tests.support.page import Answer, Asked, server
@@ -177,7 +177,7 @@ def test_a_digest_that_no_address_can_hold(digest: str) -> None:
     with registry(lambda *_: (200, {}, CONTENT)) as found:
         for answers in (found.read_blobs([digest, DIGEST]), found.read_blob_sizes([digest, DIGEST])):
             assert isinstance(answers[digest], RegistryError)
-            assert not isinstance(answers[digest], Unreached)
+            assert not isinstance(answers[digest], RegistryUnreachable)
             assert not isinstance(answers[DIGEST], RegistryError)
 
 
