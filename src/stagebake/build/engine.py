@@ -127,13 +127,10 @@ class Engine:
     @cached_property
     def exports_caches(self) -> bool:
         """Tell whether the builder can write caches: the `docker` driver needs the containerd image store for it."""
-        builder = self._client.buildx.inspect(self._builder)
-        if builder.driver != "docker":
-            return True
         for pair in self._client.system.info().driver_status or []:
             if any("io.containerd.snapshotter" in str(word) for word in pair):
                 return True
-        return False
+        return bool(self._client.buildx.inspect(self._builder).driver != "docker")
 
     def run_bake(self, call: BakeCall, on_line: Callable[[str], None], must_stop: Callable[[], bool]) -> BakeResult:
         """Run one bake call and pass each line of its events to `on_line`.
