@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support.archive import Base
+from tests.support.archive import Base, join_archives
 from tests.support.bridge import Bridge
 from tests.support.daemon import Daemon, find
 from tests.support.preloaded import PreloadedStagebake
@@ -36,7 +36,7 @@ class Engine:
         self.host = f"unix://{folder}/docker.sock"
         self._folder = folder
         self._home = home
-        self._bases = bases
+        self._images = join_archives(bases, home / f"{folder.name}.tar") if bases else None
         self._flags = flags
         self._bridge: Bridge | None = None
         self._daemons: list[Daemon] = []
@@ -110,8 +110,8 @@ class Engine:
         try:
             self._start_containerd()
             self._start_dockerd()
-            for base in self._bases:
-                self.docker("image", "load", "--quiet", "--input", str(base.archive))
+            if self._images:
+                self.docker("image", "load", "--quiet", "--input", str(self._images))
         except BaseException:
             self.stop()
             raise
