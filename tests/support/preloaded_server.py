@@ -6,6 +6,7 @@ the exit code. What runs is a process like any other: it starts in its folder, a
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -62,4 +63,5 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], outputs:
 
 if __name__ == "__main__":
     hcl2.parser.parser()
+    gc.freeze()  # or each run looks through all that is loaded when it ends
     sys.exit(answer(serve(Path(sys.argv[1]))))
