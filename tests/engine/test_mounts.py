@@ -310,7 +310,7 @@ COPY --from=tools /bin/sh /tools
     outcome = project.stagebake("build", "--push")
     assert outcome.exit_code == 0, outcome.stderr
     first, second = outcome.report["warnings"]
-    assert first.startswith("Dockerfile:4: cache mount /bare is not carried: its stage starts from scratch")
+    assert first.startswith("Dockerfile:4: cache mount /bare is not saved: its stage starts from scratch")
     assert second.startswith("cache mounts not saved: /tools: ")
 
 

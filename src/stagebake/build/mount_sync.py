@@ -1,8 +1,8 @@
-"""Carries the content of cache mounts between the engine and the registry, beside one build.
+"""Restore and save the content of cache mounts in the registry, during one build.
 
-Each mount is an image of one layer under a tag of its own, which BuildKit pushes and pulls; what it holds stands in an
-annotation. Nothing is asked or moved before a step has begun that has the mount, or leads to one: then the build is
-broken off, the content is restored, and the build goes on where it was.
+The content of a mount is an image of one layer under its own tag. BuildKit pushes and pulls it; an annotation holds a
+digest of the content. Nothing is requested before a step begins that has a mount, or that leads to one: then the build
+is interrupted, the content restored, and the build continues where it was.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from stagebake.build.cache_mounts import (
     MOUNT_STAGE,
@@ -42,19 +41,18 @@ from stagebake.errors import RegistryError
 from stagebake.generate.bake_file import COMMON_TARGET, BakeOptions, bake_permissions, bake_variables
 from stagebake.project.settings import Settings
 
-_CONTENT = "stagebake.content"
-_SAVE = "push=true,store=false,unpack=false,oci-mediatypes=true,compression=zstd,force-compression=true"
+_ANNOTATION = "stagebake.content"
+_PUSH_OPTIONS = "push=true,store=false,unpack=false,oci-mediatypes=true,compression=zstd,force-compression=true"
 
-T = TypeVar("T")
-
-# A build that has run this long is not broken off: it would lose more than most mounts bring
-_WORTH_SECONDS = 20.0
+# Seconds of work that an interruption may undo: most mounts save no more than that
+_INTERRUPTIBLE_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """The content that a scope has of a mount."""
+@dataclass(frozen=True, kw_only=True)
+class _SavedMount:
+    """Content of a mount in the registry; `content` is the digest of what the mount held, `bytes` the layer's size."""
 
+    mount: CacheMount
     ref: str
     content: str
     bytes: int
@@ -62,9 +60,10 @@ class _Saved:
 
 @dataclass(kw_only=True)
 class MountSync:
-    """The cache mounts of one build. `files` are the bake files that its calls are laid over.
+    """Restore and save the cache mounts of one build.
 
-    BuildKit empties the mounts of the `forced` stages; they are not restored.
+    `files` are the bake files that its bake calls extend, `imported_cache` is what the build itself imports. BuildKit
+    empties the mounts of the `forced` stages, so these are not restored. Each failure is a warning.
     """
 
     graph: StageGraph
@@ -79,170 +78,218 @@ class MountSync:
     warnings: list[str]
     imported_cache: str | None = None
     _mounts: tuple[CacheMount, ...] = ()
-    _left: tuple[CacheMount, ...] = ()
-    _due: tuple[tuple[CacheMount, _Saved], ...] = ()
-    _unsound: set[str] = field(default_factory=set)
+    _waiting: tuple[CacheMount, ...] = ()
+    _due: tuple[_SavedMount, ...] = ()
+    _not_restored: set[str] = field(default_factory=set)
     _carried: dict[str, CarriedMount] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.settings.cache_mounts and self.repository is not None:
-            self._mounts, problems = find_mounts(self.graph, self.settings.platforms)
-            self._left = tuple(mount for mount in self._mounts if not mount.stages & self.forced.with_dependents)
-            self.warnings += problems
+        if not self.settings.cache_mounts or self.repository is None:
+            return
+        self._mounts, problems = find_mounts(self.graph, self.settings.platforms)
+        self.warnings += problems
+        forced = self.forced.with_dependents
+        self._waiting = tuple(mount for mount in self._mounts if not mount.stages & forced)
 
     @property
     def carried_mounts(self) -> tuple[CarriedMount, ...]:
-        """What was restored and saved."""
+        """Return the mounts that were restored or saved."""
         return tuple(self._carried.values())
 
     @property
     def is_due(self) -> bool:
-        """Whether the build is to be broken off, to `restore` what it is about to need."""
+        """Tell whether to interrupt the build and call `restore_mounts`."""
         return bool(self._due)
 
     def observe_trace(self, trace: Trace) -> None:
-        """Looks, after an event of the build, whether a step has begun that leads to a mount whose content is saved."""
-        if self._due or not self._left:
+        """Check after an event of the build whether a step has begun that leads to a mount with saved content."""
+        if self._due or not self._waiting:
             return
-        coming = following_steps(self.graph, run_mount_uses(self.graph, trace))
-        due = tuple(mount for mount in self._left if mount.uses & coming)
-        if not due:
+        next_steps = following_steps(self.graph, run_mount_uses(self.graph, trace))
+        needed = [mount for mount in self._waiting if mount.uses & next_steps]
+        if not needed:
             return
-        self._left = tuple(mount for mount in self._left if mount not in due)
-        saved = self._saved(due)
-        if saved and (lost := _longest_run(trace)) > _WORTH_SECONDS:
-            names = ", ".join(mount.id for mount, _ in saved)
-            self.warnings.append(f"cache mounts not restored: {names}: it would have undone {lost:.0f} s of the build")
+        self._waiting = tuple(mount for mount in self._waiting if mount not in needed)
+        saved = self._read_saved(needed)
+        lost_seconds = _longest_running_seconds(trace)
+        if saved and lost_seconds > _INTERRUPTIBLE_SECONDS:
+            names = ", ".join(entry.mount.id for entry in saved)
+            reason = f"it would have undone {lost_seconds:.0f} s of the build"
+            self.warnings.append(f"cache mounts not restored: {names}: {reason}")
         else:
-            self._due = saved
+            self._due = tuple(saved)
 
-    def restore_mounts(self, earlier: Trace) -> Trace:
-        """Restores what the build was broken off for; returns what ran until now. What fails is a warning."""
-        due, self._due = self._due, ()
-        for pairs in _by_image(due, lambda pair: pair[0]):
-            text = restore_stages([(mount, saved.ref) for mount, saved in pairs], _word())
-            earlier = Trace(earlier)
-            failed = self._bake("restoring cache mounts", text, [m for m, _ in pairs], "type=cacheonly", earlier)
-            for mount, saved in pairs:
-                if failed:
-                    self._unsound.add(mount.name)
-                    self.warnings.append(f"cache mount {mount.id} was not restored: {failed}")
-                else:
-                    self._carried[mount.name] = CarriedMount(id=mount.id, restored=saved.bytes)
-        return earlier
+    def restore_mounts(self, before: Trace) -> Trace:
+        """Restore the mounts that are due; return a trace that includes what ran `before`."""
+        due = {entry.mount.name: entry for entry in self._due}
+        self._due = ()
+        trace = before
+        for mounts in _group_by_image(entry.mount for entry in due.values()):
+            trace = Trace(trace)
+            saved = [due[mount.name] for mount in mounts]
+            stages = restore_stages([(entry.mount, entry.ref) for entry in saved], _random_word())
+            failure = self._run_bake("restoring cache mounts", stages, mounts, "type=cacheonly", trace)
+            for entry in saved:
+                self._note_restored(entry, failure)
+        return trace
+
+    def _note_restored(self, entry: _SavedMount, failure: str | None) -> None:
+        mount = entry.mount
+        if failure is None:
+            self._carried[mount.name] = CarriedMount(id=mount.id, restored=entry.bytes)
+        else:
+            self._not_restored.add(mount.name)
+            self.warnings.append(f"cache mount {mount.id} was not restored: {failure}")
 
     def save_mounts(self, trace: Trace) -> None:
-        """Saves the mounts of the steps that ran, where their content is new. What fails is a warning."""
-        ran = run_mount_uses(self.graph, trace)
-        used = tuple(mount for mount in self._mounts if mount.uses & ran)
-        if self.repository is None or self.access.writes is None or not used or not self.engine.exports_caches:
+        """Save the mounts of the steps that ran, where their content differs from the saved one."""
+        if self.repository is None or self.access.writes is None:
             return
-        for group in _by_image(used, lambda mount: mount):
-            saved = {mount.name: saved for mount, saved in self._saved(group)}
-            for mount, content in self._contents(group):
-                known = saved.get(mount.name)
-                if known is None or known.content != content.digest or mount.name in self._unsound:
-                    self._save(mount, content, f"{self.repository.image}:{self.access.writes.mount_tag(mount.name)}")
+        ran = run_mount_uses(self.graph, trace)
+        used = [mount for mount in self._mounts if mount.uses & ran]
+        if not used or not self.engine.exports_caches:
+            return
+        for mounts in _group_by_image(used):
+            saved = {entry.mount.name: entry.content for entry in self._read_saved(mounts)}
+            for mount, content in self._read_contents(mounts):
+                is_saved = saved.get(mount.name) == content.digest
+                if not is_saved or mount.name in self._not_restored:
+                    tag = self.access.writes.mount_tag(mount.name)
+                    self._save_mount(mount, content, f"{self.repository.image}:{tag}")
 
-    def _save(self, mount: CacheMount, content: MountContent, ref: str) -> None:
+    def _save_mount(self, mount: CacheMount, content: MountContent, ref: str) -> None:
         limit = self.settings.cache_mounts_limit
         if content.bytes > limit:
             self.warnings.append(
                 f"cache mount {mount.id} was not saved: it holds {content.bytes} bytes, more than cache-mounts-limit "
-                f"({limit}); raise that, or empty the mount: --no-cache {min(mount.stages)}"
+                f"({limit}); raise the limit, or empty the mount: --no-cache {min(mount.stages)}"
             )
             return
-        output = f"type=image,name={ref},{_SAVE},annotation.{_CONTENT}={content.digest}"
-        if failed := self._bake("saving cache mounts", save_stages(mount, _word()), [mount], output, Trace()):
-            self.warnings.append(f"cache mount {mount.id} was not saved: {failed}")
+        stages = save_stages(mount, _random_word())
+        output = f"type=image,name={ref},{_PUSH_OPTIONS},annotation.{_ANNOTATION}={content.digest}"
+        failure = self._run_bake("saving cache mounts", stages, [mount], output, Trace())
+        if failure is not None:
+            self.warnings.append(f"cache mount {mount.id} was not saved: {failure}")
             return
-        bytes_ = next((saved.bytes for _, saved in self._saved([mount])), 0)
+        stored = self._read_saved([mount])
+        size = stored[0].bytes if stored else 0
         carried = self._carried.get(mount.name, CarriedMount(id=mount.id))
-        self._carried[mount.name] = replace(carried, saved=bytes_)
+        self._carried[mount.name] = replace(carried, saved=size)
 
-    def _contents(self, group: Sequence[CacheMount]) -> list[tuple[CacheMount, MountContent]]:
-        """What is in the mounts now, without those that are empty."""
+    def _read_contents(self, mounts: Sequence[CacheMount]) -> list[tuple[CacheMount, MountContent]]:
+        """Return what the mounts contain now, without empty mounts."""
+        found = []
         with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
-            text, output = listing_stages(group, _word()), f"type=local,dest={folder}"
-            if failed := self._bake("looking at cache mounts", text, group, output, Trace(), (f"fs.write={folder}",)):
-                self.warnings.append(f"cache mounts not saved: {', '.join(mount.id for mount in group)}: {failed}")
+            stages = listing_stages(mounts, _random_word())
+            output = f"type=local,dest={folder}"
+            permission = f"fs.write={folder}"
+            failure = self._run_bake("listing cache mounts", stages, mounts, output, Trace(), permission)
+            if failure is not None:
+                names = ", ".join(mount.id for mount in mounts)
+                self.warnings.append(f"cache mounts not saved: {names}: {failure}")
                 return []
-            lists = [Path(folder, str(i)).read_text("utf-8", "surrogateescape") for i in range(len(group))]
-        found = zip(group, map(parse_listing, lists), strict=True)
-        return [(mount, content) for mount, content in found if content.bytes]
+            for number, mount in enumerate(mounts):
+                listing = Path(folder, str(number)).read_text("utf-8", "surrogateescape")
+                content = parse_listing(listing)
+                if content.bytes:
+                    found.append((mount, content))
+        return found
 
-    def _saved(self, group: Sequence[CacheMount]) -> tuple[tuple[CacheMount, _Saved], ...]:
-        """What the registry has of these mounts, of each the nearest scope's."""
+    def _read_saved(self, mounts: Sequence[CacheMount]) -> list[_SavedMount]:
+        """Return the content that the registry has of these mounts, each from the nearest scope."""
         if self.repository is None:
-            return ()
-        tags = {(mount.name, scope): scope.mount_tag(mount.name) for mount in group for scope in self.access.reads}
-        answers = self.repository.read_manifests(tags.values())
+            return []
+        tags = {mount.name: [scope.mount_tag(mount.name) for scope in self.access.reads] for mount in mounts}
+        answers = self.repository.read_manifests(itertools.chain.from_iterable(tags.values()))
         failures = {str(answer) for answer in answers.values() if isinstance(answer, RegistryError)}
-        self.warnings += [f"cache mounts are not read: {failure}" for failure in sorted(failures)]
-        image = self.repository.image
-        saved = {tag: self._read(body, image, tag) for tag, body in answers.items() if isinstance(body, bytes)}
-        nearest = ((mount, (saved.get(tags[mount.name, scope]) for scope in self.access.reads)) for mount in group)
-        return tuple((mount, first) for mount, found in nearest if (first := next(filter(None, found), None)))
+        for failure in sorted(failures):
+            self.warnings.append(f"cache mounts are not read: {failure}")
+        found = []
+        for mount in mounts:
+            scopes = [self._parse_saved(mount, tag, answers[tag]) for tag in tags[mount.name]]
+            nearest = next((saved for saved in scopes if saved is not None), None)
+            if nearest is not None:
+                found.append(nearest)
+        return found
 
-    def _read(self, manifest: bytes, image: str, tag: str) -> _Saved | None:
-        """What a tag holds; None, and a warning, where that is no mount's content."""
+    def _parse_saved(self, mount: CacheMount, tag: str, manifest: bytes | RegistryError | None) -> _SavedMount | None:
+        """Return the content under a tag; None where there is none, with a warning where it is something else."""
+        if self.repository is None or not isinstance(manifest, bytes):
+            return None
         try:
-            content, layers = read_annotation(manifest, _CONTENT), layer_sizes(manifest)
+            content = read_annotation(manifest, _ANNOTATION)
+            layers = layer_sizes(manifest)
         except InvalidCache as error:
             self.warnings.append(f"cache mounts are not read: {tag}: {error}")
             return None
-        return _Saved(ref=f"{image}@{sha256_digest(manifest)}", content=content, bytes=sum(layers.values()))
+        ref = f"{self.repository.image}@{sha256_digest(manifest)}"
+        return _SavedMount(mount=mount, ref=ref, content=content, bytes=sum(layers.values()))
 
-    def _bake(
+    def _run_bake(
         self,
         doing: str,
-        text: str,
-        group: Sequence[CacheMount],
+        stages: str,
+        mounts: Sequence[CacheMount],
         output: str,
         trace: Trace,
-        rights: tuple[str, ...] = (),
-    ) -> str:
-        """One bake call of the stages in `text`, appended to the user's Dockerfile; returns what went wrong, or ""."""
-
+        *permissions: str,
+    ) -> str | None:
+        """Build `stages` after the user's Dockerfile. Return the failure in one line, None where there is none."""
         stall_timer = StallTimer(self.settings.patience)
 
-        def listen(line: str) -> None:
+        def observe_line(line: str) -> None:
             trace.feed_line(line)
             stall_timer.observe_trace(trace)
             self.progress(doing, trace)
 
-        body = {
+        call = self._make_call(stages, mounts, output, permissions)
+        bake_result = self.engine.run_bake(call, observe_line, stall_timer.is_overdue)
+        if bake_result.exit_code == 0:
+            return None
+        return summarize_failure(trace, stall_timer.stall)
+
+    def _make_call(
+        self,
+        stages: str,
+        mounts: Sequence[CacheMount],
+        output: str,
+        permissions: Sequence[str],
+    ) -> BakeCall:
+        target = {
             "inherits": [COMMON_TARGET],
-            "dockerfile-inline": self.dockerfile_text + text,
+            "dockerfile-inline": self.dockerfile_text + stages,
             "target": MOUNT_STAGE,
             "output": [output],
             "platforms": [],
             "attest": ["type=provenance,disabled=true"],
         }
-        cache = self.imported_cache if any(mount.starts_from(self.graph) for mount in group) else None
+        needs_cache = any(mount.starts_from_stage(self.graph) for mount in mounts)
+        cache = self.imported_cache if needs_cache else None
         bake_options = BakeOptions(stage=self.graph.final.name, output=output, cache=cache)
-        call = BakeCall(
+        return BakeCall(
             target=MOUNT_STAGE,
-            files={**self.files, "mounts.json": json.dumps({"target": {MOUNT_STAGE: body}})},
+            files={**self.files, "mounts.json": json.dumps({"target": {MOUNT_STAGE: target}})},
             variables=bake_variables(self.settings, bake_options, DEFAULT_SCOPE),
-            allow=(*bake_permissions(self.settings), *rights),
+            allow=(*bake_permissions(self.settings), *permissions),
         )
-        bake_result = self.engine.run_bake(call, listen, stall_timer.is_overdue)
-        return "" if bake_result.exit_code == 0 else summarize_failure(trace, stall_timer.stall)
 
 
-def _by_image(items: Sequence[T], mount: Callable[[T], CacheMount]) -> list[tuple[T, ...]]:
-    """In groups whose mounts are copied on the same image."""
-    ordered = sorted(items, key=lambda item: mount(item).image)
-    return [tuple(group) for _, group in itertools.groupby(ordered, key=lambda item: mount(item).image)]
+def _group_by_image(mounts: Iterable[CacheMount]) -> Iterator[list[CacheMount]]:
+    """Yield the mounts whose content is copied with the programs of the same image."""
+    ordered = sorted(mounts, key=lambda mount: mount.image)
+    for _, group in itertools.groupby(ordered, key=lambda mount: mount.image):
+        yield list(group)
 
 
-def _longest_run(trace: Trace) -> float:
-    """Seconds for which the step that runs longest has run."""
+def _longest_running_seconds(trace: Trace) -> float:
+    """Return the seconds since the oldest start of a step that runs now."""
     now = time.time()
-    starts = [start for step in trace.step_runs() if step.running for start, _ in step.intervals]
-    return max((now - start for start in starts), default=0.0)
+    longest = 0.0
+    for step in trace.step_runs():
+        if step.running:
+            longest = max([longest, *(now - start for start, _ in step.intervals)])
+    return longest
 
 
-def _word() -> str:
+def _random_word() -> str:
     return secrets.token_hex(8)

@@ -89,8 +89,8 @@ COPY --from=bare / /
 """
     carried, (first, second) = found(text)
     assert carried == ()
-    assert first.startswith("Dockerfile:2: cache mount /c is not carried: its stage starts from scratch")
-    assert second.startswith("Dockerfile:5: cache mount $PIP_CACHE_DIR is not carried: no ARG or ENV")
+    assert first.startswith("Dockerfile:2: cache mount /c is not saved: its stage starts from scratch")
+    assert second.startswith("Dockerfile:5: cache mount $PIP_CACHE_DIR is not saved: no ARG or ENV")
 
 
 def test_each_platform_has_its_own_where_the_id_says_so() -> None:
