@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.fingerprint.commit import CommitContext, GitObjects, files_by_commit, list_commits
 from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
+from stagebake.fingerprint.tree_context import GitTrees, TreeContext
+from stagebake.project.git_history import files_by_commit, list_commits
+from stagebake.project.git_objects import GitObject
 from tests.support.repository import Change, Repository, grow, realistic
 from tests.support.shapes import FIVE, STAGES
 
@@ -152,8 +154,8 @@ def test_a_commit_is_what_its_checkout_is(tmp_path: Path, form: str) -> None:
     for commit in list_commits(tmp_path, 5):
         repository.checkout(commit)
         on_disk = ContextFolder(app, app / "Dockerfile")
-        with GitObjects(tmp_path) as objects:
-            inside = CommitContext(objects=objects, commit=commit, folder="app", dockerfile="app/Dockerfile")
+        with GitTrees(tmp_path) as trees:
+            inside = TreeContext(trees=trees, revision=commit, folder="app", dockerfile="app/Dockerfile")
             assert inside.paths == on_disk.paths
             assert inside.links == on_disk.links
             assert (inside.rules_name, inside.rules) == (on_disk.rules_name, on_disk.rules)
@@ -172,16 +174,16 @@ def test_a_tree_is_read_once(grown: Grow) -> None:
     repository = grown({"a/b/c/x": "1", "d/e": "1", "d/f/g": "1"}, {"a/b/c/x": "2"})
     read: list[str] = []
 
-    class Counted(GitObjects):
-        def read(self, name: str) -> tuple[str, bytes, str] | None:
+    class Counted(GitTrees):
+        def read_object(self, name: str) -> GitObject | None:
             read.append(name)
-            return super().read(name)
+            return super().read_object(name)
 
-    with Counted(repository.folder) as objects:
+    with Counted(repository.folder) as trees:
         for commit in list_commits(repository.folder, 5):
             read.clear()
-            tree = CommitContext(objects=objects, commit=commit, folder="", dockerfile="Dockerfile").tree
-            assert "a/b/c/x" in objects.entries(tree)
+            tree = TreeContext(trees=trees, revision=commit, folder="", dockerfile="Dockerfile").tree
+            assert "a/b/c/x" in trees.list_entries(tree)
     assert len(read) == 1 + len(("", "a", "a/b", "a/b/c"))
 
 
@@ -422,10 +424,64 @@ def test_links_of_a_commit_lead_where_a_checkout_s_do(tmp_path: Path) -> None:
     (tmp_path / "astray").symlink_to("/etc/passwd")
     repository.git("add", ".")
     repository.git("commit", "--quiet", "--message=one")
-    with GitObjects(tmp_path) as objects:
-        found = CommitContext(objects=objects, commit="HEAD", folder="context", dockerfile="Dockerfile")
+    with GitTrees(tmp_path) as trees:
+        found = TreeContext(trees=trees, revision="HEAD", folder="context", dockerfile="Dockerfile")
         assert (found.text, found.rules) == ("FROM scratch\n", "rules\n")
         assert "real" in found.paths
-        assert objects.text("HEAD:astray") is None
-        assert objects.text("HEAD:my app/nothing here") is None
-        assert CommitContext(objects=objects, commit="HEAD", folder="my app/real", dockerfile="Dockerfile").paths == ()
+        assert trees.read_text("HEAD:astray") is None
+        assert trees.read_text("HEAD:my app/nothing here") is None
+        assert TreeContext(trees=trees, revision="HEAD", folder="my app/real", dockerfile="Dockerfile").paths == ()
+
+
+def test_plan_since_reads_dirty_nested_submodule(grown: Grow, tmp_path: Path) -> None:
+    """Find changes in a submodule of a submodule, and leave index and objects of all repositories as they are."""
+    grow(tmp_path / "inner", [{"x": "1"}])
+    outer = grow(tmp_path / "outer", [{"y": "1"}])
+    outer.checkout()
+    add_submodule(outer, tmp_path / "inner", "inner")
+    repository = grown({**ALL, ".dockerignore": "**/.git\n.cache\n"})
+    repository.checkout()
+    add_submodule(repository, tmp_path / "outer", "outer")
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive")
+    assert since(repository) == {"deps": RESTORE, "app": RESTORE}
+    (repository.folder / "outer/inner/x").write_text("2")
+    (repository.folder / "outer/new").write_text("1")
+    before = repository.git("count-objects", "--verbose")
+    assert since(repository) == {
+        "deps": RESTORE,
+        "app": ("rebuild", ["`outer/inner/x` changed", "`outer/new` added"]),
+    }
+    assert repository.git("count-objects", "--verbose") == before
+    assert repository.git("status", "--porcelain") == " M outer\n"
+
+
+def add_submodule(repository: Repository, source: Path, name: str) -> None:
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(source), name)
+    repository.git("commit", "--quiet", "--message=part")
+
+
+def test_plan_since_reads_files_of_nested_repository(grown: Grow) -> None:
+    """Take the files of an untracked repository, even before its first commit, as added."""
+    repository = grown({**ALL, ".dockerignore": "**/.git\n.cache\n"})
+    repository.checkout()
+    (repository.folder / "nested").mkdir()
+    nested = Repository(repository.folder / "nested")
+    nested.git("init", "--quiet")
+    (nested.folder / "x").write_text("1")
+    stages = since(repository)
+    assert stages["deps"] == RESTORE
+    assert stages["app"] == ("rebuild", ["`nested` added", "`nested/x` added"])
+
+
+def test_plan_since_reads_converted_files_of_lfs(grown: Grow) -> None:
+    """Compare what the clean filter stores, as Git LFS has one: the pointer, not the content on disk."""
+    attributes = "page filter=upper\n"
+    repository = grown({**ALL, "page": "SMALL\n", ".gitattributes": attributes, ".dockerignore": ".git\n.cache\n"})
+    repository.git("config", "filter.upper.clean", "tr a-z A-Z")
+    repository.git("config", "filter.upper.smudge", "tr A-Z a-z")
+    repository.checkout()
+    assert (repository.folder / "page").read_text() == "small\n"
+    (repository.folder / "page").touch()
+    assert since(repository) == {"deps": RESTORE, "app": RESTORE}
+    (repository.folder / "page").write_text("other\n")
+    assert since(repository)["app"] == ("rebuild", ["`page` changed"])

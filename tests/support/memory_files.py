@@ -40,7 +40,7 @@ class Held:
     def links(self) -> dict[str, str]:
         return {path: text.removeprefix(LINK) for path, text in self._files.items() if text.startswith(LINK)}
 
-    def entries(self, paths: Collection[str]) -> dict[str, ContextEntry]:
+    def read_entries(self, paths: Collection[str]) -> dict[str, ContextEntry]:
         return {path: self._entry(path) for path in paths}
 
     def _entry(self, path: str) -> ContextEntry:

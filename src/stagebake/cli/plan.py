@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 
 from stagebake.cache.cache_refs import read_caches
@@ -15,19 +14,8 @@ from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.errors import InputError
 from stagebake.explain.expectations import check_plan, parse_expectations
 from stagebake.explain.plan import AvailableCaches, PlanInput, make_plan, mark_uncommitted, plan_json
-from stagebake.fingerprint.commit import (
-    CheckedOutCommit,
-    CommitContext,
-    GitObjects,
-    attributes_changed,
-    changed_files,
-    path_in_repository,
-    resolve_commit,
-    uncommitted_files,
-    work_tree_top,
-)
-from stagebake.fingerprint.context import ContextFolder, hash_memory_file
 from stagebake.fingerprint.fingerprinter import Fingerprints
+from stagebake.fingerprint.work_tree import open_contexts
 from stagebake.report.tables import make_console, show_plan
 
 
@@ -52,9 +40,9 @@ def run_plan(options: argparse.Namespace) -> int:
     caches = command.build_stores.caches
     stage_caches = read_caches(caches, graph, command.access) if caches and not options.since else StageCaches()
     prints, since = (
-        _since(options.since, command)
+        _fingerprint_since(options.since, command)
         if options.since
-        else (command.create_fingerprinter(command.dockerfile_text).of_folder(), None)
+        else (command.create_fingerprinter(command.dockerfile_text).fingerprint_folder(), None)
     )
     question = PlanInput(
         graph=graph,
@@ -82,32 +70,17 @@ def run_plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _since(reference: str, command: Command) -> tuple[Fingerprints, Fingerprints]:
-    """The fingerprints of the files that lie here and of a commit's, both with the settings of now."""
-    settings = command.settings
-    top, commit = work_tree_top(settings.root), resolve_commit(settings.root, reference)
-    path, folder = (path_in_repository(settings.root, top, name) for name in (settings.dockerfile, settings.context))
-    with GitObjects(top) as objects:
-        snapshot = CommitContext(objects=objects, commit=commit, folder=folder, dockerfile=path)
-        if snapshot.text is None or not snapshot.tree:
-            missing = path if snapshot.text is None else folder
-            raise InputError(f"--since: {reference} has no {missing}", "name a commit that has it")
-        unheld = uncommitted_files(settings.root / settings.context)
-        prints = (
-            command.create_fingerprinter(command.dockerfile_text).of_folder(),
-            command.create_fingerprinter(snapshot.text).of_commit(_before(snapshot, unheld, command)),
-        )
-        now, before = (mark_uncommitted(each, unheld) for each in prints)
-    return now, before
-
-
-def _before(snapshot: CommitContext, unheld: frozenset[str], command: Command) -> CheckedOutCommit:
-    root = command.settings.root / command.settings.context
-    here = ContextFolder(root, memory=hash_memory_file(root, os.environ), rules=snapshot.rules)
-    return CheckedOutCommit(
-        commit=snapshot,
-        here=here,
-        changed=changed_files(root, snapshot.commit),
-        unheld=unheld,
-        reattributed=attributes_changed(root, snapshot.commit),
+def _fingerprint_since(reference: str, command: Command) -> tuple[Fingerprints, Fingerprints]:
+    """Return the fingerprints of the work tree and of a commit, both with the settings of now."""
+    with open_contexts(command.settings, reference) as contexts:
+        now = command.create_fingerprinter(command.dockerfile_text)
+        before = command.create_fingerprinter(contexts.before.text or "")
+        if contexts.converts_differently:
+            now_prints = now.fingerprint_folder()
+        else:
+            now_prints = now.fingerprint_context(contexts.now)
+        before_prints = before.fingerprint_context(contexts.before)
+    return (
+        mark_uncommitted(now_prints, contexts.uncommitted),
+        mark_uncommitted(before_prints, contexts.uncommitted),
     )

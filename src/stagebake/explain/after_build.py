@@ -56,7 +56,7 @@ def record_build(
     try:
         ledgers = ledger_store.read_ledgers(access)
         first = first_prints.result(_FINGERPRINT_TIMEOUT_SECONDS)
-        now = fingerprinter.of_folder()
+        now = fingerprinter.fingerprint_folder()
         unchanged = {name: found for name, found in now.items() if found.digest == first[name].digest}
         reasons = explain_rebuilds(result, graph, now, ledgers, scope)
         entries = ledger_entries(result, graph, unchanged, ledgers, int(time.time()))

@@ -83,7 +83,7 @@ class ContextFolder:
         links = (path for path, found in self._found.items() if stat.S_ISLNK(found.st_mode))
         return {path: str((self._root / path).readlink()) for path in links}
 
-    def entries(self, paths: Collection[str]) -> Mapping[str, ContextEntry]:
+    def read_entries(self, paths: Collection[str]) -> Mapping[str, ContextEntry]:
         regular = [path for path in paths if stat.S_ISREG(self._found[path].st_mode)]
         self._hash([path for path in regular if path not in self._hashed])
         return {path: self._hashed.get(path) or self._other(path) for path in paths}

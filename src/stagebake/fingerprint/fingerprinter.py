@@ -37,12 +37,12 @@ class Fingerprinter:
     override: str | None = None
     memory: Path | None = None
 
-    def of_folder(self) -> Fingerprints:
+    def fingerprint_folder(self) -> Fingerprints:
         """The fingerprints of the files as they lie there now."""
         root = self.settings.root
         return self._take(ContextFolder(root / self.settings.context, root / self.settings.dockerfile, self.memory))
 
-    def of_commit(self, commit: BuildContext) -> Fingerprints:
+    def fingerprint_context(self, commit: BuildContext) -> Fingerprints:
         """The fingerprints of the files as a commit has them; the graphs were read from its Dockerfile."""
         return self._take(commit)
 
@@ -52,7 +52,7 @@ class Fingerprinter:
 
         def take() -> None:
             try:
-                future.set_result(self.of_folder())
+                future.set_result(self.fingerprint_folder())
             except Exception as error:
                 future.set_exception(error)
 

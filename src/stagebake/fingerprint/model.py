@@ -108,7 +108,7 @@ class BuildContext(Protocol):
     def links(self) -> Mapping[str, str]:
         """The symbolic links among them, and where each points."""
 
-    def entries(self, paths: Collection[str]) -> Mapping[str, ContextEntry]:
+    def read_entries(self, paths: Collection[str]) -> Mapping[str, ContextEntry]:
         """What is at these paths; hashes what was not hashed before."""
 
 

@@ -80,7 +80,7 @@ def _hash_files(context: BuildContext | None, readers: Iterable[_StageReader]) -
         for item in reader.inputs:
             if isinstance(item, _ContextFiles):
                 paths.update(item.paths)
-    return context.entries(paths)
+    return context.read_entries(paths)
 
 
 def _make_parts(

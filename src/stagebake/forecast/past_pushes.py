@@ -8,17 +8,11 @@ from pathlib import Path
 
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import InputError
-from stagebake.fingerprint.commit import (
-    CommitContext,
-    GitObjects,
-    is_shallow,
-    list_commits,
-    path_in_repository,
-    work_tree_top,
-)
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
+from stagebake.fingerprint.tree_context import GitTrees, TreeContext
 from stagebake.forecast.strategies import CommitState, Forecast, replay_pushes
+from stagebake.project.git_history import is_shallow, list_commits, path_in_repository, work_tree_top
 from stagebake.project.settings import Settings
 
 _UNMOVED = ImageInfo(digest="unmoved", env={}, triggers=())
@@ -33,8 +27,8 @@ def forecast_past_pushes(settings: Settings, count: int, seconds: Mapping[str, f
     """What the last commits would have cost, each as a push. Raises InputError where no commit can be counted."""
     left_out: Counter[str] = Counter()
     root = work_tree_top(settings.root)
-    with GitObjects(root) as objects:
-        states = _states(settings, root, objects, count, seconds, left_out)
+    with GitTrees(root) as trees:
+        states = _states(settings, root, trees, count, seconds, left_out)
         pushes = tuple(replay_pushes(states, seconds))
     if not pushes:
         why = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "there is none"
@@ -45,7 +39,7 @@ def forecast_past_pushes(settings: Settings, count: int, seconds: Mapping[str, f
 def _states(
     settings: Settings,
     root: Path,
-    objects: GitObjects,
+    trees: GitTrees,
     count: int,
     seconds: Mapping[str, float],
     left_out: Counter[str],
@@ -53,9 +47,9 @@ def _states(
     """The commits that can be counted; what is the same as in the one before is not read again."""
     last: tuple[tuple[str | None, str, str], CommitState | str] | None = None
     for commit in list_commits(root, count):
-        snapshot = CommitContext(
-            objects=objects,
-            commit=commit,
+        snapshot = TreeContext(
+            trees=trees,
+            revision=commit,
             folder=path_in_repository(settings.root, root, settings.context),
             dockerfile=path_in_repository(settings.root, root, settings.dockerfile),
         )
@@ -68,7 +62,7 @@ def _states(
             yield CommitState(commit=commit, graph=found.graph, prints=found.prints)
 
 
-def _state(settings: Settings, snapshot: CommitContext, seconds: Mapping[str, float]) -> CommitState | str:
+def _state(settings: Settings, snapshot: TreeContext, seconds: Mapping[str, float]) -> CommitState | str:
     """The commit's stages and what they are made of, or why it cannot be counted."""
     if snapshot.text is None:
         return NO_DOCKERFILE
@@ -88,9 +82,9 @@ def _state(settings: Settings, snapshot: CommitContext, seconds: Mapping[str, fl
         prints = fingerprint_stages(graph, _inputs(settings, graph, snapshot))
     except InputError:
         return UNREADABLE
-    return CommitState(commit=snapshot.commit, graph=graph, prints=prints)
+    return CommitState(commit=snapshot.revision, graph=graph, prints=prints)
 
 
-def _inputs(settings: Settings, graph: StageGraph, snapshot: CommitContext) -> BuildInputs:
+def _inputs(settings: Settings, graph: StageGraph, snapshot: TreeContext) -> BuildInputs:
     images = {image.name: _UNMOVED for stage in graph.stages for image in stage.images}
     return BuildInputs(context=snapshot, images=images | ({graph.syntax: _UNMOVED} if graph.syntax else {}))

@@ -1,12 +1,80 @@
-"""Ask git about the checkout: branch, default branch, commit, and the repository that its remote names."""
+"""Run git, and ask it about the checkout: branch, default branch, commit, and the repository that its remote names."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from stagebake.errors import InputError
 from stagebake.project.image_name import NO_IMAGE, DefaultImage, Remote, github_image, is_github_host, parse_remote
 from stagebake.project.image_tags import CommitInfo
+
+_TIMEOUT_SECONDS = 120
+
+
+def run_git(
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    text: str = "",
+) -> str:
+    """Return what git prints in a folder. `text` is its standard input; `environment` None means this process's.
+
+    Raise InputError with git's own message.
+    """
+    command = ("git", "--no-optional-locks", *arguments)
+    try:
+        answer = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            input=encode_path(text),
+            capture_output=True,
+            check=False,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _git_error(folder, str(error)) from None
+    if answer.returncode:
+        raise _git_error(folder, find_git_message(answer.stderr))
+    return decode_path(answer.stdout)
+
+
+def split_paths(output: str) -> list[str]:
+    """Return the paths that git prints with `-z`."""
+    return [path for path in output.split("\0") if path]
+
+
+def join_paths(paths: Iterable[str]) -> str:
+    """Return paths as git reads them with `-z`."""
+    return "".join(f"{path}\0" for path in paths)
+
+
+def encode_path(text: str) -> bytes:
+    """Return text that may contain file names as git reads it."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode_path(content: bytes) -> str:
+    """Return what git writes as text; file names may have any bytes."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def find_git_message(log: bytes) -> str:
+    """Return the line of git's error output that says what is wrong, without the hints around it."""
+    lines = log.decode("utf-8", "replace").splitlines()
+    for line in lines:
+        if line.startswith("fatal:"):
+            return line
+    return lines[0] if lines else "git failed"
+
+
+def _git_error(folder: Path, message: str) -> InputError:
+    return InputError(
+        f"{folder}: {message}",
+        "run this in a work tree that has the commits; get those that a clone lacks with `git fetch --unshallow`",
+    )
 
 
 class GitCheckout:
@@ -45,7 +113,11 @@ class GitCheckout:
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Return True if git knows both commits and the first is the second or one of its ancestors."""
-        return self._run_git("merge-base", "--is-ancestor", older, newer).returncode == 0
+        try:
+            run_git(self._root, "merge-base", "--is-ancestor", older, newer)
+        except InputError:
+            return False
+        return True
 
     def refusal(self) -> str | None:
         """Return why git does not open the repository of this folder; None where it does, or where there is none.
@@ -53,9 +125,12 @@ class GitCheckout:
         Git refuses a work tree that another user owns (git-scm.com/docs/git-config, "safe.directory"), which is what a
         job in a container often sees.
         """
-        answer = self._run_git("rev-parse", "--git-dir")
-        if "dubious ownership" not in answer.stderr:
+        try:
+            run_git(self._root, "rev-parse", "--git-dir")
             return None
+        except InputError as error:
+            if "dubious ownership" not in error.what:
+                return None
         folder = self._root.resolve()
         return (
             f"git does not open this folder, because another user owns {folder}: branch and commit come from the CI's "
@@ -75,17 +150,8 @@ class GitCheckout:
 
     def _ask_git(self, *arguments: str) -> str | None:
         """Return what git prints; None if it fails or prints nothing."""
-        answer = self._run_git(*arguments)
-        if answer.returncode != 0:
-            return None
-        return answer.stdout.strip() or None
-
-    def _run_git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run git. A git that is missing or hangs counts as one that fails."""
-        command = ["git", *arguments]
         try:
-            return subprocess.run(
-                command, cwd=self._root, capture_output=True, text=True, errors="surrogateescape", timeout=20
-            )
-        except (OSError, subprocess.SubprocessError):
-            return subprocess.CompletedProcess(command, returncode=127, stdout="", stderr="")
+            answer = run_git(self._root, *arguments)
+        except InputError:
+            return None
+        return answer.strip() or None

@@ -209,7 +209,7 @@ def test_usual_stages_take_the_nearest_ledger_that_knows() -> None:
 class FixedFingerprinter:
     """Fingerprinter that always finds the same."""
 
-    def of_folder(self) -> Fingerprints:
+    def fingerprint_folder(self) -> Fingerprints:
         return make_prints("2")
 
 

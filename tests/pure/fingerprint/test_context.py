@@ -75,7 +75,7 @@ def test_entries_tell_content_mode_and_target(root: Path) -> None:
     (root / "src").chmod(0o700)
     (root / "a.txt").chmod(0o755)
     folder = ContextFolder(root)
-    found = folder.entries(folder.paths)
+    found = folder.read_entries(folder.paths)
     assert (found["a.txt"].digest, found["a.txt"].mode, found["a.txt"].lines) == (git_blob_id(b"a\nb\n"), 0o755, 2)
     assert found["binary"].lines is None
     assert (found["link"].digest, found["link"].mode) == ("link src/b.txt", None)
@@ -86,13 +86,13 @@ def test_entries_tell_content_mode_and_target(root: Path) -> None:
 
 def test_extended_attributes_count(root: Path) -> None:
     """They are in BuildKit's content hash."""
-    before = ContextFolder(root).entries(["a.txt", "src"])
+    before = ContextFolder(root).read_entries(["a.txt", "src"])
     for name in ("a.txt", "src"):
         try:
             os.setxattr(root / name, "user.word", b"1")
         except (OSError, AttributeError):
             pytest.skip("this file system, or system, has no extended attributes of the user's")
-    after = ContextFolder(root).entries(["a.txt", "src"])
+    after = ContextFolder(root).read_entries(["a.txt", "src"])
     assert after["a.txt"] != before["a.txt"]
     assert after["src"] != before["src"]
 
@@ -101,23 +101,23 @@ def test_what_was_hashed_is_remembered(root: Path) -> None:
     """A second look takes a file's hash from the memory as long as size, times and inode are the same."""
     settle(root)
     file = root.parent / "memory.json"
-    first = ContextFolder(root, memory=file).entries(["a.txt", "src/b.txt"])
+    first = ContextFolder(root, memory=file).read_entries(["a.txt", "src/b.txt"])
     kept = json.loads(file.read_text(encoding="utf-8"))
     kept["files"]["a.txt"][1] = "sha1:remembered"
     file.write_text(json.dumps(kept), encoding="utf-8")
-    assert ContextFolder(root, memory=file).entries(["a.txt"])["a.txt"].digest == "sha1:remembered"
+    assert ContextFolder(root, memory=file).read_entries(["a.txt"])["a.txt"].digest == "sha1:remembered"
     stat = (root / "a.txt").stat()
     (root / "a.txt").write_text("x\ny\n", encoding="utf-8")
     os.utime(root / "a.txt", ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert ContextFolder(root, memory=file).entries(["a.txt"])["a.txt"].digest == git_blob_id(b"x\ny\n")
-    assert ContextFolder(root, memory=file).entries(["src/b.txt"])["src/b.txt"] == first["src/b.txt"]
+    assert ContextFolder(root, memory=file).read_entries(["a.txt"])["a.txt"].digest == git_blob_id(b"x\ny\n")
+    assert ContextFolder(root, memory=file).read_entries(["src/b.txt"])["src/b.txt"] == first["src/b.txt"]
 
 
 def test_a_young_file_is_not_remembered(root: Path) -> None:
     """One that was just written may change again within the same tick of the clock."""
     (root / "a.txt").write_text("young\n", encoding="utf-8")
     file = root.parent / "memory.json"
-    ContextFolder(root, memory=file).entries(["a.txt"])
+    ContextFolder(root, memory=file).read_entries(["a.txt"])
     assert "a.txt" not in json.loads(file.read_text(encoding="utf-8"))["files"]
 
 
@@ -139,7 +139,7 @@ def test_a_broken_memory_is_no_memory(root: Path, content: str) -> None:
     """It costs time and nothing else."""
     file = root.parent / "memory.json"
     file.write_text(content, encoding="utf-8")
-    assert ContextFolder(root, memory=file).entries(["a.txt"])["a.txt"].digest == git_blob_id(b"a\nb\n")
+    assert ContextFolder(root, memory=file).read_entries(["a.txt"])["a.txt"].digest == git_blob_id(b"a\nb\n")
 
 
 def test_each_folder_has_a_memory_in_the_user_s_cache(root: Path) -> None:

@@ -14,7 +14,11 @@ from stagebake.project.settings import Settings
 def known(root: Path, override: str) -> bool:
     """Whether the stage can be said to be the same with this docker-bake.override.hcl."""
     graph = parse_dockerfile("FROM scratch AS app\nWORKDIR /app\n")
-    return not Fingerprinter(graphs=[graph], settings=Settings(root=root), override=override).of_folder()["app"].unknown
+    return (
+        not Fingerprinter(graphs=[graph], settings=Settings(root=root), override=override)
+        .fingerprint_folder()["app"]
+        .unknown
+    )
 
 
 @pytest.mark.parametrize(

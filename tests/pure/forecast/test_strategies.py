@@ -49,7 +49,7 @@ class Texts:
         folders = {path.rpartition("/")[0] for path in self.files} - {""}
         return sorted({*self.files, *folders})
 
-    def entries(self, paths: object) -> Mapping[str, ContextEntry]:
+    def read_entries(self, paths: object) -> Mapping[str, ContextEntry]:
         return {
             path: ContextEntry(git_blob_id(self.files[path].encode()), 0o644)
             if path in self.files
