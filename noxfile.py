@@ -80,10 +80,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """The long form of three tests: 200 builds in a row, every change of the plan's table, a hundred commits."""
+    """Run the long form of five tests that repeat: builds in a row, builds at once, restores, changes, commits."""
     install(session, "test")
-    whole = {"STAGEBAKE_SOAK": "200", "STAGEBAKE_TABLE": "all", "STAGEBAKE_REPLAY": "100"}
-    files = (f"tests/engine/test_{name}.py" for name in ("soak", "plan_table", "replay"))
+    lengths = {"SOAK": "200", "MANY": "20", "RESTORES": "10", "TABLE": "all", "REPLAY": "100"}
+    whole = {f"STAGEBAKE_{name}": length for name, length in lengths.items()}
+    files = (f"tests/engine/test_{name}.py" for name in ("soak", "many", "build", "plan_table", "replay"))
     session.run("pytest", "--capture=no", *(session.posargs or files), env=whole)
 
 

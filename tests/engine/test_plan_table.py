@@ -18,7 +18,7 @@ from tests.support.project import Outcome, Project
 from tests.support.shapes import draw
 
 ALL = os.environ.get("STAGEBAKE_TABLE") == "all"
-SECONDS = 100.0
+SECONDS = 40.0
 
 MORE: Mapping[str, Act] = {
     "file-emptied": file("src/other.ts", ""),

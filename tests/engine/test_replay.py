@@ -17,7 +17,7 @@ from tests.support.project import Project
 from tests.support.shapes import FIVE, draw
 
 COMMITS = int(os.environ.get("STAGEBAKE_REPLAY", "0"))
-SECONDS = 60.0
+SECONDS = 20.0
 
 FILES = {
     **FIVE,
