@@ -1,4 +1,4 @@
-"""What builds were made from, as it is stored and read back."""
+"""Store what builds were made from, and read it back."""
 
 from __future__ import annotations
 
@@ -11,114 +11,169 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagebake.cache.scopes import GENERATIONS
-from stagebake.explain.ledger import Ledger, LedgerEntry, merge_ledgers, parse_ledger, serialize_ledger
+from stagebake.explain.ledger import (
+    Ledger,
+    LedgerEntry,
+    last_restore_seconds,
+    last_seconds,
+    merge_ledgers,
+    parse_ledger,
+    serialize_ledger,
+    stage_entries,
+)
 from stagebake.fingerprint.model import Fingerprint, Part
 
 KILOBYTE = 1000
 
 
-def made(value: str, **more: Any) -> LedgerEntry:
-    return LedgerEntry(
-        fingerprint=Fingerprint("app", (Part("file", "a.txt", f"sha1:{value}", 3, 0o644, 10, 2),)), **more
-    )
+def make_entry(value: str, **fields: Any) -> LedgerEntry:
+    part = Part("file", "a.txt", f"sha1:{value}", 3, 0o644, 10, 2)
+    return LedgerEntry(fingerprint=Fingerprint("app", (part,)), **fields)
 
 
-def values(book: Ledger, stage: str = "app") -> list[str]:
-    return [result.fingerprint.parts[0].value.removeprefix("sha1:") for result in book.find_entries(stage)]
+def make_ledger(*entries: LedgerEntry) -> Ledger:
+    return Ledger(stages={"app": entries})
 
 
-def test_what_was_stored_is_read_back() -> None:
-    """Every field of every part, the evidence, times and sizes survive; the same ledger gives the same bytes."""
+def read_values(entries: tuple[LedgerEntry, ...]) -> list[str]:
+    """Return the values that the entries were made with."""
+    return [entry.fingerprint.parts[0].value.removeprefix("sha1:") for entry in entries]
+
+
+def change_document(**changes: Any) -> bytes:
+    """Return a stored ledger with some fields of its JSON replaced."""
+    ledger = Ledger(stages={"app": (make_entry("1"),)}, overhead=1.0)
+    stored = json.loads(lzma.decompress(serialize_ledger(ledger)))
+    return lzma.compress(json.dumps(stored | changes).encode())
+
+
+def test_serialize_ledger_then_parse_returns_every_field() -> None:
     parts = (
         Part("instruction", "RUN a", "RUN a\nb", 7),
         Part("file", "größe \udcff.txt", "link ../x", 9, None, 0, None),
         Part("ignore", ".dockerignore", "**/*.log\n"),
     )
-    result = LedgerEntry(
-        fingerprint=Fingerprint("app", parts), evidence=frozenset({"1", "2"}), ran=1.5, restored=0.25, bytes=7, when=99
+    entry = LedgerEntry(
+        fingerprint=Fingerprint("app", parts),
+        evidence=frozenset({"1", "2"}),
+        ran=1.5,
+        restored=0.25,
+        bytes=7,
+        when=99,
     )
-    book = Ledger(stages={"app": (result,)}, overhead=2.5)
-    stored = serialize_ledger(book)
-    assert parse_ledger(stored) == book
-    assert serialize_ledger(book) == stored
-    assert parse_ledger(stored).find_entries("app")[0].fingerprint.digest == result.fingerprint.digest
+    ledger = Ledger(stages={"app": (entry,)}, overhead=2.5)
+    parsed = parse_ledger(serialize_ledger(ledger))
+    assert parsed == ledger
+    assert parsed.find_entries("app")[0].fingerprint.digest == entry.fingerprint.digest
 
 
-def document(**changes: Any) -> bytes:
-    stored = json.loads(lzma.decompress(serialize_ledger(Ledger(stages={"app": (made("1"),)}, overhead=1.0))))
-    return lzma.compress(json.dumps(stored | changes).encode())
+def test_serialize_ledger_equal_ledgers_give_equal_bytes() -> None:
+    """Push nothing new if nothing changed: a stored ledger is named by its content."""
+    stored = serialize_ledger(make_ledger(make_entry("1", evidence=frozenset({"b", "a"}))))
+    assert serialize_ledger(parse_ledger(stored)) == stored
 
 
-GARBAGE = [
-    None, b"", b"garbage", lzma.compress(b""), lzma.compress(b"[]"), lzma.compress(b"null"), lzma.compress(b"{}"),
-    lzma.compress(b"[" * 100_000), document()[:-9], document(version=2), document(version=None), document(stages=[]),
-    document(stages={"app": 3}), document(stages={"app": [{}]}), document(rest="soon"), document(rest=float("inf")),
-    document(rest=-1), document(stages={"app": [{"parts": [["file"]]}]}),
-    document(stages={"app": [{"parts": [["virus", "", "", 0, None, 0, None]], "evidence": [], "ran": None,
-                              "restored": None, "bytes": 0, "when": 0}]}),
-]  # fmt: skip
+UNKNOWN_PART = {
+    "parts": [["virus", "", "", 0, None, 0, None]],
+    "evidence": [],
+    "ran": None,
+    "restored": None,
+    "bytes": 0,
+    "when": 0,
+}
+NOT_VALID = [
+    None,
+    b"",
+    b"garbage",
+    lzma.compress(b""),
+    lzma.compress(b"[]"),
+    lzma.compress(b"null"),
+    lzma.compress(b"{}"),
+    lzma.compress(b"[" * 100_000),
+    change_document()[:-9],
+    change_document(version=2),
+    change_document(version=None),
+    change_document(stages=[]),
+    change_document(stages={"app": 3}),
+    change_document(stages={"app": [{}]}),
+    change_document(rest="soon"),
+    change_document(rest=float("inf")),
+    change_document(rest=-1),
+    change_document(stages={"app": [{"parts": [["file"]]}]}),
+    change_document(stages={"app": [UNKNOWN_PART]}),
+]
 
 
-@pytest.mark.parametrize("content", GARBAGE, ids=range(len(GARBAGE)))
-def test_what_is_no_ledger_is_an_empty_one(content: bytes | None) -> None:
-    """Nothing, garbage, another version, wrong types, half a file: no harm is done, nothing is known."""
+@pytest.mark.parametrize("content", NOT_VALID, ids=range(len(NOT_VALID)))
+def test_parse_ledger_content_not_valid_is_empty(content: bytes | None) -> None:
     assert parse_ledger(content) == Ledger()
 
 
-def test_a_bomb_is_no_ledger() -> None:
-    """What would unpack into more than memory should hold is not unpacked."""
+def test_parse_ledger_decompression_bomb_is_empty() -> None:
     bomb = lzma.compress(bytes(300 << 20), preset=0)
     assert parse_ledger(bomb) == Ledger()
 
 
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.sampled_from("abcdef"), max_size=12))
-def test_the_last_few_different_results_stay(builds: list[str]) -> None:
-    """Of any sequence of builds, the newest results are there, newest first, each fingerprint once."""
-    book = Ledger()
+def test_with_build_keeps_the_last_few_different_results(builds: list[str]) -> None:
+    ledger = Ledger()
     for when, value in enumerate(builds):
-        book = book.with_build({"app": made(value, when=when)}, 1.0)
-    expected = list(dict.fromkeys(reversed(builds)))[:GENERATIONS]
-    assert values(book) == expected
+        ledger = ledger.with_build({"app": make_entry(value, when=when)}, 1.0)
+    newest_first = list(dict.fromkeys(reversed(builds)))
+    assert read_values(ledger.find_entries("app")) == newest_first[:GENERATIONS]
 
 
-def test_builds_within_the_same_second_stay_in_order() -> None:
-    """The last one written is the newest."""
-    book = Ledger().with_build({"app": made("1")}, None).with_build({"app": made("2")}, None)
-    assert values(parse_ledger(serialize_ledger(book))) == ["2", "1"]
+def test_with_build_in_the_same_second_keeps_the_order() -> None:
+    ledger = Ledger().with_build({"app": make_entry("1")}, None).with_build({"app": make_entry("2")}, None)
+    parsed = parse_ledger(serialize_ledger(ledger))
+    assert read_values(parsed.find_entries("app")) == ["2", "1"]
 
 
-def test_a_build_forgets_nothing_that_it_did_not_see() -> None:
-    """A restored stage keeps the time that it took to run, and what its cache held when it was saved."""
-    saved = made("1", ran=60.0, bytes=5, evidence=frozenset({"x"}), when=1)
-    book = Ledger().with_build({"app": saved}, 3.0).with_build({"app": made("1", restored=0.5, when=2)}, None)
-    (result,) = book.find_entries("app")
-    assert (result.ran, result.restored, result.bytes, result.evidence) == (60.0, 0.5, 5, frozenset({"x"}))
-    assert book.overhead == 3.0
+def test_with_build_restored_stage_keeps_its_run_time_and_cache() -> None:
+    saved = make_entry("1", ran=60.0, bytes=5, evidence=frozenset({"x"}), when=1)
+    restored = make_entry("1", restored=0.5, when=2)
+    ledger = Ledger().with_build({"app": saved}, 3.0).with_build({"app": restored}, None)
+    (entry,) = ledger.find_entries("app")
+    assert (entry.ran, entry.restored, entry.bytes, entry.evidence) == (60.0, 0.5, 5, frozenset({"x"}))
+    assert ledger.overhead == 3.0
 
 
-def test_two_ledgers_of_a_scope_as_one() -> None:
-    """The copy on this machine and the stored one: all results of both, the newest first."""
-    stored = Ledger(stages={"app": (made("3", when=3), made("1", when=1, evidence=frozenset({"x"})))})
-    own = Ledger(stages={"app": (made("2", when=2), made("1", when=0))})
-    joined = merge_ledgers((stored, own))
-    assert values(joined) == ["3", "2", "1"]
-    assert joined.find_entries("app")[-1].evidence == {"x"}
+def test_merge_ledgers_has_the_entries_of_both_newest_first() -> None:
+    stored = make_ledger(make_entry("3", when=3), make_entry("1", when=1, evidence=frozenset({"x"})))
+    local = make_ledger(make_entry("2", when=2), make_entry("1", when=0))
+    entries = merge_ledgers((stored, local)).find_entries("app")
+    assert read_values(entries) == ["3", "2", "1"]
+    assert entries[-1].evidence == {"x"}
 
 
-def test_a_large_context_makes_a_small_ledger() -> None:
-    """Three results each of three stages that take 5,000 files: less than 300 kB."""
+def test_stage_entries_of_the_first_ledger_come_first() -> None:
+    ledgers = (make_ledger(make_entry("1", when=1)), Ledger(), make_ledger(make_entry("2", when=2)))
+    assert read_values(stage_entries(ledgers, "app")) == ["1", "2"]
+
+
+def test_last_seconds_come_from_the_first_entry_that_knows() -> None:
+    restored = make_entry("2", restored=0.5, when=2)
+    ran = make_entry("1", ran=60.0, restored=0.7, when=1)
+    ledgers = (Ledger(), make_ledger(restored, ran))
+    assert last_seconds(ledgers, "app") == 60.0
+    assert last_restore_seconds(ledgers, "app") == 0.5
+    assert last_seconds(ledgers, "web") is None
+    assert last_restore_seconds((), "app") is None
+
+
+def test_serialize_ledger_of_a_large_context_is_small() -> None:
+    """Store three results each of three stages that take 5,000 files in less than 300 kB."""
     files = [
         Part("file", f"src/part{n % 90}/component{n}/index.tsx", f"sha1:{n * 7919 % 2**160:040x}", 3, 0o644, n, n)
         for n in range(5000)
     ]
-    stages = {
-        stage: tuple(
-            LedgerEntry(
-                fingerprint=Fingerprint(stage, (*files[:n], Part("file", "x", f"sha1:{n}"), *files[n:])), when=n
-            )
-            for n in range(3)
-        )
-        for stage in ("builder", "test", "docs")
-    }
+    stages: dict[str, tuple[LedgerEntry, ...]] = {}
+    for stage in ("builder", "test", "docs"):
+        entries: list[LedgerEntry] = []
+        for n in range(3):
+            changed = Part("file", "x", f"sha1:{n}")
+            fingerprint = Fingerprint(stage, (*files[:n], changed, *files[n:]))
+            entries.append(LedgerEntry(fingerprint=fingerprint, when=n))
+        stages[stage] = tuple(entries)
     assert len(serialize_ledger(Ledger(stages=stages))) < 300 * KILOBYTE

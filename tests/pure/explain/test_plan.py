@@ -1,4 +1,4 @@
-"""What is expected of each stage."""
+"""Predict what the next build does with each stage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.explain.decision import BlobMissing, CacheMissing, CachesUnreadable, Forced, ParentsDiffer, Reasons
 from stagebake.explain.ledger import Ledger, LedgerEntry
-from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, plan_json
-from stagebake.explain.reasons import cause_chain, reason_json
+from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, mark_uncommitted, plan_json
+from stagebake.explain.reasons import cause_chain, reason_words
 from stagebake.fingerprint.model import Fingerprint, Part
 
 GRAPH = parse_dockerfile("""\
@@ -26,220 +27,229 @@ FROM base AS image
 COPY --from=builder /a /
 COPY --from=side /b /
 """)
-OWN = {"deps": "deps", "side": "side", "builder": "src"}
+OWN_FILES = {"deps": "deps", "side": "side", "builder": "src"}
 ALL = frozenset(GRAPH.names)
 
 
-def prints(**files: str) -> dict[str, Fingerprint]:
-    """The fingerprints of all stages, each with the file that it copies and the stages it takes from."""
+def make_prints(**files: str) -> dict[str, Fingerprint]:
+    """Return the fingerprints of all stages: the file that each copies ("?" if unknown), and its parents."""
     found: dict[str, Fingerprint] = {}
     for stage in GRAPH.needed_stages():
         parts = [Part("stage", parent, found[parent].digest) for parent in stage.parents]
-        if stage.name in OWN:
-            value = files.get(OWN[stage.name], "1")
-            parts.append(
-                Part("unknown", "ADD", "nobody knows") if value == "?" else Part("file", OWN[stage.name], value, 3)
-            )
+        file = OWN_FILES.get(stage.name)
+        if file is not None:
+            value = files.get(file, "1")
+            unknown = Part("unknown", "ADD", "remote")
+            parts.append(unknown if value == "?" else Part("file", file, value, 3))
         found[stage.name] = Fingerprint(stage.name, tuple(parts))
     return found
 
 
-def book(of: Mapping[str, Fingerprint], when: int = 1) -> Ledger:
-    """A ledger of one build in which every stage ran for ten seconds, and was saved."""
-    return Ledger(
-        stages={
-            name: (
-                LedgerEntry(
-                    fingerprint=found, evidence=frozenset({f"{name}{when}"}), ran=10.0, restored=1.0, when=when
-                ),
-            )
-            for name, found in of.items()
-        },
-        overhead=2.0,
-    )
+def make_entries(prints: Mapping[str, Fingerprint], when: int = 1) -> dict[str, LedgerEntry]:
+    """Return the entries of a build in which every stage ran for ten seconds and was saved."""
+    entries: dict[str, LedgerEntry] = {}
+    for name, found in prints.items():
+        entries[name] = LedgerEntry(
+            fingerprint=found,
+            evidence=frozenset({f"{name}{when}"}),
+            ran=10.0,
+            restored=1.0,
+            when=when,
+        )
+    return entries
 
 
-def stage_cache(*names: str, when: int = 1) -> frozenset[str]:
+def make_ledger(*builds: Mapping[str, LedgerEntry]) -> Ledger:
+    """Return the ledger of these builds, newest first."""
+    stages = {name: tuple(entries[name] for entries in builds) for name in ALL}
+    return Ledger(stages=stages, overhead=2.0)
+
+
+def make_evidence(*names: str, when: int = 1) -> frozenset[str]:
+    """Return the evidence of the caches of these stages, of all without a name."""
     return frozenset(f"{name}{when}" for name in names or ALL)
 
 
-def asked(now: Mapping[str, Fingerprint], available: frozenset[str] | None = None) -> PlanInput:
-    caches = AvailableCaches(available=stage_cache() if available is None else available, stages=ALL)
-    return PlanInput(graph=GRAPH, prints=now, ledgers=(book(prints()),), caches=caches)
+FIRST_BUILD = make_entries(make_prints())
+ALL_CACHES = AvailableCaches(available=make_evidence(), stages=ALL)
 
 
-def verdicts(made: Plan) -> dict[str, str]:
-    return {stage.name: stage.verdict for stage in made.stages}
+def make_input(prints: Mapping[str, Fingerprint], caches: AvailableCaches = ALL_CACHES) -> PlanInput:
+    """Return the input of a plan after a first build that was saved."""
+    return PlanInput(graph=GRAPH, prints=prints, ledgers=(make_ledger(FIRST_BUILD),), caches=caches)
 
 
-def said(made: Plan, stage: str) -> list[tuple[str, str]]:
-    reasons = next(expected.reasons for expected in made.stages if expected.name == stage)
-    documents = [reason_json(reason) for reason in reasons]
-    return [(document["kind"], document["what"]) for document in documents]
+def read_verdicts(plan: Plan) -> dict[str, str]:
+    return {stage.name: stage.verdict for stage in plan.stages}
 
 
-def test_nothing_changed_restores_all() -> None:
-    """Every fingerprint in the ledger, every cache there: all is restored, in the time that restoring took."""
-    made = make_plan(asked(prints()))
-    assert set(verdicts(made).values()) == {"restore"}
-    assert made.seconds == 4 * 1.0 + 2.0
+def stages_to(verdict: str, plan: Plan) -> set[str]:
+    return {stage.name for stage in plan.stages if stage.verdict == verdict}
 
 
-def test_a_change_rebuilds_what_stands_on_it() -> None:
-    """The stage whose file changed says which, what takes from it names the way, the others are restored."""
-    made = make_plan(asked(prints(deps="2")))
-    assert verdicts(made) == {
-        "base": "restore", "deps": "rebuild", "side": "restore", "builder": "rebuild", "image": "rebuild"
-    }  # fmt: skip
-    assert said(made, "deps") == [("file", "`deps` changed")]
-    assert said(made, "image") == [("parent", "builder")]
-    (reason,) = made.stages[-1].reasons
+def read_reasons(plan: Plan, name: str) -> Reasons:
+    return next(stage.reasons for stage in plan.stages if stage.name == name)
+
+
+def read_words(plan: Plan, name: str) -> list[str]:
+    return [reason_words(reason) for reason in read_reasons(plan, name)]
+
+
+def test_plan_unchanged_inputs_restore_all_stages() -> None:
+    """Expect the time that restoring the longest path took, and the overhead."""
+    plan = make_plan(make_input(make_prints()))
+    assert stages_to("restore", plan) == ALL
+    assert plan.seconds == 4 * 1.0 + 2.0
+
+
+def test_plan_changed_file_rebuilds_the_stage_and_its_dependents() -> None:
+    """Name the file for the stage that copies it, and the way to it for the others."""
+    plan = make_plan(make_input(make_prints(deps="2")))
+    assert stages_to("rebuild", plan) == {"deps", "builder", "image"}
+    assert stages_to("restore", plan) == {"base", "side"}
+    assert read_words(plan, "deps") == ["`deps` changed"]
+    (reason,) = read_reasons(plan, "image")
     assert cause_chain(reason) == ("builder", "deps", "deps")
-    assert made.seconds == 1.0 + 10.0 + 10.0 + 10.0 + 2.0
+    assert plan.seconds == 1.0 + 10.0 + 10.0 + 10.0 + 2.0
 
 
-def test_an_unknown_is_never_restored() -> None:
-    """Where something cannot be known, neither the stage nor what takes from it is said to be restored."""
-    unknown = prints(deps="?")
-    question = replace(asked(unknown), ledgers=(book(unknown),))
-    made = make_plan(question)
-    assert verdicts(made) == {
-        "base": "restore", "deps": "unknown", "side": "restore", "builder": "unknown", "image": "unknown"
-    }  # fmt: skip
-    assert said(made, "deps") == [("unknown", "`ADD`: nobody knows")]
+def test_plan_unknown_input_makes_dependents_unknown() -> None:
+    unknown = make_prints(deps="?")
+    plan = make_plan(replace(make_input(unknown), ledgers=(make_ledger(make_entries(unknown)),)))
+    assert stages_to("unknown", plan) == {"deps", "builder", "image"}
+    assert stages_to("restore", plan) == {"base", "side"}
+    assert read_words(plan, "deps") == ["`ADD`: remote"]
 
 
-def test_a_certain_change_beats_an_unknown() -> None:
-    """A stage on an unknown one whose own file changed is rebuilt."""
-    made = make_plan(replace(asked(prints(deps="?", src="2")), ledgers=(book(prints(deps="?")),)))
-    assert verdicts(made)["builder"] == "rebuild"
-    assert verdicts(made)["image"] == "rebuild"
+def test_plan_changed_file_on_an_unknown_stage_rebuilds() -> None:
+    before = make_entries(make_prints(deps="?"))
+    plan = make_plan(replace(make_input(make_prints(deps="?", src="2")), ledgers=(make_ledger(before),)))
+    assert stages_to("rebuild", plan) == {"builder", "image"}
 
 
 @pytest.mark.parametrize("lost", sorted(ALL))
-def test_what_the_caches_lack_is_not_restored(lost: str) -> None:
-    """A piece of a stage's cache is gone: neither it nor anything that takes from it is restored."""
-    made = make_plan(asked(prints(), stage_cache(*(ALL - {lost}))))
-    restored = {name for name, verdict in verdicts(made).items() if verdict == "restore"}
-    assert restored == ALL - GRAPH.with_dependents({lost})
+def test_plan_incomplete_cache_restores_neither_the_stage_nor_its_dependents(lost: str) -> None:
+    caches = replace(ALL_CACHES, available=make_evidence(*(ALL - {lost})))
+    plan = make_plan(make_input(make_prints(), caches))
+    assert stages_to("restore", plan) == ALL - GRAPH.with_dependents({lost})
 
 
-def test_an_older_result_is_restored_too() -> None:
-    """A revert: the ledger and the caches have the state before the last one."""
-    older, newer = prints(), prints(deps="2")
-    stages = {name: (*book(newer, 2).find_entries(name), *book(older).find_entries(name)) for name in ALL}
-    question = PlanInput(
-        graph=GRAPH,
-        prints=older,
-        ledgers=(Ledger(stages=stages),),
-        caches=AvailableCaches(available=stage_cache(), stages=ALL),
+def test_plan_reverted_change_restores_the_older_result() -> None:
+    newer = make_entries(make_prints(deps="2"), when=2)
+    plan = make_plan(replace(make_input(make_prints()), ledgers=(make_ledger(newer, FIRST_BUILD),)))
+    assert stages_to("restore", plan) == ALL
+
+
+def test_plan_compares_with_the_nearest_saved_build() -> None:
+    """Ignore a build that was never saved."""
+    unsaved = {
+        name: replace(entry, evidence=frozenset())
+        for name, entry in make_entries(make_prints(deps="2", src="2"), when=9).items()
+    }
+    plan = make_plan(replace(make_input(make_prints(src="3")), ledgers=(make_ledger(unsaved, FIRST_BUILD),)))
+    assert read_verdicts(plan)["deps"] == "restore"
+    assert read_words(plan, "builder") == ["`src` changed"]
+
+
+def test_plan_renamed_stage_is_restored() -> None:
+    """Find the cache under the old stage name: a name is not part of a cache key."""
+    stages = dict(make_ledger(FIRST_BUILD).stages)
+    stages["wheels"] = stages.pop("deps")
+    plan = make_plan(replace(make_input(make_prints()), ledgers=(Ledger(stages=stages),)))
+    assert stages_to("restore", plan) == ALL
+
+
+def test_plan_branch_without_ledger_uses_the_default_branch() -> None:
+    plan = make_plan(replace(make_input(make_prints()), ledgers=(Ledger(), make_ledger(FIRST_BUILD))))
+    assert stages_to("restore", plan) == ALL
+
+
+def test_plan_without_caches_rebuilds_all_stages() -> None:
+    empty = PlanInput(graph=GRAPH, prints=make_prints(), caches=AvailableCaches(scope="feature/x"))
+    plan = make_plan(empty)
+    assert stages_to("rebuild", plan) == ALL
+    assert read_reasons(plan, "base") == (CacheMissing("feature/x"),)
+    assert plan.seconds is None
+
+
+def test_plan_without_ledger_is_unknown() -> None:
+    assert stages_to("unknown", make_plan(replace(make_input(make_prints()), ledgers=()))) == ALL
+
+
+def test_plan_broken_cache_rebuilds_for_the_missing_blob() -> None:
+    available = make_evidence(*(ALL - {"deps"}))
+    caches = replace(ALL_CACHES, available=available, broken=frozenset({"deps"}))
+    plan = make_plan(make_input(make_prints(), caches))
+    assert read_reasons(plan, "deps") == (BlobMissing(),)
+    assert read_verdicts(plan)["builder"] == "rebuild"
+
+
+def test_plan_forced_stage_rebuilds_with_its_dependents() -> None:
+    plan = make_plan(replace(make_input(make_prints()), forced=GRAPH.force_stages({"deps"})))
+    assert read_reasons(plan, "deps") == (Forced(),)
+    assert stages_to("rebuild", plan) == GRAPH.with_dependents({"deps"})
+
+
+def test_plan_since_a_commit_assumes_the_caches_of_that_commit() -> None:
+    plan = make_plan(PlanInput(graph=GRAPH, prints=make_prints(src="2"), since=make_prints()))
+    assert stages_to("rebuild", plan) == {"builder", "image"}
+    assert read_words(plan, "builder") == ["`src` changed"]
+
+
+def test_plan_new_combination_of_known_parents_rebuilds() -> None:
+    """Each input was built once, but never together."""
+    first = make_entries(make_prints(deps="2"))
+    second = make_entries(make_prints(src="2"), when=2)
+    caches = replace(ALL_CACHES, available=make_evidence() | make_evidence(when=2))
+    both = make_input(make_prints(deps="2", src="2"), caches)
+    plan = make_plan(replace(both, ledgers=(make_ledger(second, first),)))
+    assert read_verdicts(plan)["deps"] == "restore"
+    assert read_reasons(plan, "builder") == (ParentsDiffer(("deps",)),)
+
+
+def test_plan_new_stage_beside_a_merged_cache_rebuilds() -> None:
+    """Use the ledger, because a merged cache does not name its stages; without a ledger nobody knows."""
+    caches = AvailableCaches(available=make_evidence(*(ALL - {"side"})), stages=ALL, merged=True)
+    stages = dict(make_ledger(FIRST_BUILD).stages)
+    del stages["side"]
+    plan_input = make_input(make_prints(), caches)
+    plan = make_plan(replace(plan_input, ledgers=(Ledger(stages=stages),)))
+    assert read_reasons(plan, "side") == (CacheMissing("main"),)
+    assert read_verdicts(make_plan(replace(plan_input, ledgers=())))["side"] == "unknown"
+
+
+def test_plan_unreadable_caches_are_unknown() -> None:
+    """Treat an error of the registry neither as a cache nor as a missing one."""
+    caches = AvailableCaches(
+        available=make_evidence(*(ALL - {"side"})),
+        stages=ALL - {"deps"},
+        read_failure="GET answered 429",
     )
-    assert set(verdicts(make_plan(question)).values()) == {"restore"}
+    plan = make_plan(make_input(make_prints(), caches))
+    assert read_verdicts(plan)["side"] == "unknown"
+    assert read_reasons(plan, "side") == (CachesUnreadable("GET answered 429"),)
+    unreadable = AvailableCaches(read_failure="no answer")
+    assert stages_to("unknown", make_plan(make_input(make_prints(), unreadable))) == ALL
 
 
-def test_what_changed_is_told_from_the_nearest_saved_state() -> None:
-    """An attempt that was built here and never saved is not what a change is told from."""
-    attempt = {n: (LedgerEntry(fingerprint=f, ran=1.0, when=9),) for n, f in prints(deps="2", src="2").items()}
-    stages = {name: (*attempt[name], *book(prints()).find_entries(name)) for name in ALL}
-    made = make_plan(replace(asked(prints(src="3")), ledgers=(Ledger(stages=stages),)))
-    assert verdicts(made)["deps"] == "restore"
-    assert said(made, "builder") == [("file", "`src` changed")]
+def test_mark_uncommitted_replaces_the_files_of_a_path_by_one_unknown_part() -> None:
+    files = (Part("file", "dist/a", "1", 3), Part("file", "dist/b/c", "1", 3), Part("file", "src", "1", 3))
+    marked = mark_uncommitted({"app": Fingerprint("app", files)}, {"dist"})
+    assert [(part.kind, part.name) for part in marked["app"].parts] == [("unknown", "dist"), ("file", "src")]
 
 
-def test_a_stage_with_another_name_is_the_same_stage() -> None:
-    """The ledger knows it by its old name: a name is in no cache key."""
-    known = book(prints())
-    renamed = Ledger(stages={{"deps": "wheels"}.get(name, name): known.find_entries(name) for name in ALL})
-    assert set(verdicts(make_plan(replace(asked(prints()), ledgers=(renamed,)))).values()) == {"restore"}
-
-
-def test_the_default_branch_s_ledger_serves_a_branch() -> None:
-    """The branch's own ledger knows nothing of a stage, the next one does."""
-    question = replace(asked(prints()), ledgers=(Ledger(), book(prints())))
-    assert set(verdicts(make_plan(question)).values()) == {"restore"}
-
-
-def test_without_caches_and_without_a_ledger() -> None:
-    """Nothing there: all is rebuilt for want of a cache. Caches without a ledger: nobody knows."""
-    nothing = PlanInput(graph=GRAPH, prints=prints(), caches=AvailableCaches(scope="feature/x"))
-    made = make_plan(nothing)
-    assert set(verdicts(made).values()) == {"rebuild"}
-    assert said(made, "base") == [("cache", "no cache in scope feature/x")]
-    assert made.seconds is None
-    made = make_plan(replace(asked(prints()), ledgers=()))
-    assert set(verdicts(made).values()) == {"unknown"}
-
-
-def test_a_broken_cache_is_named() -> None:
-    """Something of the stage's cache was left out, so it is rebuilt for that."""
-    question = asked(prints(), stage_cache("base", "side", "builder", "image"))
-    made = make_plan(replace(question, caches=replace(question.caches, broken=frozenset({"deps"}))))
-    assert said(made, "deps") == [("cache", "cache not used: blob missing in the registry")]
-    assert verdicts(made)["builder"] == "rebuild"
-
-
-def test_forcing() -> None:
-    """--no-cache rebuilds the stage and what takes from it, whatever the caches have."""
-    made = make_plan(replace(asked(prints()), forced=GRAPH.force_stages({"deps"})))
-    assert said(made, "deps") == [("forced", "--no-cache")]
-    assert {n for n, v in verdicts(made).items() if v == "rebuild"} == GRAPH.with_dependents({"deps"})
-
-
-def test_since_a_commit() -> None:
-    """Against another commit the caches do not count: what is the same is restored, what differs is named."""
-    question = PlanInput(graph=GRAPH, prints=prints(src="2"), since=prints())
-    made = make_plan(question)
-    assert {n for n, v in verdicts(made).items() if v == "rebuild"} == {"builder", "image"}
-    assert said(made, "builder") == [("file", "`src` changed")]
-
-
-def test_a_stage_on_other_results_than_ever() -> None:
-    """Each of its parents is as it once was, but not together: it is rebuilt, and says so."""
-    first, second = prints(deps="2"), prints(src="2")
-    stages = {name: (*book(second, 2).find_entries(name), *book(first).find_entries(name)) for name in ALL}
-    both = PlanInput(
-        graph=GRAPH,
-        prints=prints(deps="2", src="2"),
-        ledgers=(Ledger(stages=stages),),
-        caches=AvailableCaches(available=stage_cache() | stage_cache(when=2), stages=ALL),
-    )
-    made = make_plan(both)
-    assert verdicts(made)["deps"] == "restore"
-    assert said(made, "builder") == [("stage", "last built with a different `deps`")]
-
-
-def test_a_stage_that_is_new_beside_a_composed_cache() -> None:
-    """It names no stages, but the ledger would know of one that was ever built; without a ledger nobody does."""
-    caches = AvailableCaches(available=stage_cache(*(ALL - {"side"})), stages=ALL, merged=True)
-    known = Ledger(stages={name: book(prints()).find_entries(name) for name in ALL - {"side"}})
-    made = make_plan(replace(asked(prints()), caches=caches, ledgers=(known,)))
-    assert said(made, "side") == [("cache", "no cache in scope main")]
-    assert verdicts(make_plan(replace(asked(prints()), caches=caches, ledgers=())))["side"] == "unknown"
-
-
-def test_the_json() -> None:
-    """The names of the interface, seconds rounded to milliseconds, null where a time is not known."""
-    document = json.loads(plan_json(make_plan(asked(prints(deps="2")))))
+def test_plan_json_has_the_documented_keys() -> None:
+    """Round seconds to milliseconds; write null for an unknown time."""
+    document = json.loads(plan_json(make_plan(make_input(make_prints(deps="2")))))
     assert set(document) == {"stages", "seconds", "warnings"}
     assert all(set(stage) == {"name", "expected", "reasons", "seconds"} for stage in document["stages"])
     deps = next(stage for stage in document["stages"] if stage["name"] == "deps")
     assert deps == {
-        "name": "deps", "expected": "rebuild", "seconds": 10.0,
+        "name": "deps",
+        "expected": "rebuild",
+        "seconds": 10.0,
         "reasons": [{"kind": "file", "what": "`deps` changed", "chain": ["deps"]}],
-    }  # fmt: skip
+    }
     assert document["seconds"] == 33.0
-    empty = make_plan(PlanInput(graph=GRAPH, prints=prints()))
+    empty = make_plan(PlanInput(graph=GRAPH, prints=make_prints()))
     assert json.loads(plan_json(empty))["seconds"] is None
-
-
-def test_what_could_not_be_looked_at_is_unknown() -> None:
-    """A registry that did not answer, for a ref or for a blob, neither has the cache nor lacks it."""
-    caches = AvailableCaches(
-        available=stage_cache(*(ALL - {"side"})), stages=ALL - {"deps"}, read_failure="GET answered 429"
-    )
-    made = make_plan(replace(asked(prints()), caches=caches))
-    assert verdicts(made)["side"] == "unknown"
-    assert said(made, "side") == [("unknown", "caches not readable: GET answered 429")]
-    assert set(
-        verdicts(make_plan(replace(asked(prints()), caches=AvailableCaches(read_failure="silent")))).values()
-    ) == {"unknown"}
