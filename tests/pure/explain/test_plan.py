@@ -197,7 +197,7 @@ def test_plan_since_a_commit_assumes_the_caches_of_that_commit() -> None:
 
 
 def test_plan_new_combination_of_known_parents_rebuilds() -> None:
-    """Each input was built once, but never together."""
+    """Rebuild a stage whose inputs were each built before, but never together."""
     first = make_entries(make_prints(deps="2"))
     second = make_entries(make_prints(src="2"), when=2)
     caches = replace(ALL_CACHES, available=make_evidence() | make_evidence(when=2))
