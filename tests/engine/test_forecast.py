@@ -12,7 +12,8 @@ from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
-from stagebake.forecast.strategies import CommitState, stages_run_inline
+from stagebake.forecast.commit_state import CommitState
+from stagebake.forecast.inline_cache import stages_run_inline
 from tests.support.project import CONTEXTS, Project
 from tests.support.shapes import FIVE, STAGES
 

@@ -11,8 +11,9 @@ from stagebake.errors import InputError
 from stagebake.explain.stage_times import require_stage_times
 from stagebake.files import write_file
 from stagebake.forecast.chart import draw_chart
+from stagebake.forecast.comparison import render_forecast_json, render_forecast_table
 from stagebake.forecast.past_pushes import forecast_past_pushes
-from stagebake.forecast.strategies import Forecast, forecast_json, forecast_table
+from stagebake.forecast.strategies import Forecast
 from stagebake.report.tables import make_console
 
 
@@ -32,7 +33,7 @@ def run_forecast(options: argparse.Namespace) -> int:
     past = forecast_past_pushes(settings, options.commits, times)
     if options.svg:
         _write_chart(options.svg, past)
-    render = forecast_json if options.json else forecast_table
+    render = render_forecast_json if options.json else render_forecast_table
     text = render(past, settings.budgets)
     make_console().print(text, end="")
     return 0

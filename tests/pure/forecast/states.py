@@ -1,0 +1,73 @@
+"""Provide commit states and forecasts for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.fingerprint.context import git_blob_id
+from stagebake.fingerprint.model import BuildInputs, ContextEntry, ImageInfo
+from stagebake.fingerprint.stage_inputs import fingerprint_stages
+from stagebake.forecast.commit_state import CommitState
+from stagebake.forecast.strategies import Forecast, PushForecast, replay_pushes
+
+SECONDS = {"base": 100.0, "python-deps": 600.0, "node-deps": 200.0, "builder": 150.0, "runtime": 50.0}
+STRATEGY_NAMES = ("no cache", "type=inline, last image", "one mode=max ref", "stagebake")
+
+
+@dataclass(frozen=True)
+class TextContext:
+    """Build context with texts as files."""
+
+    files: Mapping[str, str]
+    rules: str = ""
+    rules_name: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[str]:
+        folders = {path.rpartition("/")[0] for path in self.files} - {""}
+        return sorted({*self.files, *folders})
+
+    def read_entries(self, paths: object) -> Mapping[str, ContextEntry]:
+        found = dict.fromkeys(self.paths, ContextEntry("folder", 0o755))
+        for path, text in self.files.items():
+            found[path] = ContextEntry(git_blob_id(text.encode()), 0o644)
+        return found
+
+
+def commit_state(files: Mapping[str, str], **changes: str) -> CommitState:
+    """Return the state of a commit with these files.
+
+    `changes` are texts by the names of files, with `_` for each character that is not valid in a Python name.
+    """
+    changed: dict[str, str] = {}
+    for path, text in files.items():
+        name = path.replace(".", "_").replace("/", "_").replace("-", "_")
+        changed[path] = changes.pop(name, text)
+    assert not changes
+    graph = parse_dockerfile(changed["Dockerfile"])
+    image = ImageInfo(digest="sha256:0", env={}, triggers=())
+    names = {use.name for stage in graph.stages for use in stage.images}
+    inputs = BuildInputs(context=TextContext(changed), images=dict.fromkeys(names, image))
+    return CommitState(commit="c", graph=graph, prints=fingerprint_stages(graph, inputs))
+
+
+def run_pushes(*states: CommitState) -> list[dict[str, set[str]]]:
+    """Return for each push the stages that run, by strategy."""
+    pushes: list[dict[str, set[str]]] = []
+    for push in replay_pushes(states, SECONDS):
+        pushes.append({strategy: set(stages) for strategy, stages in push.ran.items()})
+    return pushes
+
+
+def create_forecast(*seconds: float, left_out: Mapping[str, int] | None = None) -> Forecast:
+    """Return a forecast of pushes that take this long with stagebake, and twice as long with other strategies."""
+    pushes: list[PushForecast] = []
+    for time in seconds:
+        times = dict.fromkeys(STRATEGY_NAMES, 2 * time)
+        times["stagebake"] = time
+        ran = dict.fromkeys(STRATEGY_NAMES, frozenset({"base"}))
+        pushes.append(PushForecast(commit="c", ran=ran, seconds=times))
+    return Forecast(pushes=tuple(pushes), seconds={"base": 100.0}, left_out=left_out or {})
