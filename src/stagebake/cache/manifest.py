@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,7 @@ def build_artifact(content: bytes, media_type: str) -> ManifestAndConfig:
     return ManifestAndConfig(manifest=encode_json(manifest), config=content)
 
 
-def build_manifest(config: bytes, layers: list[Mapping[str, Any]]) -> bytes:
+def build_manifest(config: bytes, layers: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the manifest of a cache with this config and these layer descriptors."""
     manifest = {
         "schemaVersion": 2,

@@ -1,4 +1,4 @@
-"""Whether what a saved cache held is still in what a build reads."""
+"""Test whether the content of a saved cache is still available to a build."""
 
 from __future__ import annotations
 
@@ -7,35 +7,32 @@ import pytest
 from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
 from stagebake.cache.evidence import available_evidence, collect_evidence
 from stagebake.cache.merge import drop_blobs, merge_caches
-from tests.support.caches import CACHES, REAL, T1, T2, T3, cache_of, layer, record
-
-
-def saved(stage: str) -> CacheConfig:
-    """A cache as BuildKit wrote it."""
-    return parse_cache((CACHES / f"{stage}.manifest.json").read_bytes(), (CACHES / f"{stage}.config.json").read_bytes())
+from tests.support.caches import REAL, T1, T2, T3, cache_of, layer, real, record
 
 
 @pytest.mark.parametrize("stage", REAL)
-def test_what_was_saved_is_found_in_the_composed_cache(stage: str) -> None:
-    """Of real caches joined, each one's evidence is there, and still is when they are written and read again."""
-    joined = [saved(name) for name in REAL]
-    assert collect_evidence(saved(stage))
-    assert collect_evidence(saved(stage)) <= available_evidence(joined)
-    document = serialize_cache(merge_caches(joined))
-    assert collect_evidence(saved(stage)) <= available_evidence([parse_cache(document.manifest, document.config)])
+def test_evidence_of_saved_cache_is_in_merged_cache(stage: str) -> None:
+    """Find each real cache's evidence in all of them merged, also after they are written and read again."""
+    caches = [real(name) for name in REAL]
+    evidence = collect_evidence(real(stage))
+    assert evidence
+    assert evidence <= available_evidence(caches)
+    document = serialize_cache(merge_caches(caches))
+    reread = parse_cache(document.manifest, document.config)
+    assert evidence <= available_evidence([reread])
 
 
 @pytest.mark.parametrize("stage", REAL)
-def test_what_stands_on_a_lost_blob_is_missed(stage: str) -> None:
-    """Whichever blob of a stage is left out, its evidence is no longer there."""
-    whole = saved(stage)
-    for blob in whole.blob_sizes():
-        left = [drop_blobs(saved(name), frozenset({blob})) for name in REAL]
-        assert not collect_evidence(whole) <= available_evidence(left)
+def test_evidence_with_any_blob_dropped_is_missing(stage: str) -> None:
+    saved = real(stage)
+    evidence = collect_evidence(saved)
+    for blob in saved.blob_sizes():
+        remaining = [drop_blobs(real(name), frozenset({blob})) for name in REAL]
+        assert not evidence <= available_evidence(remaining)
 
 
-def chain(at: str, base_at: str = T1, base: str = "base") -> CacheConfig:
-    """A source, a step of the base on it, and a step on that."""
+def build_chain(at: str, base_at: str = T1, base: str = "base") -> CacheConfig:
+    """Return a cache with a source, `RUN base` on top of it, and `RUN app` on top of that."""
     return cache_of(
         layer(base),
         layer(f"app on {base}", 0),
@@ -47,34 +44,35 @@ def chain(at: str, base_at: str = T1, base: str = "base") -> CacheConfig:
     )
 
 
-def test_a_link_that_was_cut_is_missed() -> None:
-    """The base was run again later, and what stood on the old one was not: that would run."""
-    old = chain(at=T2)
-    base_anew = cache_of(layer("anew"), records=[record("source"), record("RUN base", [0], layer=0, at=T3)])
+def test_evidence_of_outdated_link_is_missing() -> None:
+    """Miss the evidence of a step whose input has run again since: the step would run too."""
+    old = build_chain(at=T2)
+    newer_base = cache_of(layer("new"), records=[record("source"), record("RUN base", [0], layer=0, at=T3)])
     assert collect_evidence(old) <= available_evidence([old])
-    assert not collect_evidence(old) <= available_evidence([old, base_anew])
-    assert collect_evidence(base_anew) <= available_evidence([old, base_anew])
+    assert not collect_evidence(old) <= available_evidence([old, newer_base])
+    assert collect_evidence(newer_base) <= available_evidence([old, newer_base])
 
 
-def test_a_result_that_a_newer_one_replaced_is_missed() -> None:
-    """Both were run again: the new evidence is there, the old is not."""
-    old, new = chain(at=T1), chain(at=T3, base_at=T3, base="anew")
+def test_evidence_of_replaced_result_is_missing() -> None:
+    """Find the newer evidence and miss the older one where both steps ran again."""
+    old = build_chain(at=T1)
+    new = build_chain(at=T3, base_at=T3, base="new")
     assert collect_evidence(new) <= available_evidence([old, new])
     assert not collect_evidence(old) <= available_evidence([old, new])
 
 
-def test_the_same_step_on_another_base_is_no_evidence() -> None:
-    """A step of the same name whose input is another one does not stand for it."""
-    one = chain(at=T1)
+def test_evidence_of_same_step_on_another_base_is_missing() -> None:
+    """Distinguish steps with the same digest and different inputs."""
+    cache = build_chain(at=T1)
     other = cache_of(
         layer("base"),
         layer("app on base", 0),
         records=[record("elsewhere"), record("RUN other", [0], layer=0), record("RUN app", [1], layer=1)],
     )
-    assert not collect_evidence(one) <= available_evidence([other])
+    assert not collect_evidence(cache) <= available_evidence([other])
 
 
-def test_more_in_the_joined_cache_does_no_harm() -> None:
-    """Another branch's caches beside it leave the evidence where it was."""
+def test_evidence_beside_another_branch_is_available() -> None:
+    cache = build_chain(at=T1)
     other = cache_of(layer("x"), records=[record("other source"), record("RUN x", [0], layer=0)])
-    assert collect_evidence(chain(at=T1)) <= available_evidence([other, chain(at=T1)])
+    assert collect_evidence(cache) <= available_evidence([other, cache])

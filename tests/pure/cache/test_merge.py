@@ -1,4 +1,4 @@
-"""Caches are joined and thinned, and nothing that they hold is lost or outdated by it."""
+"""Test that merging caches and dropping blobs neither loses a valid result nor keeps an outdated one."""
 
 from __future__ import annotations
 
@@ -36,27 +36,54 @@ from tests.support.caches import (
 )
 
 
-def test_the_real_caches_share_their_base() -> None:
-    """Joined, the caches of five stages hold each step and each blob once, and every result of each."""
-    caches = [real(name) for name in REAL]
-    joined = merge_caches(caches)
-    assert joined.blob_sizes() == {blob: size for cache in caches for blob, size in cache.blob_sizes().items()}
-    assert {d for cache in caches for d in results_of(cache)} == set(results_of(joined))
-    assert len(joined.records) < sum(len(cache.records) for cache in caches)
+def build_step(name: str, blob: str, at: str = T1) -> CacheConfig:
+    """Return a cache with a source and one step on top of it, whose result is one layer."""
+    return cache_of(layer(blob), records=[record("s"), record(name, [0], layer=0, at=at)])
 
 
-def test_join_makes_shared_records_and_layers_once() -> None:
-    """The same step and the same blob on the same parent are one, wherever they stand in their configs."""
-    one = cache_of(
-        layer("base"), layer("a", 0), records=[record("s"), record("base", [0], layer=0), record("a", [1], layer=1)]
+def build_chain(*names: str, at: str = T1) -> CacheConfig:
+    """Return a cache with a source and steps on top of each other. Each has a layer of its own name."""
+    layers = []
+    records = [record("s")]
+    for index, name in enumerate(names):
+        layers.append(layer(name, index - 1))
+        records.append(record(name, [index], layer=index, at=at))
+    return cache_of(*layers, records=records)
+
+
+def digests_of(*names: str) -> set[str]:
+    return {digest(name) for name in names}
+
+
+def test_merge_real_caches_keeps_every_result_and_shares_records() -> None:
+    parts = [real(name) for name in REAL]
+    merged = merge_caches(parts)
+    sizes: dict[str, int] = {}
+    steps: set[str] = set()
+    for part in parts:
+        sizes.update(part.blob_sizes())
+        steps.update(results_of(part))
+    assert merged.blob_sizes() == sizes
+    assert set(results_of(merged)) == steps
+    assert len(merged.records) < sum(len(part.records) for part in parts)
+
+
+def test_merge_same_step_at_other_index_is_one_record() -> None:
+    """Recognize the same step, and the same blob on the same parent, wherever they are in their files."""
+    first = build_chain("base", "a")
+    second = cache_of(
+        layer("b", 1),
+        layer("base"),
+        records=[
+            record("b", [2], layer=0),
+            record("s"),
+            record("base", [1], layer=1),
+        ],
     )
-    two = cache_of(
-        layer("b", 1), layer("base"), records=[record("b", [2], layer=0), record("s"), record("base", [1], layer=1)]
-    )
-    joined = merge_caches([one, two])
-    assert len(joined.layers) == 3
-    assert len(joined.records) == 4
-    assert results_of(joined) == results_of(one) | results_of(two)
+    merged = merge_caches([first, second])
+    assert len(merged.layers) == 3
+    assert len(merged.records) == 4
+    assert results_of(merged) == results_of(first) | results_of(second)
 
 
 @pytest.mark.parametrize(
@@ -74,124 +101,120 @@ def test_join_makes_shared_records_and_layers_once() -> None:
     ],
     ids=["seconds", "with-fraction", "from-fraction", "short-fraction", "nanoseconds", "year", "zero", "east", "west"],
 )
-def test_the_newer_result_of_a_step_wins(older: str, newer: str) -> None:
-    """Of two results of one step the newer stays; Go writes fractions of any length and the daemon's own offset."""
-    caches = [cache_of(layer(at), records=[record("s"), record("r", [0], layer=0, at=at)]) for at in (older, newer)]
-    for order in (caches, caches[::-1]):
-        assert results_of(merge_caches(order)) == {digest("r"): [[digest(newer)]]}
+def test_merge_two_results_of_a_step_keeps_the_newer(older: str, newer: str) -> None:
+    """Compare times as Go writes them: with a fraction of any length, in the daemon's time zone."""
+    parts = [build_step("r", blob=time, at=time) for time in (older, newer)]
+    expected = {digest("r"): [[digest(newer)]]}
+    assert results_of(merge_caches(parts)) == expected
+    assert results_of(merge_caches(parts[::-1])) == expected
 
 
-def test_a_layer_and_a_list_of_that_layer_join_alike_in_any_order() -> None:
-    """Of two results of the same time and layers always the same one stays, whichever cache comes first."""
-    caches = [
-        cache_of(layer("a"), records=[record("s"), entry])
-        for entry in (record("r", [0], layer=0), record("r", [0], chain=[0]))
-    ]
-    assert serialize_cache(merge_caches(caches)) == serialize_cache(merge_caches(caches[::-1]))
+def test_merge_layer_and_list_of_that_layer_is_independent_of_order() -> None:
+    """Choose the same result in any order where time and layers are equal."""
+    single = build_step("r", "a")
+    listed = cache_of(layer("a"), records=[record("s"), record("r", [0], chain=[0])])
+    merged = merge_caches([single, listed])
+    assert serialize_cache(merged) == serialize_cache(merge_caches([listed, single]))
 
 
-def test_a_result_older_than_its_input_is_left_out() -> None:
-    """What was made from a result that has been replaced since is no longer true, over any number of steps."""
-    old = cache_of(
-        layer("a"), layer("b", 0), layer("c", 1),
-        records=[
-            record("s"), record("a", [0], layer=0, at=T1), record("b", [1], layer=1, at=T1),
-            record("c", [2], layer=2, at=T1),
-        ],
-    )  # fmt: skip
-    forced = cache_of(layer("new"), records=[record("s"), record("a", [0], layer=0, at=T2)])
+def test_merge_result_older_than_its_input_is_dropped() -> None:
+    """Drop what was made from a replaced result, over any number of steps."""
+    old = build_chain("a", "b", "c")
+    forced = build_step("a", blob="new", at=T2)
     assert results_of(merge_caches([old, forced])) == {digest("a"): [[digest("new")]]}
 
 
-def runs(*blobs: tuple[str, str]) -> CacheConfig:
-    """What is known when a step `a` gave these blobs one after the other, and `b` was made from the first of them."""
-    first, *later = blobs
-    above = cache_of(
-        layer(first[0]), layer("b", 0),
-        records=[record("s"), record("a", [0], layer=0, at=first[1]), record("b", [1], layer=1, at=first[1])],
-    )  # fmt: skip
-    forced = [cache_of(layer(blob), records=[record("s"), record("a", [0], layer=0, at=at)]) for blob, at in later]
-    return merge_caches([above, *forced])
+def merge_runs(first: tuple[str, str], *later: tuple[str, str]) -> CacheConfig:
+    """Merge the caches of several runs of step `a`, each a blob and a time; step `b` was made from the first one."""
+    blob, time = first
+    records = [
+        record("s"),
+        record("a", [0], layer=0, at=time),
+        record("b", [1], layer=1, at=time),
+    ]
+    chain = cache_of(layer(blob), layer("b", 0), records=records)
+    reruns = [build_step("a", blob=blob, at=time) for blob, time in later]
+    return merge_caches([chain, *reruns])
 
 
-def test_a_step_that_came_out_the_same_outdates_nothing() -> None:
-    """A forced step, or one behind a forced one, that gave the same bytes: what was made from them stays true."""
-    assert digest("b") in results_of(runs(("a", T1), ("a", T2)))
+def test_merge_rerun_with_equal_result_keeps_dependents() -> None:
+    """Keep what was made from a step that gave the same bytes when it was forced."""
+    assert digest("b") in results_of(merge_runs(("a", T1), ("a", T2)))
 
 
-def test_a_step_that_came_out_the_same_after_another_result_outdates() -> None:
-    """In between there was another one, from which `b` may have been made: what came first is proven no more."""
-    assert results_of(runs(("a", T1), ("other", T2), ("a", T3))) == {digest("a"): [[digest("a")]]}
+def test_merge_rerun_with_equal_result_after_another_drops_dependents() -> None:
+    """Drop `b`, which may have been made from the result in between."""
+    merged = merge_runs(("a", T1), ("other", T2), ("a", T3))
+    assert results_of(merged) == {digest("a"): [[digest("a")]]}
 
 
-def test_a_key_between_does_not_hide_what_is_below() -> None:
-    """A step without a result of its own hands on that its input ran again."""
+def test_merge_step_without_result_passes_the_change_on() -> None:
     old = cache_of(
-        layer("a"), layer("c"),
-        records=[record("s"), record("a", [0], layer=0, at=T1), record("key", [1]), record("c", [2], layer=1, at=T1)],
-    )  # fmt: skip
-    forced = cache_of(layer("new"), records=[record("s"), record("a", [0], layer=0, at=T2)])
+        layer("a"),
+        layer("c"),
+        records=[
+            record("s"),
+            record("a", [0], layer=0, at=T1),
+            record("key", [1]),
+            record("c", [2], layer=1, at=T1),
+        ],
+    )
+    forced = build_step("a", blob="new", at=T2)
     assert results_of(merge_caches([old, forced])) == {digest("a"): [[digest("new")]]}
 
 
 @pytest.mark.parametrize("name", ["p", "q", "r", "t"])
-def test_one_digest_with_inputs_of_different_number(name: str) -> None:
-    """BuildKit writes no such steps; a cache that holds them is joined or refused, and nothing else happens."""
-    caches = [
-        cache_of(layer("a"), records=[record("s"), record(name, *inputs, layer=0)]) for inputs in ([[0]], [[0], [0]])
-    ]
+def test_merge_one_digest_with_other_number_of_inputs_is_merged_or_invalid(name: str) -> None:
+    """Raise nothing but InvalidCache for steps that BuildKit never writes."""
+    parts = []
+    for inputs in ([[0]], [[0], [0]]):
+        parts.append(cache_of(layer("a"), records=[record("s"), record(name, *inputs, layer=0)]))
     with contextlib.suppress(InvalidCache):
-        assert plain(rewritten(merge_caches(caches))) == plain(merge_caches(caches))
+        merged = merge_caches(parts)
+        assert plain(rewritten(merged)) == plain(merged)
 
 
-def test_a_source_never_outdates_what_was_made_from_it() -> None:
-    """A record without inputs is an image or local files: it does not run, so its time says nothing."""
-    cache = cache_of(
-        layer("image"), layer("a", 0), records=[record("image", layer=0, at=T3), record("a", [0], layer=1, at=T1)]
-    )
-    assert set(results_of(merge_caches([cache]))) == {digest("image"), digest("a")}
+def test_merge_newer_source_keeps_dependents() -> None:
+    """Ignore the time of a record without inputs: an image or local files do not run."""
+    records = [record("image", layer=0, at=T3), record("a", [0], layer=1, at=T1)]
+    cache = cache_of(layer("image"), layer("a", 0), records=records)
+    assert set(results_of(merge_caches([cache]))) == digests_of("image", "a")
 
 
-def test_a_result_as_old_as_its_input_stays() -> None:
-    """Equal times are no proof of anything."""
-    cache = cache_of(
-        layer("a"), layer("b", 0), records=[record("s"), record("a", [0], layer=0), record("b", [1], layer=1)]
-    )
+def test_merge_result_of_equal_time_as_its_input_is_kept() -> None:
+    cache = build_chain("a", "b")
     assert merge_caches([cache]) == cache
 
 
-def test_two_ways_to_write_a_time_join_alike_in_any_order() -> None:
-    """A step of no time and one of Go's zero time are as old; always the same of the two stays."""
-    caches = [
-        cache_of(layer("a"), records=[record("s"), record("r", [0], layer=0, at=at)])
-        for at in ("", "0001-01-01T00:00:00Z")
-    ]
-    assert merge_caches(caches) == merge_caches(caches[::-1])
-    both = cache_of(
-        layer("a"),
-        records=[record("s"), *(record(f"r{i}", [0], layer=0, at=at) for i, at in enumerate(("", TIMES[1])))],
-    )
+def test_merge_two_spellings_of_a_time_is_independent_of_order() -> None:
+    """Treat a missing time and Go's zero time as equally old, and always choose the same result."""
+    parts = [build_step("r", "a", at=time) for time in ("", "0001-01-01T00:00:00Z")]
+    assert merge_caches(parts) == merge_caches(parts[::-1])
+    steps = [record(f"r{index}", [0], layer=0, at=time) for index, time in enumerate(("", TIMES[1]))]
+    both = cache_of(layer("a"), records=[record("s"), *steps])
     assert rewritten(both) == both
 
 
-def test_join_drops_what_leads_to_no_result() -> None:
-    """Records without a result above them, and layers of no result, are not carried along."""
-    cache = cache_of(layer("a"), layer("loose"), records=[record("s"), record("a", [0], layer=0), record("key", [1])])
-    joined = merge_caches([cache])
-    assert {entry.digest for entry in joined.records.values()} == {digest("s"), digest("a")}
-    assert set(joined.blob_sizes()) == {digest("a")}
+def test_merge_records_and_layers_without_result_are_dropped() -> None:
+    records = [record("s"), record("a", [0], layer=0), record("key", [1])]
+    merged = merge_caches([cache_of(layer("a"), layer("loose"), records=records)])
+    assert {entry.digest for entry in merged.records.values()} == digests_of("s", "a")
+    assert set(merged.blob_sizes()) == {digest("a")}
 
 
-def test_joining_nothing_is_an_empty_cache() -> None:
-    """No caches make a cache that says nothing, and it can be written."""
+def test_merge_no_caches_is_an_empty_cache() -> None:
     assert merge_caches([]) == CacheConfig()
     assert rewritten(CacheConfig()) == CacheConfig()
 
 
-def test_without_blobs_drops_what_stands_on_them() -> None:
-    """Every result whose chain touches the blob goes, with the layers only those used; the keys of others stay."""
+def test_drop_blobs_result_on_top_of_blob_is_dropped() -> None:
+    """Drop every result whose chain contains the blob and the layers only it used; keep the keys of other results."""
     cache = cache_of(
-        layer("base"), layer("bad", 0), layer("on-bad", 1), layer("good", 0), layer("last", 3),
+        layer("base"),
+        layer("bad", 0),
+        layer("on-bad", 1),
+        layer("good", 0),
+        layer("last", 3),
         records=[
             record("s"),
             record("base", [0], layer=0),
@@ -200,49 +223,46 @@ def test_without_blobs_drops_what_stands_on_them() -> None:
             record("good", [1], layer=3),
             record("last", [4], [2], layer=4),
         ],
-    )  # fmt: skip
-    healed = drop_blobs(cache, frozenset({digest("bad")}))
-    assert set(results_of(healed)) == {digest("base"), digest("good"), digest("last")}
-    assert set(healed.blob_sizes()) == {digest(name) for name in ("base", "good", "last")}
-    assert {entry.digest for entry in healed.records.values()} == {
-        digest(name) for name in ("s", "base", "bad", "good", "last")
-    }
-    assert plain(rewritten(healed)) == plain(healed)
+    )
+    remaining = drop_blobs(cache, frozenset({digest("bad")}))
+    assert set(results_of(remaining)) == digests_of("base", "good", "last")
+    assert set(remaining.blob_sizes()) == digests_of("base", "good", "last")
+    steps = {entry.digest for entry in remaining.records.values()}
+    assert steps == digests_of("s", "base", "bad", "good", "last")
+    assert plain(rewritten(remaining)) == plain(remaining)
 
 
-def test_without_blobs_drops_a_list_of_layers_with_one_bad_one() -> None:
-    """A result of several layers is lost with any of them."""
-    cache = cache_of(layer("a"), layer("b"), records=[record("s"), record("r", [0], chain=[0, 1])])
+def test_drop_blobs_list_of_layers_with_one_bad_is_dropped() -> None:
+    records = [record("s"), record("r", [0], chain=[0, 1])]
+    cache = cache_of(layer("a"), layer("b"), records=records)
     assert drop_blobs(cache, frozenset({digest("b")})) == CacheConfig()
 
 
-def test_without_foreign_blobs_nothing_changes() -> None:
-    """Blobs that the cache does not hold change nothing."""
+def test_drop_blobs_of_another_cache_changes_nothing() -> None:
     assert drop_blobs(real("runtime"), frozenset({digest("foreign")})) == real("runtime")
 
 
-def test_the_same_content_gives_the_same_bytes() -> None:
-    """The order in which things stand in the files, and in which caches are joined, does not show."""
-    caches = [real(name) for name in REAL]
-    assert serialize_cache(merge_caches(caches)) == serialize_cache(merge_caches(caches[::-1]))
+def test_merge_same_content_in_any_order_has_the_same_bytes() -> None:
+    parts = [real(name) for name in REAL]
+    assert serialize_cache(merge_caches(parts)) == serialize_cache(merge_caches(parts[::-1]))
 
 
-def test_descriptors_of_one_blob_that_differ_give_the_same_bytes_in_any_order() -> None:
-    """Runners note different times beside the same blob; the digest of what is composed must not flicker for it."""
-    caches = []
+def test_merge_other_descriptors_of_a_blob_in_any_order_has_the_same_bytes() -> None:
+    """Ignore the order of runners that write different times beside the same blob: the digest must not change."""
+    parts = []
     for parent, stamp in (("x", "1"), ("y", "2")):
-        manifest, config = files_of(
-            {"layers": [layer(parent), layer("same", 0)], "records": [record("s"), record(parent, [0], layer=1)]}
-        )
+        records = [record("s"), record(parent, [0], layer=1)]
+        manifest, config = files_of({"layers": [layer(parent), layer("same", 0)], "records": records})
         document = json.loads(manifest)
         document["layers"][1]["annotations"] = {"buildkit/createdat": stamp}
-        caches.append(parse_cache(json.dumps(document).encode(), config))
-    assert serialize_cache(merge_caches(caches)) == serialize_cache(merge_caches(caches[::-1]))
+        parts.append(parse_cache(json.dumps(document).encode(), config))
+    assert serialize_cache(merge_caches(parts)) == serialize_cache(merge_caches(parts[::-1]))
 
 
-def test_the_manifest_names_config_and_blobs() -> None:
-    """The manifest is an ordinary OCI manifest: the config by digest and size, each blob once."""
-    document = serialize_cache(merge_caches(real(name) for name in REAL))
+def test_serialize_merged_cache_manifest_names_config_and_blobs() -> None:
+    """Write an ordinary OCI manifest: the config with digest and size, each blob once."""
+    merged = merge_caches(real(name) for name in REAL)
+    document = serialize_cache(merged)
     manifest = json.loads(document.manifest)
     assert manifest["config"] == {
         "mediaType": CONFIG_TYPE,
@@ -253,69 +273,84 @@ def test_the_manifest_names_config_and_blobs() -> None:
     assert document.digest == sha256_digest(document.manifest)
     digests = [entry["digest"] for entry in manifest["layers"]]
     assert len(digests) == len(set(digests))
-    assert layer_sizes(document.manifest) == merge_caches(real(name) for name in REAL).blob_sizes()
+    assert layer_sizes(document.manifest) == merged.blob_sizes()
 
 
-def chain_of(length: int, order: Callable[[int], int]) -> tuple[bytes, bytes]:
-    """A cache whose layers and records each stand on the one before, written at the places that `order` gives."""
+def write_deep_chain(length: int, order: Callable[[int], int]) -> tuple[bytes, bytes]:
+    """Return manifest and config of layers and records on top of each other, each at the index that `order` gives."""
     layers: list[dict[str, Any]] = [{}] * length
     records: list[dict[str, Any]] = [{}] * length
-    for i in range(length):
-        below = order(i - 1) if i else -1
-        layers[order(i)] = layer(f"blob {i}", below)
-        records[order(i)] = record(f"step {i}", *([[below]] if i else []), layer=order(i))
+    for number in range(length):
+        index = order(number)
+        if number == 0:
+            layers[index] = layer("blob 0")
+            records[index] = record("step 0", layer=index)
+            continue
+        below = order(number - 1)
+        layers[index] = layer(f"blob {number}", below)
+        records[index] = record(f"step {number}", [below], layer=index)
     return files_of({"layers": layers, "records": records})
 
 
-def use(manifest: bytes, config: bytes, blob: str) -> CacheConfig:
-    """Everything that is done with a cache, one after the other."""
-    joined = merge_caches([merge_caches([parse_cache(manifest, config)])])
-    drop_blobs(joined, frozenset({digest(blob)}))
-    return rewritten(joined)
+def use_everything(manifest: bytes, config: bytes, blob: str) -> CacheConfig:
+    """Parse, merge twice, drop a blob, write and read again."""
+    merged = merge_caches([merge_caches([parse_cache(manifest, config)])])
+    drop_blobs(merged, frozenset({digest(blob)}))
+    return rewritten(merged)
 
 
 @pytest.mark.parametrize("downwards", [False, True], ids=["from-the-bottom", "from-the-top"])
-def test_a_deep_cache_works(downwards: bool) -> None:
-    """600 steps, one on the other, in whichever order they are written, are a cache like any other."""
+def test_merge_deep_cache_works(downwards: bool) -> None:
+    """Handle 600 steps on top of each other, in either order in the file."""
     length = 600
-    cache = use(*chain_of(length, (lambda i: length - 1 - i) if downwards else (lambda i: i)), "blob 300")
+
+    def order(number: int) -> int:
+        return length - 1 - number if downwards else number
+
+    cache = use_everything(*write_deep_chain(length, order), "blob 300")
     assert len(cache.records) == length
 
 
-def test_a_bottomless_cache_works_or_is_refused() -> None:
-    """5,000 layers and records, one on the other, never end in a RecursionError."""
+def test_merge_very_deep_cache_works_or_is_invalid() -> None:
+    """Never raise RecursionError for 5,000 layers and records on top of each other."""
     length = 5_000
     with contextlib.suppress(InvalidCache):
-        use(*chain_of(length, lambda i: length - 1 - i), "blob 0")
+        use_everything(*write_deep_chain(length, lambda number: length - 1 - number), "blob 0")
 
 
 @quick
 @given(st.lists(caches, max_size=3))
-def test_every_index_that_is_written_is_valid(several: list[CacheConfig]) -> None:
-    """BuildKit drops a whole cache for one wrong index: each points at something, and never in a circle."""
+def test_serialize_merged_cache_writes_valid_indexes_only(several: list[CacheConfig]) -> None:
+    """Write no index out of range: BuildKit would ignore the whole cache."""
     document = serialize_cache(merge_caches(several))
-    config, manifest = json.loads(document.config), json.loads(document.manifest)
-    layers, records = range(len(config["layers"])), range(len(config["records"]))
+    config = json.loads(document.config)
+    manifest = json.loads(document.manifest)
+    layers = range(len(config["layers"]))
+    records = range(len(config["records"]))
     assert {entry["blob"] for entry in config["layers"]} == {entry["digest"] for entry in manifest["layers"]}
     assert all(entry["parent"] == -1 or entry["parent"] in layers for entry in config["layers"])
     for entry in config["records"]:
-        assert all(link["link"] in records for links in entry.get("inputs", []) for link in links)
-        assert all(result["layer"] in layers for result in entry.get("layers", []))
-        assert all(index in layers for result in entry.get("chains", []) for index in result["layers"])
+        for alternatives in entry.get("inputs", []):
+            assert all(link["link"] in records for link in alternatives)
+        for result in entry.get("layers", []):
+            assert result["layer"] in layers
+        for result in entry.get("chains", []):
+            assert all(index in layers for index in result["layers"])
 
 
 @quick
 @given(caches, caches)
-def test_join_is_commutative(one: CacheConfig, two: CacheConfig) -> None:
-    """The order of the caches does not matter."""
-    assert merge_caches([one, two]) == merge_caches([two, one])
-    assert serialize_cache(merge_caches([one, two])) == serialize_cache(merge_caches([two, one]))
+def test_merge_is_commutative(first: CacheConfig, second: CacheConfig) -> None:
+    merged = merge_caches([first, second])
+    reverse = merge_caches([second, first])
+    assert merged == reverse
+    assert serialize_cache(merged) == serialize_cache(reverse)
 
 
 @quick
 @given(caches)
-def test_join_is_idempotent(cache: CacheConfig) -> None:
-    """A cache joined with itself, or joined again, says nothing new."""
+def test_merge_is_idempotent(cache: CacheConfig) -> None:
+    """Add nothing where a cache is merged with itself, or merged again."""
     once = merge_caches([cache])
     assert merge_caches([cache, cache]) == once
     assert merge_caches([once]) == once
@@ -323,22 +358,20 @@ def test_join_is_idempotent(cache: CacheConfig) -> None:
 
 @quick
 @given(caches, st.sets(st.sampled_from(BLOBS), min_size=1, max_size=2))
-def test_without_blobs_keeps_exactly_the_results_that_do_not_touch_them(cache: CacheConfig, names: set[str]) -> None:
-    """Each result stays or goes by its own layers alone; no blob is left of those that were taken out."""
+def test_drop_blobs_keeps_exactly_the_results_without_them(cache: CacheConfig, names: set[str]) -> None:
+    """Judge each result by its own layers alone; leave none of the dropped blobs."""
     bad = frozenset(digest(name) for name in names)
-    healed = drop_blobs(cache, bad)
-    if not bad & cache.blob_sizes().keys():
-        assert healed == cache
+    remaining = drop_blobs(cache, bad)
+    if bad.isdisjoint(cache.blob_sizes()):
+        assert remaining == cache
         return
-    kept = {
-        identity
-        for identity, entry in cache.records.items()
-        if entry.result and not any(bad & set(blobs_of(cache, chain)) for chain in entry.result.layers)
-    }
-    assert {identity for identity, entry in healed.records.items() if entry.result} == kept
-    assert all(healed.records[identity] == cache.records[identity] for identity in kept)
-    assert not bad & healed.blob_sizes().keys()
-    assert {link.record for entry in healed.records.values() for links in entry.inputs for link in links} <= set(
-        healed.records
-    )
-    assert plain(rewritten(healed)) == plain(healed)
+    expected = set()
+    for identity, entry in cache.records.items():
+        if entry.result and all(bad.isdisjoint(blobs_of(cache, top)) for top in entry.result.layers):
+            expected.add(identity)
+    assert {identity for identity, entry in remaining.records.items() if entry.result} == expected
+    assert all(remaining.records[identity] == cache.records[identity] for identity in expected)
+    assert bad.isdisjoint(remaining.blob_sizes())
+    for entry in remaining.records.values():
+        assert set(entry.links) <= set(remaining.records)
+    assert plain(rewritten(remaining)) == plain(remaining)
