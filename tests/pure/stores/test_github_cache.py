@@ -1,4 +1,4 @@
-"""GitHub's cache service, without one: who may reach it, and what its entries stand for."""
+"""Test caches in GitHub's cache service with a service in memory: access, keys, unexpected responses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, build_artifact, config_digest, layer_sizes
+from stagebake.cache.repository import SIZE_UNKNOWN
 from stagebake.errors import RegistryError
 from stagebake.stores.github_cache import GithubCache, ServiceEntry, ServiceV1, ServiceV2, connect_cache_service
 from tests.support.page import HTML, answering
 from tests.support.service import token
 
-MAIN, BRANCH = "refs/heads/main", "refs/heads/feature"
+MAIN = "refs/heads/main"
+BRANCH = "refs/heads/feature"
 V1 = {"ACTIONS_CACHE_URL": "http://127.0.0.1:1/"}
 V2 = {"ACTIONS_CACHE_SERVICE_V2": "True", "ACTIONS_RESULTS_URL": "http://127.0.0.1:1/"}
 LAYER = {"blob": "sha256:" + "a" * 64, "parent": -1}
@@ -22,14 +24,14 @@ NOTES = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 7, 
 
 
 @dataclass
-class Entries:
-    """A service in memory, for one version of keys."""
+class MemoryService:
+    """Cache service in memory."""
 
     entries: dict[str, bytes] = field(default_factory=dict)
 
     def find_entry(self, prefix: str) -> ServiceEntry | None:
-        found = [key for key in self.entries if key.startswith(prefix)]
-        return ServiceEntry(key=found[-1], url=found[-1]) if found else None
+        keys = [key for key in self.entries if key.startswith(prefix)]
+        return ServiceEntry(key=keys[-1], url=keys[-1]) if keys else None
 
     def read_entry(self, url: str) -> bytes:
         return self.entries[url]
@@ -38,21 +40,28 @@ class Entries:
         return self.entries.setdefault(key, content) is content
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
 
-def cache(text: str) -> ManifestAndConfig:
-    """A cache with one layer, as it was read from the service."""
+def build_document(text: str) -> ManifestAndConfig:
+    """Return a cache with one layer, as it is read from the service."""
     config = json.dumps({"layers": [LAYER | {"annotations": NOTES}], "text": text}).encode()
     return ManifestAndConfig(manifest=text.encode(), config=config)
 
 
-def test_the_environment_says_which_version_of_the_service_there_is() -> None:
-    """As for buildx: version 2 where ACTIONS_CACHE_SERVICE_V2 says so, else version 1."""
-    for way, kind in ((V1, ServiceV1), (V2, ServiceV2), (V1 | V2, ServiceV2)):
-        found = connect_cache_service("o/n", {**way, "ACTIONS_RUNTIME_TOKEN": token(MAIN)})
-        assert found is not None
-        assert isinstance(found._service, kind)
+def build_store(service: MemoryService, image: str = "o/n") -> GithubCache:
+    """Return the caches of an image for a run of the default branch."""
+    return GithubCache(image, service, (MAIN,), MAIN)
+
+
+@pytest.mark.parametrize(
+    ("address", "version"), [(V1, ServiceV1), (V2, ServiceV2), (V1 | V2, ServiceV2)], ids=["v1", "v2", "both"]
+)
+def test_connect_cache_service_version_is_that_of_the_environment(address: dict[str, str], version: type) -> None:
+    """Choose version 2 where ACTIONS_CACHE_SERVICE_V2 asks for it, as buildx does."""
+    store = connect_cache_service("o/n", {**address, "ACTIONS_RUNTIME_TOKEN": token(MAIN)})
+    assert store is not None
+    assert isinstance(store._service, version)
 
 
 @pytest.mark.parametrize(
@@ -67,48 +76,73 @@ def test_the_environment_says_which_version_of_the_service_there_is() -> None:
     ],
     ids=["nothing", "no-token", "no-address", "no-address-of-v2", "no-jwt", "no-claims"],
 )
-def test_without_a_way_there_are_no_caches(environment: dict[str, str]) -> None:
-    """Where the token or the address is missing or is none, there is nothing to ask."""
+def test_connect_cache_service_without_token_or_address_is_none(environment: dict[str, str]) -> None:
     assert connect_cache_service("o/n", environment) is None
 
 
-def test_a_tag_stands_for_the_newest_entry_of_the_nearest_ref() -> None:
-    """A run reads its own ref's index first, then those that its token names; saving makes the next number."""
-    entries = Entries()
-    main = GithubCache("o/n", entries, (MAIN,), MAIN)
-    branch = GithubCache("o/n", entries, (BRANCH, MAIN), BRANCH)
-    main.push_manifest(cache("one"), "cache-base")
-    main.push_manifest(cache("two"), "cache-base")
-    assert [key[-2:] for key in entries.entries] == ["#1", "#2"]
+def test_push_manifest_under_a_tag_takes_the_next_number() -> None:
+    service = MemoryService()
+    store = build_store(service)
+    store.push_manifest(build_document("one"), "cache-base")
+    store.push_manifest(build_document("two"), "cache-base")
+    assert [key[-2:] for key in service.entries] == ["#1", "#2"]
+
+
+def test_read_manifest_of_tag_is_the_newest_of_the_nearest_ref() -> None:
+    """Read the run's own git ref first, then the other ones of its token."""
+    service = MemoryService()
+    main = build_store(service)
+    branch = GithubCache("o/n", service, (BRANCH, MAIN), BRANCH)
+    main.push_manifest(build_document("one"), "cache-base")
+    main.push_manifest(build_document("two"), "cache-base")
     manifest = branch.read_manifest("cache-base")
     assert manifest is not None
-    assert branch.read_blobs([config_digest(manifest)]) == {config_digest(manifest): cache("two").config}
+    config = config_digest(manifest)
+    assert branch.read_blobs([config]) == {config: build_document("two").config}
     assert layer_sizes(manifest) == {LAYER["blob"]: 7}
-    branch.push_manifest(cache("own"), "cache-base")
-    assert branch.read_manifest("cache-base") != main.read_manifest("cache-base") == manifest
+    branch.push_manifest(build_document("own"), "cache-base")
+    assert branch.read_manifest("cache-base") != manifest
+    assert main.read_manifest("cache-base") == manifest
 
 
-def test_two_images_of_a_repository_do_not_meet() -> None:
-    """The image is a part of the key: GitHub has one cache for all images of a repository."""
-    entries = Entries()
-    GithubCache("o/n", entries, (MAIN,), MAIN).push_manifest(cache("one"), "cache-base")
-    assert GithubCache("o/m", entries, (MAIN,), MAIN).read_manifest("cache-base") is None
+def test_read_manifest_of_digest_is_known_after_its_tag() -> None:
+    service = MemoryService()
+    store = build_store(service)
+    store.push_manifest(build_document("one"), "cache-base")
+    manifest = store.read_manifest("cache-base")
+    assert manifest is not None
+    digest = ManifestAndConfig(manifest=manifest, config=b"").digest
+    assert store.read_manifest(digest) == manifest
+    assert build_store(service).read_manifest(digest) is None
 
 
-def test_what_a_build_reads_is_called_by_its_digest() -> None:
-    """So BuildKit finds one cache under the name on all refs. It is saved once, however often it is put."""
-    entries = Entries()
-    store = GithubCache("o/n", entries, (MAIN,), MAIN)
-    for _ in range(3):
-        digest = store.push_manifest(cache("one"))
-    assert len(entries.entries) == 1
+def test_read_manifest_of_another_image_is_missing() -> None:
+    """Separate the images of a repository, for which GitHub has one cache."""
+    service = MemoryService()
+    build_store(service).push_manifest(build_document("one"), "cache-base")
+    assert build_store(service, image="o/m").read_manifest("cache-base") is None
+
+
+def test_read_blob_sizes_existing_blob_has_an_unknown_size() -> None:
+    service = MemoryService({"buildkit-blob-1-sha256:a": b""})
+    sizes = build_store(service).read_blob_sizes(["sha256:a", "sha256:b"])
+    assert sizes == {"sha256:a": SIZE_UNKNOWN, "sha256:b": None}
+
+
+def test_push_manifest_without_tag_is_saved_once_under_its_digest() -> None:
+    """Give BuildKit one cache under the name, on every git ref."""
+    service = MemoryService()
+    store = build_store(service)
+    digests = {store.push_manifest(build_document("one")) for _ in range(3)}
+    assert len(service.entries) == 1
+    (digest,) = digests
     assert store.import_source(digest, None) == f"o/n:composed-{digest[7:39]}"
     assert store.import_source(digest, "cache") == "o/n:cache"
 
 
-def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
-    """A ledger's bytes are kept under a tag too; as a cache they are refused."""
-    store = GithubCache("o/n", Entries(), (MAIN,), MAIN)
+def test_read_manifest_of_other_content_is_an_artifact() -> None:
+    """Return the bytes of a ledger, which is saved under a tag too; as a cache they are not valid."""
+    store = build_store(MemoryService())
     store.push_manifest(build_artifact(b"\xfd7zXZ", "application/x-ledger"), "cache-ledger")
     manifest = store.read_manifest("cache-ledger")
     assert manifest is not None
@@ -117,69 +151,84 @@ def test_what_is_no_cache_comes_back_as_an_artifact() -> None:
         config_digest(manifest)
 
 
-def test_a_size_that_no_blob_has_makes_no_cache() -> None:
-    """An infinite size is JSON: the entry is an artifact of which nothing is known."""
-    entries = Entries()
-    store = GithubCache("o/n", entries, (MAIN,), MAIN)
-    odd = ManifestAndConfig(manifest=b"odd", config=cache("x").config.replace(b'"size": 7', b'"size": 1e999'))
-    store.push_manifest(odd, "cache-base")
+def test_read_manifest_of_config_with_infinite_size_is_an_artifact() -> None:
+    """Refuse a number that JSON allows but no blob can have."""
+    store = build_store(MemoryService())
+    config = build_document("x").config.replace(b'"size": 7', b'"size": 1e999')
+    store.push_manifest(ManifestAndConfig(manifest=b"changed", config=config), "cache-base")
     manifest = store.read_manifest("cache-base")
     assert manifest is not None
     with pytest.raises(InvalidCache):
         config_digest(manifest)
 
 
-def test_a_run_that_may_not_write_says_so() -> None:
-    """A token without the right to write is refused before anything is asked."""
+def test_push_manifest_token_without_the_right_is_an_error() -> None:
+    read_only = GithubCache("o/n", MemoryService(), (MAIN,), None)
     with pytest.raises(RegistryError, match="may not write"):
-        GithubCache("o/n", Entries(), (MAIN,), None).push_manifest(cache("one"), "cache")
+        read_only.push_manifest(build_document("one"), "cache")
 
 
-ODD = {
+UNEXPECTED = {
     "page": HTML,
     "list": b"[]",
     "word": b'"ok"',
     "half": b'{"ok": true, "cacheKey": "x"}',
     "numbers": b'{"ok": true, "matched_key": 1, "signed_download_url": 2, "cacheKey": 1, "archiveLocation": 2}',
     "no-address": (
-        b'{"ok": true, "matched_key": "x", "signed_download_url": "http://host:port", "signed_upload_url": "http://host:port",'
+        b'{"ok": true, "matched_key": "x", "signed_download_url": "http://host:port",'
+        b' "signed_upload_url": "http://host:port",'
         b' "cacheKey": "x", "archiveLocation": "http://host:port", "cacheId": "x"}'
     ),
 }
 
 
 @pytest.mark.parametrize("version", [ServiceV1, ServiceV2])
-@pytest.mark.parametrize("body", ODD.values(), ids=ODD.keys())
-def test_an_answer_that_is_none_is_an_outage(version: type[ServiceV1 | ServiceV2], body: bytes) -> None:
-    """A proxy's page, or JSON of another shape: reading and saving end in the error that an outage ends in."""
+@pytest.mark.parametrize("body", UNEXPECTED.values(), ids=UNEXPECTED.keys())
+def test_service_unexpected_response_is_an_error_with_hint(version: type[ServiceV1 | ServiceV2], body: bytes) -> None:
+    """Fail as in an outage after a proxy's page, or JSON of another shape."""
     with answering(body) as url, closing(version(url, "token")) as service:
         store = GithubCache("o/n", service, (MAIN,), MAIN)
-        (read,) = store.read_manifests(["cache-base"]).values()
-        assert isinstance(read, RegistryError)
-        for save in (
-            lambda: store.push_manifest(cache("one"), "cache-base"),
-            lambda: service.save_entry("key", b"content"),
-        ):
-            with pytest.raises(RegistryError, match="gha: ") as caught:
-                save()
-            assert caught.value.remedy
+        (answer,) = store.read_manifests(["cache-base"]).values()
+        assert isinstance(answer, RegistryError)
+        with pytest.raises(RegistryError, match="gha: ") as caught:
+            store.push_manifest(build_document("one"), "cache-base")
+        assert caught.value.remedy
+        with pytest.raises(RegistryError, match="gha: ") as caught:
+            service.save_entry("key", b"content")
+        assert caught.value.remedy
 
 
-def test_an_address_that_is_none_is_an_outage() -> None:
-    """What the environment names is asked, or said to be no address."""
-    found = connect_cache_service(
-        "o/n", {"ACTIONS_CACHE_URL": "http://host:port", "ACTIONS_RUNTIME_TOKEN": token(MAIN)}
-    )
-    assert found is not None
+def test_read_manifest_address_that_is_not_valid_is_an_error() -> None:
+    environment = {"ACTIONS_CACHE_URL": "http://host:port", "ACTIONS_RUNTIME_TOKEN": token(MAIN)}
+    store = connect_cache_service("o/n", environment)
+    assert store is not None
     with pytest.raises(RegistryError, match="gha: "):
-        found.read_manifest("cache-base")
+        store.read_manifest("cache-base")
 
 
-def test_an_entry_that_was_not_asked_for_is_not_counted_on() -> None:
-    """Where the service finds another key than one that begins so and ends in a number, there is no next number."""
-    entries = Entries()
-    store = GithubCache("o/n", entries, (MAIN,), MAIN)
-    store.push_manifest(cache("one"), "cache-base")
-    entries.entries = {f"{key}a": content for key, content in entries.entries.items()}
+def test_push_manifest_unexpected_key_is_an_error() -> None:
+    """Fail where the service finds a key without a number at its end: the next number is unknown."""
+    service = MemoryService()
+    store = build_store(service)
+    store.push_manifest(build_document("one"), "cache-base")
+    service.entries = {f"{key}a": content for key, content in service.entries.items()}
     with pytest.raises(RegistryError, match="gha: "):
-        store.push_manifest(cache("two"), "cache-base")
+        store.push_manifest(build_document("two"), "cache-base")
+
+
+def test_push_manifest_number_of_another_run_is_skipped() -> None:
+    """Take the next number where another run has written in the meantime; give up after five."""
+
+    class BusyService(MemoryService):
+        """Service in which other runs write the first numbers."""
+
+        def save_entry(self, key: str, content: bytes) -> bool:
+            return not key.endswith(taken) and super().save_entry(key, content)
+
+    taken: tuple[str, ...] = ("#1", "#2")
+    service = BusyService()
+    build_store(service).push_manifest(build_document("one"), "cache-base")
+    assert [key[-2:] for key in service.entries] == ["#3"]
+    taken = ("#1", "#2", "#3", "#4", "#5")
+    with pytest.raises(RegistryError, match="another run is writing"):
+        build_store(BusyService()).push_manifest(build_document("one"), "cache-base")

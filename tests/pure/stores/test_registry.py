@@ -1,4 +1,4 @@
-"""What a registry may answer, over real connections: storage behind it, wrong bytes, and what is no answer at all."""
+"""Test requests to a registry over real connections: storage behind it, wrong bytes, unexpected responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cac
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, config_digest, sha256_digest
 from stagebake.cache.repository import SIZE_UNKNOWN
 from stagebake.errors import RegistryError, RegistryUnreachable
-from stagebake.stores.credentials import find_login
 from stagebake.stores.registry import Registry
 from tests.support.page import Answer, Asked, server
 
@@ -27,82 +26,82 @@ CONFIG = sha256_digest(CACHE.config)
 
 
 @contextmanager
-def registry(answer: Callable[[Asked, bytes], Answer]) -> Iterator[Registry]:
-    with server(answer) as host, closing(Registry(f"{host}/app")) as found:
-        yield found
+def serve_registry(answer: Callable[[Asked, bytes], Answer]) -> Iterator[Registry]:
+    with server(answer) as host, closing(Registry(f"{host}/app")) as registry:
+        yield registry
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Docker's folder, with no login in it."""
+def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Provide docker's folder, without a login in it."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return tmp_path
 
 
-def log_in(folder: Path, config: Any) -> None:
+def log_in(folder: Path, host: str, login: str, **more: str) -> None:
+    entry = {"auth": base64.b64encode(login.encode()).decode(), **more}
+    config = {"auths": {host: entry}}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def encoded(login: str) -> str:
-    return base64.b64encode(login.encode()).decode()
+def require_token(asked: Asked, parameters: str = 'service="s"') -> Answer:
+    """Answer as a registry that requests a bearer token."""
+    realm = f"http://{asked.headers['Host']}/token"
+    return 401, {"WWW-Authenticate": f'Bearer realm="{realm}",{parameters}'}, b""
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_blobs_in_a_storage_behind(status: int) -> None:
-    """Where HEAD is redirected the blob is there in an untold size; GET is followed, and takes no token along.
-
-    A storage refuses a request that has two ways to say who asks.
-    """
+def test_read_blobs_redirect_to_storage_is_followed_without_the_token(status: int) -> None:
+    """Report an unknown size for a redirected HEAD. A storage server refuses requests with a second authentication."""
     shown: list[str | None] = []
 
-    def storage(asked: Asked, _body: bytes) -> Answer:
-        shown.append(asked.headers.get("Authorization"))
-        return 400 if shown[-1] else 200, {}, CONTENT
+    def answer_storage(asked: Asked, _body: bytes) -> Answer:
+        authorization = asked.headers.get("Authorization")
+        shown.append(authorization)
+        return 400 if authorization else 200, {}, CONTENT
 
-    def front(asked: Asked, _body: bytes) -> Answer:
+    def answer_registry(asked: Asked, _body: bytes) -> Answer:
         if asked.path.startswith("/token"):
             return 200, {}, b'{"token": "secret"}'
         if asked.headers.get("Authorization") != "Bearer secret":
-            realm = f"http://{asked.headers['Host']}/token"
-            return 401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s"'}, b""
-        return status, {"Location": f"http://{behind}/{DIGEST}?signed=1"}, b""
+            return require_token(asked)
+        return status, {"Location": f"http://{storage}/{DIGEST}?signed=1"}, b""
 
-    with server(storage) as behind, registry(front) as found:
-        assert found.read_blob_sizes([DIGEST]) == {DIGEST: SIZE_UNKNOWN}
-        assert found.read_blobs([DIGEST]) == {DIGEST: CONTENT}
-        assert found.read_blobs([DIGEST]) == {DIGEST: CONTENT}
+    with server(answer_storage) as storage, serve_registry(answer_registry) as registry:
+        assert registry.read_blob_sizes([DIGEST]) == {DIGEST: SIZE_UNKNOWN}
+        assert registry.read_blobs([DIGEST]) == {DIGEST: CONTENT}
+        assert registry.read_blobs([DIGEST]) == {DIGEST: CONTENT}
     assert shown == [None, None]
 
 
-def test_a_storage_is_not_shown_the_login(folder: Path) -> None:
-    """A storage that asks who is there is a failure; it gets no password, and says not who shall."""
+def test_read_blobs_storage_that_requests_a_login_gets_none(config_folder: Path) -> None:
+    """Fail instead of showing the login to a server that the storage names."""
     shown: list[str] = []
 
-    def storage(asked: Asked, _body: bytes) -> Answer:
+    def answer_storage(asked: Asked, _body: bytes) -> Answer:
         shown.append(str(asked.headers.get("Authorization")))
-        return 401, {"WWW-Authenticate": f'Bearer realm="http://{behind}/token"'}, b""
+        return 401, {"WWW-Authenticate": f'Bearer realm="http://{storage}/token"'}, b""
 
-    with (
-        server(storage) as behind,
-        server(lambda *_: (307, {"Location": f"http://{behind}/blob"}, b"")) as host,
-    ):
-        log_in(folder, {"auths": {host: {"auth": encoded("user:word")}}})
-        with closing(Registry(f"{host}/app")) as found:
-            assert isinstance(found.read_blobs([DIGEST])[DIGEST], RegistryError)
+    def redirect(_asked: Asked, _body: bytes) -> Answer:
+        return 307, {"Location": f"http://{storage}/blob"}, b""
+
+    with server(answer_storage) as storage, server(redirect) as host:
+        log_in(config_folder, host, "user:word")
+        with closing(Registry(f"{host}/app")) as registry:
+            assert isinstance(registry.read_blobs([DIGEST])[DIGEST], RegistryError)
     assert shown == ["None"]
 
 
-def test_a_redirect_of_what_is_written_is_a_failure() -> None:
-    """Only what is asked for may be elsewhere: a redirect without an address is no answer to a push."""
-    with (
-        registry(lambda asked, _: (404 if asked.command == "GET" else 307, {}, b"")) as found,
-        pytest.raises(RegistryError, match="POST answered 307"),
-    ):
-        found.push_manifest(CACHE)
+def test_push_manifest_redirect_without_address_is_an_error() -> None:
+    def answer(asked: Asked, _body: bytes) -> Answer:
+        return 404 if asked.command == "GET" else 307, {}, b""
+
+    with serve_registry(answer) as registry, pytest.raises(RegistryError, match="POST answered 307"):
+        registry.push_manifest(CACHE)
 
 
-class Shelf:
-    """A registry that keeps what it has, as registries do: a blob that lies there is not written again."""
+class MemoryRegistry:
+    """Registry in memory. As real ones do, it does not write a blob again that it has."""
 
     def __init__(self, blobs: dict[str, bytes]) -> None:
         self.blobs = blobs
@@ -114,7 +113,8 @@ class Shelf:
         if asked.command == "POST":
             return 202, {"Location": "/upload"}, b""
         if path == "/upload":
-            self.blobs.setdefault(parse_qs(query)["digest"][0], body)
+            digest = parse_qs(query)["digest"][0]
+            self.blobs.setdefault(digest, body)
             return 201, {}, b""
         if asked.command == "PUT":
             self.manifests[name] = body
@@ -122,99 +122,88 @@ class Shelf:
         return (200, {}, self.blobs[name]) if name in self.blobs else (404, {}, b"")
 
 
-def flipped(content: bytes) -> bytes:
+def flip_bit(content: bytes) -> bytes:
     return bytes([content[0] ^ 1]) + content[1:]
 
 
-def test_a_config_with_wrong_bytes_is_not_trusted() -> None:
-    """As long as the right one, and not taken again: the cache is pushed with another blob that says the same."""
-    stage_caches = Shelf({CONFIG: flipped(CACHE.config)})
-    with registry(stage_caches) as found:
-        digest = found.push_manifest(CACHE, "cache")
-        assert digest == sha256_digest(stage_caches.manifests["cache"]) != CACHE.digest
-        assert found.push_manifest(CACHE, "cache") == digest
-    manifest = stage_caches.manifests["cache"]
-    config = stage_caches.blobs[config_digest(manifest)]
+def test_push_manifest_existing_config_with_wrong_bytes_gets_another_spelling() -> None:
+    """Push the same cache with another config blob, and the same one again next time."""
+    memory = MemoryRegistry({CONFIG: flip_bit(CACHE.config)})
+    with serve_registry(memory) as registry:
+        digest = registry.push_manifest(CACHE, "cache")
+        assert digest == sha256_digest(memory.manifests["cache"]) != CACHE.digest
+        assert registry.push_manifest(CACHE, "cache") == digest
+    manifest = memory.manifests["cache"]
+    config = memory.blobs[config_digest(manifest)]
     assert sha256_digest(config) == config_digest(manifest) != CONFIG
     assert json.loads(config) == json.loads(CACHE.config)
     assert parse_cache(manifest, config) == parse_cache(CACHE.manifest, CACHE.config)
 
 
-def test_a_right_config_is_pushed_once() -> None:
-    """What is there with the right bytes stays, and the cache keeps its digest."""
-    stage_caches = Shelf({})
-    with registry(stage_caches) as found:
-        assert found.push_manifest(CACHE) == found.push_manifest(CACHE, "cache") == CACHE.digest
-    assert stage_caches.blobs == {CONFIG: CACHE.config}
+def test_push_manifest_existing_config_is_not_pushed_again() -> None:
+    memory = MemoryRegistry({})
+    with serve_registry(memory) as registry:
+        assert registry.push_manifest(CACHE) == CACHE.digest
+        assert registry.push_manifest(CACHE, "cache") == CACHE.digest
+    assert memory.blobs == {CONFIG: CACHE.config}
 
 
 @pytest.mark.parametrize("document", [CACHE, build_artifact(b"\xfd7z", "application/x-ledger")])
-def test_wrong_bytes_that_cannot_be_passed_by_are_told(document: ManifestAndConfig) -> None:
-    """An artifact's bytes have one spelling; where a cache's second one is broken too, there is no third."""
+def test_push_manifest_every_spelling_with_wrong_bytes_is_an_error(document: ManifestAndConfig) -> None:
+    """Fail where both spellings of a cache are broken, or the only one of an artifact."""
     configs = (document.config, document.with_other_config().config)
-    with (
-        registry(Shelf({sha256_digest(config): flipped(config) for config in configs})) as found,
-        pytest.raises(RegistryError, match="holds other bytes"),
-    ):
-        found.push_manifest(document)
+    broken = {sha256_digest(config): flip_bit(config) for config in configs}
+    with serve_registry(MemoryRegistry(broken)) as registry, pytest.raises(RegistryError, match="holds other bytes"):
+        registry.push_manifest(document)
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"Location": "http://[::1/"}, {"Location": "/upload\x01"}], ids=["none", "bad-host", "control"]
 )
-def test_an_upload_that_leads_nowhere(headers: dict[str, str]) -> None:
-    """Where to upload to is not said, or is no address: the registry's fault, in one line."""
-    with (
-        registry(lambda asked, _: (404, {}, b"") if asked.command == "GET" else (202, headers, b"")) as found,
-        pytest.raises(RegistryError),
-    ):
-        found.push_manifest(CACHE)
+def test_push_manifest_without_valid_upload_address_is_an_error(headers: dict[str, str]) -> None:
+    def answer(asked: Asked, _body: bytes) -> Answer:
+        return (404, {}, b"") if asked.command == "GET" else (202, headers, b"")
+
+    with serve_registry(answer) as registry, pytest.raises(RegistryError):
+        registry.push_manifest(CACHE)
 
 
 @pytest.mark.parametrize("digest", ["sha256:\n", "sha256:\x7f", "sha256:\ud800"], ids=["newline", "delete", "half"])
-def test_a_digest_that_no_address_can_hold(digest: str) -> None:
-    """It is told of this one alone: the registry is there, and is asked for the others."""
-    with registry(lambda *_: (200, {}, CONTENT)) as found:
-        for answers in (found.read_blobs([digest, DIGEST]), found.read_blob_sizes([digest, DIGEST])):
+def test_read_blobs_digest_that_no_url_can_hold_fails_alone(digest: str) -> None:
+    """Do not take the registry for unreached: the other digests are still read."""
+    with serve_registry(lambda *_: (200, {}, CONTENT)) as registry:
+        for answers in (registry.read_blobs([digest, DIGEST]), registry.read_blob_sizes([digest, DIGEST])):
             assert isinstance(answers[digest], RegistryError)
             assert not isinstance(answers[digest], RegistryUnreachable)
             assert not isinstance(answers[DIGEST], RegistryError)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"null", b'{"tags": 1}'], ids=bytes.decode)
-def test_a_list_of_tags_that_is_none(body: bytes) -> None:
-    """A page in the place of the list is the registry's fault, in one line."""
-    with registry(lambda *_: (200, {}, body)) as found, pytest.raises(RegistryError, match="a list of tags"):
-        found.list_versions()
+def test_list_versions_tags_of_other_shape_are_an_error(body: bytes) -> None:
+    with (
+        serve_registry(lambda *_: (200, {}, body)) as registry,
+        pytest.raises(RegistryError, match="a list of tags"),
+    ):
+        registry.list_versions()
 
 
-@pytest.mark.parametrize(
-    "config",
-    [[], None, {"auths": None}, {"credHelpers": None}, {"auths": {"r.io": None}}, {"auths": {"r.io": {"auth": 3}}},
-     {"auths": {"r.io": {"auth": "a"}}}, {"auths": {"r.io": {"auth": "/w=="}}}, {"auths": {"r.io": {}}}],
-    ids=json.dumps,
-)  # fmt: skip
-def test_a_docker_config_that_is_none(folder: Path, config: Any) -> None:
-    """Whatever stands in config.json, it is no login and no crash."""
-    log_in(folder, config)
-    assert find_login("r.io") is None
+def test_list_versions_groups_the_tags_of_all_pages_by_digest() -> None:
+    digests = {"a": "sha256:1", "b": "sha256:2", "c": "sha256:1"}
+
+    def answer(asked: Asked, _body: bytes) -> Answer:
+        if asked.path == "/v2/app/tags/list":
+            return 200, {"Link": '</v2/app/tags/list?last=b>; rel="next"'}, b'{"tags": ["a", "b"]}'
+        if asked.path.startswith("/v2/app/tags/list?last="):
+            return 200, {}, b'{"tags": ["c"]}'
+        return 200, {"Docker-Content-Digest": digests[asked.path.rpartition("/")[2]]}, b""
+
+    with serve_registry(answer) as registry:
+        tags = {version.key: set(version.tags) for version in registry.list_versions()}
+    assert tags == {"sha256:1": {"a", "c"}, "sha256:2": {"b"}}
 
 
-@pytest.mark.parametrize("key", ["r.io", "https://r.io", "http://r.io/v1/", "https://r.io/v2/", "r.io/v1/"])
-def test_the_names_under_which_docker_finds_a_login(folder: Path, key: str) -> None:
-    """An address stands for its host, as for docker."""
-    log_in(folder, {"auths": {"other.io": {"auth": encoded("a:b")}, key: {"auth": encoded("user:pass:word")}}})
-    assert find_login("r.io") == ("user", "pass:word")
-
-
-def test_docker_hub_has_a_name_of_its_own(folder: Path) -> None:
-    """Its login stands under the address that it once had."""
-    log_in(folder, {"auths": {"https://index.docker.io/v1/": {"auth": encoded("user:word")}}})
-    assert find_login("registry-1.docker.io") == ("user", "word")
-
-
-def test_an_identity_token_is_exchanged(folder: Path) -> None:
-    """It is sent as docker does, in a form and never as an empty password; the answer's token opens the registry."""
+def test_send_identity_token_is_exchanged_for_a_bearer_token(config_folder: Path) -> None:
+    """Send the identity token in a form, as docker does, and never as an empty password."""
     forms: list[dict[str, list[str]]] = []
 
     def answer(asked: Asked, body: bytes) -> Answer:
@@ -223,19 +212,17 @@ def test_an_identity_token_is_exchanged(folder: Path) -> None:
             return 200, {}, b'{"access_token": "opened"}'
         if asked.headers.get("Authorization") == "Bearer opened":
             return 200, {}, CONTENT
-        realm = f"http://{asked.headers['Host']}/token"
-        return 401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s",scope="repository:app:pull"'}, b""
+        return require_token(asked, 'service="s",scope="repository:app:pull"')
 
     with server(answer) as host:
-        log_in(folder, {"auths": {host: {"auth": encoded("user:"), "identitytoken": "mine"}}})
-        with closing(Registry(f"{host}/app")) as found:
-            assert found.read_blobs([DIGEST]) == {DIGEST: CONTENT}
-    assert forms == [
-        {
-            "grant_type": ["refresh_token"],
-            "client_id": ["stagebake"],
-            "refresh_token": ["mine"],
-            "service": ["s"],
-            "scope": ["repository:app:pull"],
-        }
-    ]
+        log_in(config_folder, host, "user:", identitytoken="mine")
+        with closing(Registry(f"{host}/app")) as registry:
+            assert registry.read_blobs([DIGEST]) == {DIGEST: CONTENT}
+    expected: dict[str, Any] = {
+        "grant_type": ["refresh_token"],
+        "client_id": ["stagebake"],
+        "refresh_token": ["mine"],
+        "service": ["s"],
+        "scope": ["repository:app:pull"],
+    }
+    assert forms == [expected]
