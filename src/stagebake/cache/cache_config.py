@@ -35,12 +35,18 @@ _LEAF_DIGEST = "sha256:" + hashlib.sha256(b"stagebake: the one leaf of a compose
 # Value of `parent` for a layer without parent
 _NO_PARENT = -1
 
+# OCI descriptor of a blob (image-spec, descriptor.md)
+_Descriptor = Mapping[str, Any]
+
+# Indexes of layers or records by identity
+_Indexes = Mapping[str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class CacheLayer:
     """Blob on top of its parent layers. `descriptor` is from the manifest, `notes` are annotations of the config."""
 
-    descriptor: Mapping[str, Any]
+    descriptor: _Descriptor
     parent: str | None
     notes: Mapping[str, Any] | None
 
@@ -101,15 +107,19 @@ class CacheRecord:
     @property
     def links(self) -> list[str]:
         """Return the records of all inputs."""
-        return [link.record for alternatives in self.inputs for link in alternatives]
+        targets: list[str] = []
+        for alternatives in self.inputs:
+            targets += [link.record for link in alternatives]
+        return targets
 
     def merge_with(self, other: CacheRecord) -> CacheRecord:
         """Merge two records of the same step: combine their alternatives and their results."""
         inputs = []
         for own_links, other_links in zip(self.inputs, other.inputs, strict=True):
-            inputs.append(tuple(sorted({*own_links, *other_links})))
-        results = _sort_by_age({*self.results, *other.results})
-        return replace(self, inputs=tuple(inputs), results=results)
+            links = {*own_links, *other_links}
+            inputs.append(tuple(sorted(links)))
+        results = {*self.results, *other.results}
+        return replace(self, inputs=tuple(inputs), results=_sort_by_age(results))
 
     def relink(self, identities: Mapping[str, str]) -> CacheRecord:
         """Return the record with each link replaced by the identity that its target has now."""
@@ -156,14 +166,12 @@ def serialize_cache(cache: CacheConfig) -> ManifestAndConfig:
     layer_indexes = {identity: index for index, identity in enumerate(sorted(cache.layers))}
     record_indexes = {identity: index for index, identity in enumerate(sorted(records))}
     sorted_layers = [cache.layers[identity] for identity in layer_indexes]
-    config = encode_json(
-        {
-            "layers": [_serialize_layer(layer, layer_indexes) for layer in sorted_layers],
-            "records": [
-                _serialize_record(records[identity], record_indexes, layer_indexes) for identity in record_indexes
-            ],
-        }
-    )
+    sorted_records = [records[identity] for identity in record_indexes]
+    document = {
+        "layers": [_serialize_layer(layer, layer_indexes) for layer in sorted_layers],
+        "records": [_serialize_record(record, record_indexes, layer_indexes) for record in sorted_records],
+    }
+    config = encode_json(document)
     # In sorted order: runners write different annotations for one blob, and always the same ones must be chosen
     descriptors = {layer.blob: layer.descriptor for layer in sorted_layers}
     manifest = build_manifest(config, [descriptors[blob] for blob in sorted(descriptors)])
@@ -187,7 +195,11 @@ class _RawLayer:
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> _RawLayer:
-        return cls(blob=entry["blob"], parent=entry.get("parent", 0), notes=entry.get("annotations"))
+        return cls(
+            blob=entry["blob"],
+            parent=entry.get("parent", 0),
+            notes=entry.get("annotations"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +209,13 @@ class _RawLink:
     record: int
     selector: str
 
+    @classmethod
+    def parse(cls, entry: Mapping[str, Any]) -> _RawLink:
+        return cls(
+            record=entry.get("link", 0),
+            selector=str(entry.get("selector", "")),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _RawResult:
@@ -205,6 +224,22 @@ class _RawResult:
     layers: tuple[int, ...]
     chained: bool
     created: str
+
+    @classmethod
+    def parse_layer(cls, entry: Mapping[str, Any]) -> _RawResult:
+        return cls(
+            layers=(entry.get("layer", 0),),
+            chained=False,
+            created=entry.get("createdAt", ""),
+        )
+
+    @classmethod
+    def parse_chain(cls, entry: Mapping[str, Any]) -> _RawResult:
+        return cls(
+            layers=tuple(entry["layers"]),
+            chained=True,
+            created=entry.get("createdAt", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,26 +254,36 @@ class _RawRecord:
     def parse(cls, entry: Mapping[str, Any]) -> _RawRecord:
         inputs = []
         for alternatives in entry.get("inputs") or []:
-            links = [_RawLink(link.get("link", 0), str(link.get("selector", ""))) for link in alternatives]
+            links = [_RawLink.parse(link) for link in alternatives]
             inputs.append(tuple(links))
-        results = []
-        for result in entry.get("layers") or []:
-            results.append(_RawResult((result.get("layer", 0),), False, result.get("createdAt", "")))
-        for result in entry.get("chains") or []:
-            results.append(_RawResult(tuple(result["layers"]), True, result.get("createdAt", "")))
-        return cls(digest=str(entry["digest"]), inputs=tuple(inputs), results=tuple(results))
+        results = [_RawResult.parse_layer(result) for result in entry.get("layers") or []]
+        results += [_RawResult.parse_chain(result) for result in entry.get("chains") or []]
+        return cls(
+            digest=str(entry["digest"]),
+            inputs=tuple(inputs),
+            results=tuple(results),
+        )
+
+    @property
+    def links(self) -> list[int]:
+        """Return the indexes of the records of all inputs."""
+        targets: list[int] = []
+        for alternatives in self.inputs:
+            targets += [link.record for link in alternatives]
+        return targets
 
 
-def _read_descriptors(manifest: bytes) -> dict[str, Mapping[str, Any]]:
+def _read_descriptors(manifest: bytes) -> dict[str, _Descriptor]:
     """Return the layer descriptors of a manifest by digest, with the size as a number."""
-    descriptors: dict[str, Mapping[str, Any]] = {}
+    descriptors: dict[str, _Descriptor] = {}
     for layer in parse_json_object(manifest)["layers"]:
         descriptors[layer["digest"]] = {**layer, "size": int(layer["size"])}
     return descriptors
 
 
 def _resolve_layers(
-    raw_layers: Sequence[_RawLayer], descriptors: Mapping[str, Mapping[str, Any]]
+    raw_layers: Sequence[_RawLayer],
+    descriptors: Mapping[str, _Descriptor],
 ) -> tuple[dict[str, CacheLayer], list[str]]:
     """Return the layers by identity, and the identity of each index."""
     parents: dict[int, list[int]] = {}
@@ -260,9 +305,9 @@ def _resolve_records(raw_records: Sequence[_RawRecord], layer_ids: Sequence[str]
     """Return the records by identity, without the artificial leaf."""
     linked: dict[int, list[int]] = {}
     for index, raw in enumerate(raw_records):
-        linked[index] = [link.record for alternatives in raw.inputs for link in alternatives]
-        for target in linked[index]:
+        for target in raw.links:
             _check_index(target, raw_records)
+        linked[index] = raw.links
     identities: dict[int, str] = {}
     records: dict[str, CacheRecord] = {}
     for index in topological_order(linked):
@@ -305,8 +350,8 @@ def _set_proven(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
             newest = max(newest, record.result.created, key=_time_key)
     proven_records = {}
     for identity, record in records.items():
-        results = tuple(replace(result, proven=newest) for result in record.results)
-        proven_records[identity] = replace(record, results=results)
+        results = [replace(result, proven=newest) for result in record.results]
+        proven_records[identity] = replace(record, results=tuple(results))
     return proven_records
 
 
@@ -316,7 +361,14 @@ def _sort_by_age(results: Iterable[CacheResult]) -> tuple[CacheResult, ...]:
 
 
 def _age_key(result: CacheResult) -> tuple[Any, ...]:
-    return result.created_at, result.proven_at, result.layers, result.chained, result.created, result.proven
+    return (
+        result.created_at,
+        result.proven_at,
+        result.layers,
+        result.chained,
+        result.created,
+        result.proven,
+    )
 
 
 def _time_key(created: str) -> tuple[datetime, str]:
@@ -347,7 +399,7 @@ def _add_single_leaf(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecor
     return {**records, single_leaf.identity: single_leaf}
 
 
-def _serialize_layer(layer: CacheLayer, layer_indexes: Mapping[str, int]) -> dict[str, Any]:
+def _serialize_layer(layer: CacheLayer, layer_indexes: _Indexes) -> dict[str, Any]:
     parent = _NO_PARENT if layer.parent is None else layer_indexes[layer.parent]
     entry: dict[str, Any] = {"blob": layer.blob, "parent": parent}
     if layer.notes:
@@ -356,7 +408,9 @@ def _serialize_layer(layer: CacheLayer, layer_indexes: Mapping[str, int]) -> dic
 
 
 def _serialize_record(
-    record: CacheRecord, record_indexes: Mapping[str, int], layer_indexes: Mapping[str, int]
+    record: CacheRecord,
+    record_indexes: _Indexes,
+    layer_indexes: _Indexes,
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"digest": record.digest}
     inputs = []
@@ -374,7 +428,7 @@ def _serialize_record(
     return entry
 
 
-def _serialize_link(link: CacheInput, record_indexes: Mapping[str, int]) -> dict[str, Any]:
+def _serialize_link(link: CacheInput, record_indexes: _Indexes) -> dict[str, Any]:
     entry: dict[str, Any] = {"link": record_indexes[link.record]}
     if link.selector:
         entry["selector"] = link.selector

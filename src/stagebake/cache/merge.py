@@ -21,6 +21,8 @@ from stagebake.cache.cache_config import (
     topological_order,
 )
 
+_Records = Mapping[str, CacheRecord]
+
 
 def merge_caches(caches: Iterable[CacheConfig]) -> CacheConfig:
     """Merge caches. Of two results of one step the newer one stays, and results made from the older one are dropped."""
@@ -38,7 +40,7 @@ def merge_caches(caches: Iterable[CacheConfig]) -> CacheConfig:
 
 def drop_blobs(cache: CacheConfig, blobs: frozenset[str]) -> CacheConfig:
     """Drop every result whose layer chain contains one of these blobs."""
-    parents = {identity: [layer.parent] if layer.parent else [] for identity, layer in cache.layers.items()}
+    parents = {identity: _list_parent(layer) for identity, layer in cache.layers.items()}
     touched_layers: set[str] = set()
     for identity in topological_order(parents):
         layer = cache.layers[identity]
@@ -48,12 +50,14 @@ def drop_blobs(cache: CacheConfig, blobs: frozenset[str]) -> CacheConfig:
         return cache
     records: dict[str, CacheRecord] = {}
     for identity, record in cache.records.items():
-        touched = record.result is not None and not touched_layers.isdisjoint(record.result.layers)
-        records[identity] = replace(record, results=()) if touched else record
+        if record.result is not None and not touched_layers.isdisjoint(record.result.layers):
+            records[identity] = replace(record, results=())
+        else:
+            records[identity] = record
     return _drop_unused(cache.layers, records)
 
 
-def _inputs_first(records: Mapping[str, CacheRecord]) -> list[str]:
+def _inputs_first(records: _Records) -> list[str]:
     """Return the identities of the records, each after those of its inputs."""
     return topological_order({identity: record.links for identity, record in records.items()})
 
@@ -67,7 +71,7 @@ class _Slot(NamedTuple):
     link: CacheInput
 
 
-def _merge_same_steps(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+def _merge_same_steps(records: _Records) -> dict[str, CacheRecord]:
     """Merge the records that BuildKit treats as one step.
 
     These have the same digest and, for every input, share an alternative (cache/remotecache/v1/chains.go,
@@ -81,7 +85,7 @@ def _merge_same_steps(records: Mapping[str, CacheRecord]) -> dict[str, CacheReco
     return merged
 
 
-def _merge_once(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+def _merge_once(records: _Records) -> dict[str, CacheRecord]:
     merged: dict[str, CacheRecord] = {}
     merged_into: dict[str, str] = {}
     holders: dict[_Slot, set[str]] = defaultdict(set)
@@ -115,16 +119,22 @@ def _find_twins(record: CacheRecord, holders: Mapping[_Slot, set[str]]) -> set[s
     return set.intersection(*sharing) if sharing else set()
 
 
-def _cut_links_to(target: str, record: CacheRecord, records: Mapping[str, CacheRecord]) -> CacheRecord:
+def _cut_links_to(target: str, record: CacheRecord, records: _Records) -> CacheRecord:
     """Cut the links that lead to `target`: merged into it, the record would otherwise depend on itself."""
     inputs = []
     for alternatives in record.inputs:
-        kept = [link for link in alternatives if target not in _reach([link.record], lambda i: records[i].links)]
+        kept = [link for link in alternatives if not _depends_on(target, link.record, records)]
         inputs.append(tuple(kept))
     return replace(record, inputs=tuple(inputs))
 
 
-def _cut_outdated_links(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+def _depends_on(target: str, start: str, records: _Records) -> bool:
+    """Tell whether a record is `target` or depends on it."""
+    needed = _reach_all([start], lambda identity: records[identity].links)
+    return target in needed
+
+
+def _cut_outdated_links(records: _Records) -> dict[str, CacheRecord]:
     """Cut links to results that have changed since, keep the newest result of each record."""
     # Example: `RUN install` and, on top of it, `RUN build` are saved at 10:00. At 11:00 a forced run gives `install`
     # another result, and only that is saved. `build` was proven at 10:00, its input changed at 11:00: the link is cut,
@@ -133,16 +143,18 @@ def _cut_outdated_links(records: Mapping[str, CacheRecord]) -> dict[str, CacheRe
     changed_at: dict[str, datetime] = {}
     for identity in _inputs_first(records):
         record = records[identity]
-        inputs = tuple(_current_links(record, alternatives, changed_at) for alternatives in record.inputs)
+        inputs = [_current_links(record, alternatives, changed_at) for alternatives in record.inputs]
         if all(inputs):
-            record = replace(record, inputs=inputs)
+            record = replace(record, inputs=tuple(inputs))
             changed_at[identity] = _find_change(record, changed_at)
             kept[identity] = replace(record, results=record.results[-1:])
     return kept
 
 
 def _current_links(
-    record: CacheRecord, alternatives: Iterable[CacheInput], changed_at: Mapping[str, datetime]
+    record: CacheRecord,
+    alternatives: Iterable[CacheInput],
+    changed_at: Mapping[str, datetime],
 ) -> tuple[CacheInput, ...]:
     """Return the links to records that are kept and have not changed since this one was last proven."""
     links = []
@@ -183,16 +195,16 @@ def _update_identities(cache: CacheConfig) -> CacheConfig:
     return CacheConfig(layers=cache.layers, records=records)
 
 
-def _drop_unused(layers: Mapping[str, CacheLayer], records: Mapping[str, CacheRecord]) -> CacheConfig:
+def _drop_unused(layers: Mapping[str, CacheLayer], records: _Records) -> CacheConfig:
     """Drop the records that no result depends on, and the layers of no result."""
     with_result = [identity for identity, record in records.items() if record.result]
-    needed_records = _reach(with_result, lambda identity: records[identity].links)
+    needed_records = _reach_all(with_result, lambda identity: records[identity].links)
     kept_records = {identity: record for identity, record in records.items() if identity in needed_records}
     tops: list[str] = []
     for record in kept_records.values():
         if record.result:
             tops += record.result.layers
-    needed_layers = _reach(tops, lambda identity: _list_parent(layers[identity]))
+    needed_layers = _reach_all(tops, lambda identity: _list_parent(layers[identity]))
     kept_layers = {identity: layer for identity, layer in layers.items() if identity in needed_layers}
     return CacheConfig(layers=kept_layers, records=kept_records)
 
@@ -201,7 +213,10 @@ def _list_parent(layer: CacheLayer) -> list[str]:
     return [] if layer.parent is None else [layer.parent]
 
 
-def _reach(start: Iterable[str], below: Callable[[str], Iterable[str]]) -> set[str]:
+def _reach_all(
+    start: Iterable[str],
+    below: Callable[[str], Iterable[str]],
+) -> set[str]:
     """Return `start` and everything that is reachable from it through `below`."""
     reached: set[str] = set()
     queue = list(start)
