@@ -37,7 +37,8 @@ def make_printable(text: str) -> str:
 
 def find_similar_name(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known name that is most like this one; None where the likeness (0 to 1) is below the cutoff."""
-    similar = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    candidates = list(known)
+    similar = difflib.get_close_matches(name, candidates, n=1, cutoff=cutoff)
     return similar[0] if similar else None
 
 

@@ -39,18 +39,24 @@ class PathSelector:
     def all_paths(self) -> Sequence[str]:
         return self._paths
 
-    def choose_paths(self, source: str, *, parents: bool = False, excludes: Iterable[str] = ()) -> Collection[str]:
+    def choose_paths(
+        self,
+        source: str,
+        *,
+        parents: bool = False,
+        excludes: Iterable[str] = (),
+    ) -> Collection[str]:
         """Return the paths that a source stands for, and what its links lead to. `parents` is the flag of COPY.
 
         Raises ValueError for a pattern that BuildKit refuses.
         """
         excluding = parse_patterns(excludes)
+        including = None
+        base = source
         if parents:
             base, pattern = _split_at_pivot(source)
             including = parse_patterns([f"/{_normalize_path(pattern)}"])
-        else:
-            base, including = source, None
-        if not parents and not excluding.patterns and not _WILDCARD.search(source):
+        elif not excluding.patterns and not _WILDCARD.search(source):
             return self._choose_plain(_normalize_path(source))
         chosen: set[str] = set()
         for start in self._find_starts(_normalize_path(base)):
@@ -66,7 +72,12 @@ class PathSelector:
         below = self._list_below(start.path)
         return {*start.links, *below} if start.links else below
 
-    def _filter_below(self, start: str, including: IgnorePatterns | None, excluding: IgnorePatterns) -> Iterator[str]:
+    def _filter_below(
+        self,
+        start: str,
+        including: IgnorePatterns | None,
+        excluding: IgnorePatterns,
+    ) -> Iterator[str]:
         """Return what is below a path, by patterns that are relative to it; the path itself is never excluded."""
         has_excludes = bool(excluding.patterns)
         for path in self._list_below(start):
@@ -95,13 +106,12 @@ class PathSelector:
         if not components:
             yield folder
             return
-        first, *rest = components
-        single_stars = _STARS.sub(lambda found: found[1] or "*", first)
-        matcher = parse_patterns([f"/{single_stars}"])
+        first, rest = components[0], components[1:]
+        matcher = _parse_component(first)
         for name in self._children.get(folder, ()):
             if matcher.matches(name):
                 path = posixpath.join(folder, name)
-                yield from self._match_components(path, tuple(rest))
+                yield from self._match_components(path, rest)
 
     def _follow_links(self, path: str) -> _FollowedPath | None:
         """Return where a path leads within the context; None where it leads nowhere."""
@@ -128,8 +138,10 @@ class PathSelector:
         """Return the path and everything below it."""
         if not path:
             return self._paths
-        start = bisect_left(self._paths, f"{path}/")
-        end = bisect_left(self._paths, f"{path}0", start)  # "0" follows "/" in ASCII
+        first = f"{path}/"
+        after_last = f"{path}0"  # "0" follows "/" in ASCII
+        start = bisect_left(self._paths, first)
+        end = bisect_left(self._paths, after_last, start)
         return [path, *self._paths[start:end]]
 
     def _find_link_targets(self, chosen: set[str]) -> set[str]:
@@ -148,6 +160,7 @@ class PathSelector:
 
     @cached_property
     def _children(self) -> dict[str, list[str]]:
+        """Return the names in each folder."""
         children: dict[str, list[str]] = {}
         for path in self._paths:
             folder, _, name = path.rpartition("/")
@@ -157,8 +170,10 @@ class PathSelector:
 
 def parent_folders(path: str) -> Iterator[str]:
     """Return the folders that a path is in, the nearest first."""
-    while path := path.rpartition("/")[0]:
-        yield path
+    folder, _, _ = path.rpartition("/")
+    while folder:
+        yield folder
+        folder, _, _ = folder.rpartition("/")
 
 
 def _normalize_path(path: str) -> str:
@@ -175,7 +190,14 @@ def _split_at_pivot(source: str) -> tuple[str, str]:
 def _split_at_wildcard(source: str) -> tuple[str, tuple[str, ...]]:
     """Return the folders before the first wildcard, and the components from there on."""
     components = source.split("/")
-    end = 0
-    while end < len(components) and not _WILDCARD.search(components[end]):
-        end += 1
-    return "/".join(components[:end]), tuple(components[end:])
+    for number, component in enumerate(components):
+        if _WILDCARD.search(component):
+            literal = "/".join(components[:number])
+            return literal, tuple(components[number:])
+    return source, ()
+
+
+def _parse_component(component: str) -> IgnorePatterns:
+    """Return the pattern of one component, in which several stars are one."""
+    single_stars = _STARS.sub(lambda found: found[1] or "*", component)
+    return parse_patterns([f"/{single_stars}"])

@@ -81,15 +81,21 @@ def included_paths(paths: Iterable[str], patterns: IgnorePatterns) -> list[str]:
     levels = {"": patterns.top}
     chosen: set[str] = set()
     for path in paths:
-        folder, _, _ = path.rpartition("/")
-        if folder not in levels:
-            above, _, _ = folder.rpartition("/")
-            levels[folder] = levels[above].enter_folder(folder)
-        if not levels[folder].is_ignored(path):
+        folder = _parent_folder(path)
+        level = levels.get(folder)
+        if level is None:
+            above = levels[_parent_folder(folder)]
+            level = levels[folder] = above.enter_folder(folder)
+        if not level.is_ignored(path):
             while path and path not in chosen:
                 chosen.add(path)
-                path, _, _ = path.rpartition("/")
+                path = _parent_folder(path)
     return sorted(chosen)
+
+
+def _parent_folder(path: str) -> str:
+    folder, _, _ = path.rpartition("/")
+    return folder
 
 
 def _can_match(pattern: list[str], folder: list[str]) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 
 from stagebake.dockerfile.parser import Instruction
 from stagebake.errors import InputError
@@ -48,16 +47,20 @@ def split_stages(instructions: tuple[Instruction, ...], path: str) -> tuple[Stag
 
 
 def _split_at_from(instructions: tuple[Instruction, ...], path: str) -> list[tuple[Instruction, ...]]:
-    starts = [number for number, instruction in enumerate(instructions) if instruction.keyword == "FROM"]
-    if not starts:
-        raise InputError(f"{path}:1: no FROM instruction", "add a FROM line: a Dockerfile needs at least one stage")
-    for early in instructions[: starts[0]]:
-        if early.keyword != "ARG":
+    groups: list[list[Instruction]] = []
+    for instruction in instructions:
+        if instruction.keyword == "FROM":
+            groups.append([instruction])
+        elif groups:
+            groups[-1].append(instruction)
+        elif instruction.keyword != "ARG":
             raise InputError(
-                f"{path}:{early.line}: {early.keyword} before the first FROM",
-                f"move {early.keyword} below a FROM line; only ARG may come before the first FROM",
+                f"{path}:{instruction.line}: {instruction.keyword} before the first FROM",
+                f"move {instruction.keyword} below a FROM line; only ARG may come before the first FROM",
             )
-    return [instructions[start:end] for start, end in pairwise([*starts, len(instructions)])]
+    if not groups:
+        raise InputError(f"{path}:1: no FROM instruction", "add a FROM line: a Dockerfile needs at least one stage")
+    return [tuple(group) for group in groups]
 
 
 def _read_stage_name(instruction: Instruction, path: str) -> str | None:

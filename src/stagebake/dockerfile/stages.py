@@ -261,18 +261,17 @@ class _StageResolver:
         start, *own = draft.instructions
         base = self._expand_base(start)
         base_draft = self._drafts_by_name.get(base)
-        triggers: list[Instruction] = []
         if base_draft is not None and base_draft.index < draft.index:
             yield StageStep(instruction=start, sources=(base_draft.name,))
-            triggers = self._read_triggers(base_draft)
+            own = [*self._read_triggers(base_draft), *own]
         elif base == "scratch":
             yield StageStep(instruction=start)
         else:
             image = ImageReference(name=base, line=start.line)
             yield StageStep(instruction=start, sources=(image,))
-        for instruction in (*triggers, *own):
-            sources = tuple(self._resolve_references(instruction))
-            yield StageStep(instruction=instruction, sources=sources)
+        for instruction in own:
+            sources = self._resolve_references(instruction)
+            yield StageStep(instruction=instruction, sources=tuple(sources))
 
     def _read_triggers(self, draft: StageDraft) -> list[Instruction]:
         """Return what the ONBUILD instructions of a stage run in a stage that starts from it."""
@@ -352,7 +351,8 @@ def _find_named_stage(wanted: str, origin: str, stages: tuple[Stage, ...]) -> St
 
 def _unknown_stage(where: str, wanted: str, names: Iterable[str]) -> InputError:
     hint = did_you_mean(wanted.lower(), names)
-    return InputError(f"{where}: unknown stage `{wanted}`", f"{hint}the stages are: {', '.join(names)}")
+    listed = ", ".join(names)
+    return InputError(f"{where}: unknown stage `{wanted}`", f"{hint}the stages are: {listed}")
 
 
 def _refuse_cycles(graph: StageGraph) -> None:

@@ -31,17 +31,21 @@ def run_build_checks(graph: StageGraph, settings: Settings) -> tuple[Finding, ..
 
 def parse_build_checks(stdout: str, stderr: str, path: str) -> tuple[Finding, ...]:
     """Return the findings in buildx's JSON. Raises EngineError for any other answer."""
-    _, brace, rest = stdout.partition("{")
+    _, brace, rest = stdout.partition("{")  # warnings of buildx may come before the JSON
     try:
         document = json.loads(brace + rest)
     except ValueError:
         document = {}
     if "warnings" not in document:
-        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else "no answer"
-        raise _checks_failed(reason)
+        raise _checks_failed(_last_line(stderr) or "no answer")
     warnings = document["warnings"] or ()
     return tuple(_convert_warning(warning, path) for warning in warnings)
+
+
+def _last_line(text: str) -> str:
+    """Return the last line that is not empty."""
+    *_, last = ["", *text.strip().splitlines()]
+    return last.strip()
 
 
 def _build_command(graph: StageGraph, settings: Settings, empty_folder: str) -> list[str]:
@@ -56,7 +60,9 @@ def _build_command(graph: StageGraph, settings: Settings, empty_folder: str) -> 
         command.append(f"--target={graph.final.target}")
     for name, value in settings.args.items():
         command.append(f"--build-arg={name}={value}")
-    images = {image.name for stage in graph.stages for image in stage.images}
+    images: set[str] = set()
+    for stage in graph.stages:
+        images.update(image.name for image in stage.images)
     for name in sorted(images):
         command.append(f"--build-context={name}={empty_folder}")
     return [*command, empty_folder]

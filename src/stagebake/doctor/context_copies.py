@@ -51,8 +51,11 @@ def list_rebuilds(copies: Iterable[ContextCopy], facts: RepositoryFacts) -> tupl
     copied: set[str] = set()
     for copy in copies:
         copied |= copy.files
-    changes = [changed & copied for changed in facts.commits]
-    return tuple(changed for changed in changes if changed)
+    rebuilds = []
+    for changed in facts.commits:
+        if changed & copied:
+            rebuilds.append(changed & copied)
+    return tuple(rebuilds)
 
 
 def _select_from(files: frozenset[str]) -> PathSelector:
@@ -75,21 +78,22 @@ def _choose_files(selector: PathSelector, sources: tuple[str, ...], instruction:
 
 
 def _read_sources(instruction: Instruction) -> tuple[str, ...]:
-    if instruction.keyword in ("COPY", "ADD") and instruction.flag_value("from") is None:
-        written = instruction.args[:-1]
-    elif instruction.keyword == "RUN":
+    written: list[str] = []
+    if instruction.keyword == "RUN":
         written = _read_bind_sources(instruction)
-    else:
-        written = ()
+    elif instruction.keyword in ("COPY", "ADD") and instruction.flag_value("from") is None:
+        *written, _ = instruction.args
     return tuple(word for word in written if _is_in_context(word))
 
 
-def _read_bind_sources(instruction: Instruction) -> tuple[str, ...]:
+def _read_bind_sources(instruction: Instruction) -> list[str]:
     sources = []
     for mount in instruction.mounts:
-        if mount.get("type", "bind") == "bind" and "from" not in mount:
-            sources.append(mount.get("source", mount.get("src", ".")))
-    return tuple(sources)
+        is_bind = mount.get("type", "bind") == "bind"
+        if is_bind and "from" not in mount:
+            source = mount.get("source", mount.get("src", "."))
+            sources.append(source)
+    return sources
 
 
 def _is_in_context(word: str) -> bool:

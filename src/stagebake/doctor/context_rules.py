@@ -78,10 +78,12 @@ def _find_generated_files(paths: Collection[str]) -> dict[str, str]:
 
 
 def _list_counts(counts: Counter[str]) -> str:
+    """Return the names with their numbers of files."""
     listed = []
-    for name, count in sorted(counts.items()):
-        files = "1 file" if count == 1 else f"{count:,} files"
-        listed.append(f"{name} ({files})")
+    for name in sorted(counts):
+        count = counts[name]
+        unit = "file" if count == 1 else "files"
+        listed.append(f"{name} ({count:,} {unit})")
     return ", ".join(listed)
 
 
@@ -111,13 +113,12 @@ def find_unused_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Fin
         return
     counts = Counter(chain.from_iterable(needless))
     most_frequent = [f"{pattern} ({count})" for pattern, count in counts.most_common(5)]
-    listed = ", ".join(most_frequent)
     share = f"{len(needless)} of the last {len(rebuilds)} rebuilds"
     yield Finding(
         rule="idle-files",
         path=graph.path,
         line=whole.instruction.line,
-        what=f"{share} were only for files that the build probably does not use: {listed}",
+        what=f"{share} were only for files that the build probably does not use: {', '.join(most_frequent)}",
         fix=(f"# {facts.ignore_file}", *sorted(counts)),
         stage=whole.stage.name,
         seconds=facts.seconds.get(whole.stage.name),
@@ -140,6 +141,7 @@ def _find_needless_rebuilds(rebuilds: Iterable[frozenset[str]], patterns: tuple[
 
 
 def _list_unused_patterns(facts: RepositoryFacts) -> tuple[str, ...]:
+    """Return the patterns of unused files; without README and LICENSE where a package may include them."""
     if facts.files.isdisjoint(_PACKAGE_FILES):
         return _UNUSED
     return tuple(pattern for pattern in _UNUSED if pattern not in _PACKAGE_TEXTS)
@@ -149,7 +151,8 @@ def _match_unused(path: str, patterns: tuple[str, ...]) -> str | None:
     """Return the pattern that a file at the top of the context matches, or `.github` for a file in that folder."""
     top, _, rest = path.partition("/")
     for pattern in patterns:
-        if fnmatch.fnmatchcase(top, pattern) and (not rest or pattern == ".github"):
+        is_file_or_github = not rest or pattern == ".github"
+        if is_file_or_github and fnmatch.fnmatchcase(top, pattern):
             return pattern
     return None
 

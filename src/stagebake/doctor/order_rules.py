@@ -93,7 +93,9 @@ class _EarlyCopy:
 
 
 def _list_copies_before(
-    install: PackageInstall, copies: Iterable[ContextCopy], graph: StageGraph
+    install: PackageInstall,
+    copies: Iterable[ContextCopy],
+    graph: StageGraph,
 ) -> Iterator[ContextCopy]:
     """Return the COPY and ADD instructions before the install among those that its stage consists of."""
     inherited = graph.inherited_instructions(install.stage)
@@ -105,7 +107,11 @@ def _list_copies_before(
             yield copy
 
 
-def _find_needed_files(install: PackageInstall, copy: ContextCopy, facts: RepositoryFacts) -> frozenset[str] | None:
+def _find_needed_files(
+    install: PackageInstall,
+    copy: ContextCopy,
+    facts: RepositoryFacts,
+) -> frozenset[str] | None:
     """Return the copied files that say what to install; None where they are unknown."""
     if not install.manifests:
         return frozenset()
@@ -143,15 +149,20 @@ def _describe_early_copy(early: _EarlyCopy) -> str:
         f"`{written}` comes before `{install.short_command}` (line {install.instruction.line}), "
         "so a change to any of its files runs the install again"
     )
-    if not early.caused:
-        return message
+    if early.caused:
+        share = f"{len(early.caused)} of the last {len(early.rebuilds)} rebuilds"
+        message += f"; it caused {share} (most often {_list_frequent_files(early)})"
+    return message
+
+
+def _list_frequent_files(early: _EarlyCopy) -> str:
+    """Return the three files that caused the most rebuilds."""
     counts: Counter[str] = Counter()
     for changed in early.caused:
         counts.update(changed & early.not_needed)
-    most_frequent = sorted(counts, key=lambda path: (-counts[path], path))[:3]
-    files = ", ".join(make_printable(path) for path in most_frequent)
-    share = f"{len(early.caused)} of the last {len(early.rebuilds)} rebuilds"
-    return f"{message}; it caused {share} (most often {files})"
+    by_frequency = sorted(counts, key=lambda path: (-counts[path], path))
+    names = [make_printable(path) for path in by_frequency[:3]]
+    return ", ".join(names)
 
 
 def _reorder_lines(early: _EarlyCopy) -> tuple[str, ...]:
@@ -189,7 +200,8 @@ def _copy_needed_files(copy: ContextCopy, needed: frozenset[str]) -> Iterator[st
         names = " ".join(names_by_folder[folder])
         inner = posixpath.relpath(folder or ".", root)
         target = posixpath.join(destination, inner)
-        yield f"COPY {names} {posixpath.normpath(target)}/"
+        target = posixpath.normpath(target)
+        yield f"COPY {names} {target}/"
 
 
 def _find_copied_root(copy: ContextCopy) -> str:
@@ -208,14 +220,13 @@ def find_early_arguments(graph: StageGraph, facts: RepositoryFacts) -> Iterator[
     """
     for stage in graph.needed_stages():
         for argument in _find_changing_arguments(stage):
-            unused, first_use = _find_runs_until_use(stage, argument)
-            if unused:
+            if argument.unused_runs:
                 yield Finding(
                     rule="arg-early",
                     path=graph.path,
-                    line=argument.instruction.line,
-                    what=_describe_early_argument(argument, unused, first_use),
-                    fix=_move_argument(argument, unused, first_use),
+                    line=argument.declaration.line,
+                    what=_describe_early_argument(argument),
+                    fix=_move_argument(argument),
                     stage=stage.name,
                     seconds=facts.seconds.get(stage.name),
                 )
@@ -223,62 +234,71 @@ def find_early_arguments(graph: StageGraph, facts: RepositoryFacts) -> Iterator[
 
 @dataclass(frozen=True)
 class _ChangingArgument:
-    """ARG whose value changes with each build; `position` is its place among the instructions of its stage."""
+    """ARG whose value changes with each build, the RUNs after it that do not use it, and its first use."""
 
     name: str
-    position: int
-    instruction: Instruction
+    declaration: Instruction
+    unused_runs: tuple[Instruction, ...]
+    first_use: Instruction | None
 
 
 def _find_changing_arguments(stage: Stage) -> Iterator[_ChangingArgument]:
-    for position, instruction in enumerate(stage.instructions):
+    for position, instruction in enumerate(stage.instructions, 1):
         if instruction.keyword != "ARG":
             continue
+        later = stage.instructions[position:]
         for name, default in instruction.declarations:
-            if _CHANGING.search(name) and _PLACEHOLDER.fullmatch(default or ""):
-                yield _ChangingArgument(name, position, instruction)
+            has_value = not _PLACEHOLDER.fullmatch(default or "")
+            if _CHANGING.search(name) and not has_value:
+                yield _follow_argument(name, instruction, later)
 
 
-def _find_runs_until_use(stage: Stage, argument: _ChangingArgument) -> tuple[list[Instruction], Instruction | None]:
-    """Return the RUNs after the ARG that come before its first use, and the instruction of that use, if any."""
-    names = [argument.name]
+def _follow_argument(
+    name: str,
+    declaration: Instruction,
+    later: tuple[Instruction, ...],
+) -> _ChangingArgument:
+    """Return the RUNs until the first use of the argument, or of an ENV made from it."""
+    names = [name]
     unused: list[Instruction] = []
-    for instruction in stage.instructions[argument.position + 1 :]:
+    first_use = None
+    for instruction in later:
         is_used = _mentions_any(names, instruction)
         if is_used and instruction.keyword == "ENV":
-            names += [name for name, _ in instruction.assignments]
+            names += [variable for variable, _ in instruction.assignments]
         elif is_used and instruction.keyword not in _METADATA:
-            return unused, instruction
+            first_use = instruction
+            break
         elif instruction.keyword == "RUN":
             unused.append(instruction)
-    return unused, None
+    return _ChangingArgument(name, declaration, tuple(unused), first_use)
 
 
 def _mentions_any(names: list[str], instruction: Instruction) -> bool:
-    choice = "|".join(re.escape(name) for name in names)
-    return bool(re.search(rf"\b(?:{choice})\b", instruction.full_text))
+    escaped = [re.escape(name) for name in names]
+    pattern = rf"\b(?:{'|'.join(escaped)})\b"
+    return re.search(pattern, instruction.full_text) is not None
 
 
-def _describe_early_argument(
-    argument: _ChangingArgument, unused: list[Instruction], first_use: Instruction | None
-) -> str:
-    if first_use is None:
-        place = "to the end of the stage"
-    else:
-        place = f"to just before line {first_use.line}, which is the first to use it"
+def _describe_early_argument(argument: _ChangingArgument) -> str:
+    first_unused = argument.unused_runs[0].line
+    place = "to the end of the stage"
+    if argument.first_use is not None:
+        place = f"to just before line {argument.first_use.line}, which is the first to use it"
     return (
-        f"ARG {argument.name} changes with every build, so the RUN in line {unused[0].line} runs again each time "
+        f"ARG {argument.name} changes with every build, so the RUN in line {first_unused} runs again each time "
         f"although it does not use the value; move the ARG, and any ENV made from it, {place}"
     )
 
 
-def _move_argument(
-    argument: _ChangingArgument, unused: list[Instruction], first_use: Instruction | None
-) -> tuple[str, ...]:
+def _move_argument(argument: _ChangingArgument) -> tuple[str, ...]:
     """Return the last RUN that does not use the argument, the ARG, and the line of its first use."""
-    last_run, *_ = unused[-1].text.splitlines()
-    lines = [last_run, argument.instruction.text]
-    if first_use is not None:
-        first_line, *_ = first_use.text.splitlines()
-        lines.append(first_line)
+    last_unused = argument.unused_runs[-1]
+    lines = [_first_line(last_unused), argument.declaration.text]
+    if argument.first_use is not None:
+        lines.append(_first_line(argument.first_use))
     return tuple(lines)
+
+
+def _first_line(instruction: Instruction) -> str:
+    return instruction.text.partition("\n")[0]
