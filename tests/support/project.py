@@ -110,7 +110,7 @@ class Project:
         return outcome
 
     def release(self, *arguments: str, **environment: str) -> Outcome:
-        """Push `latest` from a detached HEAD: it reads the default branch's caches and saves none, which is warned of."""
+        """Push `latest` from a detached HEAD, which saves no cache; check that this is the only warning."""
         outcome = self.stagebake("build", "--push", f"--image={self.image}:latest", *arguments, **environment)
         assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
         assert [warning.partition(":")[0] for warning in outcome.report["warnings"]] == ["no cache is saved"]

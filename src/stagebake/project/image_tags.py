@@ -46,20 +46,15 @@ def tags_for(trigger: Trigger, default_branch: str, commit: CommitInfo) -> tuple
     Code whose branch is not certain gets the tag of its commit alone, `1a2b3c4`, and no tag where that is unknown.
     A tag that could be taken for a cache's, or for the default branch's `latest`, is avoided.
     """
-    short_commit = commit.revision[:7] if commit.revision else None
     if trigger.pull_request is not None:
         return (f"pr-{trigger.pull_request}",)
     if trigger.trusted and trigger.tag is not None:
         return (_tag_of_git_tag(trigger.tag),)
-    if short_commit is None:
-        return ()
-    if not trigger.trusted or trigger.branch is None:
-        return (short_commit,)
-    branch = _clean_tag(trigger.branch)[: _LONGEST - len("-1a2b3c4")]
-    branch_tag = f"{branch}-{short_commit}"
-    if trigger.branch == default_branch:
-        return (LATEST, branch_tag)
-    return (branch_tag,)
+    short_commit = commit.revision[:7] if commit.revision else None
+    if trigger.trusted and trigger.branch is not None:
+        branch_tags = (_branch_tag(trigger.branch, short_commit),)
+        return (LATEST, *branch_tags) if trigger.branch == default_branch else branch_tags
+    return (short_commit,) if short_commit else ()
 
 
 def labels_for(commit: CommitInfo) -> dict[str, str]:
@@ -90,8 +85,17 @@ def _metadata_target(text: str, path: str) -> dict[str, Any]:
         ) from None
 
 
+def _branch_tag(branch: str, short_commit: str | None) -> str:
+    """Return `main-1a2b3c4`; the branch alone in a repository that has no commit yet."""
+    name = _clean_tag(branch)
+    if short_commit is None:
+        return _tag_of_git_tag(name)
+    ending = f"-{short_commit}"
+    return name[: _LONGEST - len(ending)] + ending
+
+
 def _tag_of_git_tag(name: str) -> str:
-    """Return the tag for a git tag. One called `latest` does not make its image the default branch's."""
+    """Return the tag for a git tag or branch. One called `latest` does not make its image the default branch's."""
     tag = _clean_tag(name)
     return "tag-latest" if tag == LATEST else tag
 

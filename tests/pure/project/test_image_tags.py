@@ -20,14 +20,34 @@ OURS = ImageNames(refs=("ghcr.io/o/n:latest",), labels={"org.opencontainers.imag
         (Trigger(branch="main"), ("latest", "main-1a2b3c4")),
         (Trigger(branch="feature/exercise-template"), ("feature-exercise-template-1a2b3c4",)),
         (Trigger(branch="cache"), ("branch-cache-1a2b3c4",)),
+        (Trigger(branch="latest"), ("latest-1a2b3c4",)),
+        (Trigger(branch="main", trusted=False), ("1a2b3c4",)),
         (Trigger(pull_request=7), ("pr-7",)),
+        (Trigger(pull_request=7, trusted=False), ("pr-7",)),
         (Trigger(tag="v1.2+build"), ("v1.2-build",)),
+        (Trigger(tag="latest"), ("tag-latest",)),
+        (Trigger(tag="-latest."), ("tag-latest",)),
+        (Trigger(tag="v1", trusted=False), ("1a2b3c4",)),
         (Trigger(), ("1a2b3c4",)),
     ],
 )
-def test_tags(trigger: Trigger, expected: tuple[str, ...]) -> None:
+def test_tags_for_a_trigger_names_branch_request_or_tag(trigger: Trigger, expected: tuple[str, ...]) -> None:
     """`latest` on the default branch alone, a branch with its commit, a pull request by number, a tag by its name."""
     assert tags_for(trigger, "main", COMMIT) == expected
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        (Trigger(branch="main"), ("latest", "main")),
+        (Trigger(branch="latest"), ("tag-latest",)),
+        (Trigger(), ()),
+        (Trigger(trusted=False), ()),
+    ],
+)
+def test_tags_for_an_unknown_commit_are_certain_or_missing(trigger: Trigger, expected: tuple[str, ...]) -> None:
+    """A repository without a commit, or a folder without git: `latest` is never a guess."""
+    assert tags_for(trigger, "main", CommitInfo()) == expected
 
 
 def test_labels_say_what_is_known() -> None:
