@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from stagebake.build.events import StepRun, Trace
-from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph, StageStep
+from stagebake.dockerfile.stages import Stage, StageGraph, StageStep
 from stagebake.dockerfile.variables import declared_args, expand_word, predefined_args
 
 MOUNT_STAGE = "stagebake-mounts"
@@ -94,7 +94,10 @@ class MountContent:
     bytes: int
 
 
-def find_mounts(graph: StageGraph, platforms: Sequence[str] = ()) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
+def find_mounts(
+    graph: StageGraph,
+    platforms: Sequence[str] = (),
+) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
     """Return the cache mounts of the stages that are built, and a warning for each that cannot be saved.
 
     A mount whose id contains a variable of the platform is a different mount on each of the `platforms`.
@@ -249,7 +252,12 @@ def _parse_entry(line: str) -> tuple[str, int]:
     return f"{mode} {user} {group} {length} {changed} {name}", size
 
 
-def _render_output_stages(image: str, flags: Sequence[str], commands: Sequence[str], word: str) -> str:
+def _render_output_stages(
+    image: str,
+    flags: Sequence[str],
+    commands: Sequence[str],
+    word: str,
+) -> str:
     """Return a stage that writes into the output folder, and a last stage that contains only this folder."""
     source = f"{MOUNT_STAGE}-in"
     lines = [
@@ -260,7 +268,13 @@ def _render_output_stages(image: str, flags: Sequence[str], commands: Sequence[s
     return _render_stage(image, source, flags, commands, word) + "\n".join(lines)
 
 
-def _render_stage(image: str, name: str, flags: Sequence[str], commands: Sequence[str], word: str) -> str:
+def _render_stage(
+    image: str,
+    name: str,
+    flags: Sequence[str],
+    commands: Sequence[str],
+    word: str,
+) -> str:
     """Return a stage with one RUN, as root and without a network."""
     script = "\n".join([f": {word}", *commands])
     command = json.dumps(["/bin/sh", "-euc", script])
@@ -276,7 +290,11 @@ def _render_stage(image: str, name: str, flags: Sequence[str], commands: Sequenc
     return "\n".join(lines)
 
 
-def _stage_mounts(graph: StageGraph, stage: Stage, variables: Mapping[str, str]) -> Iterator[tuple[CacheMount, int]]:
+def _stage_mounts(
+    graph: StageGraph,
+    stage: Stage,
+    variables: Mapping[str, str],
+) -> Iterator[tuple[CacheMount, int]]:
     """Yield the cache mounts of a stage, each with its line in the Dockerfile."""
     image = _base_image(graph, stage)
     namespace = graph.args.get(_NAMESPACE, "")
@@ -334,7 +352,11 @@ def _find_problem(mount: CacheMount) -> str:
     return ""
 
 
-def _step_environments(graph: StageGraph, stage: Stage, global_variables: Mapping[str, str]) -> list[dict[str, str]]:
+def _step_environments(
+    graph: StageGraph,
+    stage: Stage,
+    global_variables: Mapping[str, str],
+) -> list[dict[str, str]]:
     """Return the variables that each step of a stage sees, and last those that a stage based on it inherits.
 
     An ENV overrides an ARG (moby/buildkit, dockerfile2llb/convert.go, toEnvMap), and an ARG ends with its stage.
@@ -356,13 +378,15 @@ def _step_environments(graph: StageGraph, stage: Stage, global_variables: Mappin
     return environments
 
 
-def _inherited_env(graph: StageGraph, stage: Stage, global_variables: Mapping[str, str]) -> dict[str, str]:
+def _inherited_env(
+    graph: StageGraph,
+    stage: Stage,
+    global_variables: Mapping[str, str],
+) -> dict[str, str]:
     """Return the ENV of the stage that a stage starts from; empty where it starts from an image."""
-    sources = stage.steps[0].sources
-    base = sources[0] if sources else None
-    if not isinstance(base, str):
+    if not isinstance(stage.base, str):
         return {}
-    environments = _step_environments(graph, graph[base], global_variables)
+    environments = _step_environments(graph, graph[stage.base], global_variables)
     return environments[-1]
 
 
@@ -371,10 +395,9 @@ def _base_image(graph: StageGraph, stage: Stage) -> str:
 
     The image may have the name of a stage (`FROM node AS node`); a tag makes it different from every stage.
     """
-    sources = stage.steps[0].sources
-    if not sources:
+    base = stage.base
+    if base is None:
         return ""
-    base = sources[0]
-    if not isinstance(base, ImageReference):
+    if isinstance(base, str):
         return _base_image(graph, graph[base])
     return f"{base.name}:latest" if base.name in graph.names else base.name

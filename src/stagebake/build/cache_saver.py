@@ -120,23 +120,39 @@ class CacheSaver:
         return push_merged_cache(self.repository, self.stage_caches.merge_stages(leaving_out=rebuilt))
 
     def _save_stage(self, stage: str, other_caches: str | None) -> SavedCache:
-        """Save the cache of a stage. Raise RegistryError where the call fails."""
-        recompress = bool(self.stage_caches.corrupt_blobs)
+        """Save the cache of a stage in its ref. Raise RegistryError where the call fails."""
+        trace = self._export_cache(stage, other_caches)
+        tag = self.scope.stage_tag(stage)
+        layers = self._read_layers(tag)
+        new_layers = dict(layers.items() - self._known_blobs.items())
+        self._known_blobs |= new_layers
+        rotate_generations(self.repository, self.stage_caches, self.scope, stage, layers.keys())
+        return SavedCache(
+            ref=f"{self.repository.image}:{tag}",
+            saved=True,
+            bytes=sum(new_layers.values()),
+            digest=trace.exported,
+        )
+
+    def _export_cache(self, stage: str, other_caches: str | None) -> Trace:
+        """Run the bake call that writes the cache of a stage. Raise RegistryError where it fails."""
         bake_options = BakeOptions(
-            stage=stage, output="type=cacheonly", cache=other_caches, save=True, recompress=recompress
+            stage=stage,
+            output="type=cacheonly",
+            cache=other_caches,
+            save=True,
+            recompress=bool(self.stage_caches.corrupt_blobs),
         )
         stall_timer = StallTimer(self.settings.patience)
         bake_result, trace = self.run_bake(f"saving {stage}", bake_options, stall_timer)
         if bake_result.exit_code != 0:
-            raise RegistryError(summarize_failure(trace, stall_timer.stall), "the next build saves it")
-        self._warn_rerun(stage, rerun_stages(self.graph, trace))
-        tag = self.scope.stage_tag(stage)
-        layers = self._read_layers(tag)
-        new_layers = {digest: size for digest, size in layers.items() if self._known_blobs.get(digest) != size}
-        self._known_blobs |= new_layers
-        rotate_generations(self.repository, self.stage_caches, self.scope, stage, layers.keys())
-        ref = f"{self.repository.image}:{tag}"
-        return SavedCache(ref=ref, saved=True, bytes=sum(new_layers.values()), digest=trace.exported)
+            summary = summarize_failure(trace, stall_timer.stall)
+            raise RegistryError(summary, "the next build saves it")
+        rerun = rerun_stages(self.graph, trace)
+        if rerun:
+            names = ", ".join(sorted(rerun))
+            self.warnings.append(f"saving {stage} ran {names} again; the saved cache differs from the pushed image")
+        return trace
 
     def _read_layers(self, tag: str) -> dict[str, int]:
         """Return digest and size in bytes of the layers under a tag; empty where they cannot be read."""
@@ -166,20 +182,16 @@ class CacheSaver:
                 evidence = collect_evidence(contents[entry.digest])
                 self.saved[stage] = replace(entry, evidence=evidence)
 
-    def _warn_rerun(self, stage: str, rerun: frozenset[str]) -> None:
-        if rerun:
-            names = ", ".join(sorted(rerun))
-            self.warnings.append(f"saving {stage} ran {names} again; the saved cache differs from the pushed image")
-
     def _warn_unsaved(self, stages: list[str], error: RegistryError) -> None:
         unsaved = [stage for stage in stages if stage not in self.saved]
+        names = ", ".join(unsaved)
         if unsaved:
-            self.warnings.append(f"the cache of {', '.join(unsaved)} is not saved: {error}")
+            self.warnings.append(f"the cache of {names} is not saved: {error}")
         else:
             self.warnings.append(f"stage caches saved; merged cache not saved: {error}")
         for stage in unsaved:
-            ref = f"{self.repository.image}:{self.scope.stage_tag(stage)}"
-            self.saved[stage] = SavedCache(ref=ref, saved=False, bytes=0)
+            tag = self.scope.stage_tag(stage)
+            self.saved[stage] = SavedCache(ref=f"{self.repository.image}:{tag}", saved=False, bytes=0)
 
 
 def push_merged_cache(

@@ -183,11 +183,11 @@ class Trace:
         """Return the steps of each stage of a Dockerfile, ordered by their numbers."""
         stages = _stages_by_buildkit_name(graph)
         groups: dict[str, list[StepRun]] = {name: [] for name in graph.names}
-        for step in self.step_runs():
+        for step in sorted(self.step_runs(), key=lambda step: step.number):
             stage = stages.get(step.stage)
             if stage is not None:
                 groups[stage.name].append(step)
-        return {name: tuple(sorted(steps, key=lambda step: step.number)) for name, steps in groups.items()}
+        return {name: tuple(steps) for name, steps in groups.items()}
 
     def first_failure(self) -> StepFailure | None:
         """Return the first vertex that failed by itself, None where nothing failed."""
@@ -218,7 +218,11 @@ class Trace:
     @property
     def unfinished_blobs(self) -> frozenset[str]:
         """Return the digests of the layers that BuildKit has not received completely."""
-        return frozenset(name for name, status in self._statuses.items() if status.open and _BLOB.match(name))
+        blobs = set()
+        for name, status in self._statuses.items():
+            if status.open and _BLOB.match(name):
+                blobs.add(name)
+        return frozenset(blobs)
 
     @property
     def is_downloading(self) -> bool:
@@ -236,12 +240,17 @@ class Trace:
     @property
     def is_working(self) -> bool:
         """Tell whether a step runs, or the engine is busy with files."""
-        statuses = self._open_statuses()
-        if any(name.startswith(_ENGINE_WORK) for name in statuses):
-            return True
-        pulling = {status.vertex for name, status in statuses.items() if _BLOB.match(name)}
-        steps = (vertex for vertex in self._vertexes.values() if vertex.step and not vertex.is_from)
-        return any(vertex.running and vertex.name not in pulling for vertex in steps)
+        pulling = set()
+        for name, status in self._open_statuses().items():
+            if name.startswith(_ENGINE_WORK):
+                return True
+            if _BLOB.match(name):
+                pulling.add(status.vertex)
+        for vertex in self._vertexes.values():
+            is_step = vertex.step is not None and not vertex.is_from
+            if is_step and vertex.running and vertex.name not in pulling:
+                return True
+        return False
 
     @property
     def is_idle(self) -> bool:
@@ -344,5 +353,6 @@ def _stages_by_buildkit_name(graph: StageGraph) -> dict[str | None, Stage]:
     """Map BuildKit's names to stages: an unnamed stage is `stage-N`, and a sole stage may have no name at all."""
     stages: dict[str | None, Stage] = {None: graph.final}
     for stage in graph.stages:
-        stages[stage.name if stage.has_name else f"stage-{stage.index}"] = stage
+        name = stage.name if stage.has_name else f"stage-{stage.index}"
+        stages[name] = stage
     return stages

@@ -18,6 +18,7 @@ from stagebake.errors import BuildFailed, InputError, StagebakeError
 
 # BuildKit's message about a step that failed by itself
 _STEP_FAILED = "did not complete successfully"
+_PUSH_FAILED = "failed to push"
 # BuildKit's messages about a blob of an imported cache that is missing, short or altered
 _BAD_BLOB = re.compile(
     r"httpReadSeeker|could not fetch content descriptor|unexpected commit digest|unexpected EOF|\b416\b"
@@ -68,14 +69,15 @@ class FailureKind(Enum):
 class BakeFailure:
     """Failed bake call.
 
-    `summary` is the failure in one line, `vertex` the part of the build that failed (None where BuildKit names none),
-    `stage` the stage whose step it is, else the final one, `line` the line that buildx shows, else that of a step's
-    stage.
+    `message` is BuildKit's message, `summary` the failure in one line. `vertex` is the part of the build that failed,
+    None where BuildKit names none. `stage` is the stage whose step it is, else the final one; `line` is the line that
+    buildx shows, else that of a step's stage.
     For CACHE, `blobs` are the bad blobs of the cache that BuildKit names, and `temporary` tells whether the same
     request may succeed later. `image` is the name of a MISSING_IMAGE, `stall` why the call was given up.
     """
 
     kind: FailureKind
+    message: str
     summary: str
     stage: Stage
     vertex: StepFailure | None = None
@@ -86,23 +88,29 @@ class BakeFailure:
     stall: Stall | None = None
 
 
-def classify_failure(graph: StageGraph, trace: Trace, stall: Stall | None, cached_blobs: Set[str]) -> BakeFailure:
-    """Return the cause of a failed bake call that imported `cached_blobs` and was given up for `stall`, if it was."""
+def classify_failure(
+    graph: StageGraph,
+    trace: Trace,
+    stall: Stall | None,
+    cached_blobs: Set[str],
+) -> BakeFailure:
+    """Return the cause of a failed bake call.
+
+    `trace` holds its events. `stall` is why the call was given up, if it was. `cached_blobs` are the digests of the
+    blobs in the cache that it imported.
+    """
     failure = _read_failure(graph, trace, stall)
-    vertex = failure.vertex
-    message = vertex.message if vertex else trace.text
-    if _LOST_RESULT.search(message):
+    if _LOST_RESULT.search(failure.message):
         return replace(failure, kind=FailureKind.LOST_RESULT)
-    reads_cache = bool(cached_blobs) and _STEP_FAILED not in message
-    if stall in (Stall.WRITE, Stall.IDLE) or (stall is Stall.READ and not reads_cache):
-        return replace(failure, kind=FailureKind.STALLED)
-    if reads_cache and stall:
-        return replace(failure, kind=FailureKind.CACHE, temporary=stall is Stall.IMPORT)
-    bad_blobs = _find_bad_blobs(trace, vertex, message, cached_blobs) if reads_cache else None
-    if bad_blobs is not None:
-        temporary = not _PERMANENT.search(message)
-        return replace(failure, kind=FailureKind.CACHE, blobs=bad_blobs, temporary=temporary)
-    return _classify_user_failure(graph, failure, message)
+    may_be_cache = bool(cached_blobs) and _STEP_FAILED not in failure.message
+    stalled = _classify_stall(failure, may_be_cache)
+    if stalled:
+        return stalled
+    if may_be_cache:
+        blamed = _classify_cache_failure(failure, trace.unfinished_blobs, cached_blobs)
+        if blamed:
+            return blamed
+    return _classify_user_failure(graph, failure)
 
 
 def _read_failure(graph: StageGraph, trace: Trace, stall: Stall | None) -> BakeFailure:
@@ -116,6 +124,7 @@ def _read_failure(graph: StageGraph, trace: Trace, stall: Stall | None) -> BakeF
         line = int(source_line["line"])
     return BakeFailure(
         kind=FailureKind.STEP if is_step else FailureKind.ENGINE,
+        message=vertex.message if vertex else trace.text,
         summary=summarize_failure(trace, stall),
         stage=stage,
         vertex=vertex,
@@ -124,33 +133,58 @@ def _read_failure(graph: StageGraph, trace: Trace, stall: Stall | None) -> BakeF
     )
 
 
-def _find_bad_blobs(
-    trace: Trace, vertex: StepFailure | None, message: str, cached_blobs: Set[str]
-) -> frozenset[str] | None:
-    """Return the blobs of the cache that the message is about, none where it names none.
+def _classify_stall(failure: BakeFailure, may_be_cache: bool) -> BakeFailure | None:
+    """Return why a call was given up; None where it was not, or failed by itself."""
+    match failure.stall:
+        case Stall.READ if may_be_cache:
+            return replace(failure, kind=FailureKind.CACHE)
+        case Stall.IMPORT if may_be_cache:
+            return replace(failure, kind=FailureKind.CACHE, temporary=True)
+        case Stall.READ | Stall.WRITE | Stall.IDLE:
+            return replace(failure, kind=FailureKind.STALLED)
+    return None
+
+
+def _classify_cache_failure(
+    failure: BakeFailure,
+    unfinished_blobs: Set[str],
+    cached_blobs: Set[str],
+) -> BakeFailure | None:
+    """Return the failure with the bad blobs of the cache, none where the message names none.
 
     Return None where the message is not about the cache.
     """
+    message = failure.message
+    vertex = failure.vertex
     if not _BAD_BLOB.search(message):
         return None
-    if "failed to push" in message and "httpReadSeeker" not in message:
+    if _PUSH_FAILED in message and "httpReadSeeker" not in message:
         return None
-    named = frozenset(_DIGEST.findall(message)) or trace.unfinished_blobs
-    if not named and vertex and _READS_NO_CACHE.match(vertex.name):
-        return None
+    named = set(_DIGEST.findall(message)) or unfinished_blobs
     if named and not named & cached_blobs:
         return None
-    return named & cached_blobs
+    if not named and vertex and _READS_NO_CACHE.match(vertex.name):
+        return None
+    return replace(
+        failure,
+        kind=FailureKind.CACHE,
+        blobs=frozenset(named & cached_blobs),
+        temporary=not _PERMANENT.search(message),
+    )
 
 
-def _classify_user_failure(graph: StageGraph, failure: BakeFailure, message: str) -> BakeFailure:
+def _classify_user_failure(graph: StageGraph, failure: BakeFailure) -> BakeFailure:
     """Return what the Dockerfile or the registry is responsible for, in more detail than STEP and ENGINE."""
     if failure.kind is FailureKind.ENGINE:
-        parse_error = _PARSE_ERROR.search(message)
+        parse_error = _PARSE_ERROR.search(failure.message)
         if parse_error:
-            line = int(parse_error["line"])
-            return replace(failure, kind=FailureKind.PARSE_ERROR, summary=parse_error["reason"], line=line)
-        if "failed to push" in message and _TOO_MANY_REQUESTS.search(message):
+            return replace(
+                failure,
+                kind=FailureKind.PARSE_ERROR,
+                summary=parse_error["reason"],
+                line=int(parse_error["line"]),
+            )
+        if _PUSH_FAILED in failure.message and _TOO_MANY_REQUESTS.search(failure.message):
             return replace(failure, kind=FailureKind.PUSH_REFUSED)
     image = _find_missing_image(graph, failure.vertex) if failure.vertex else None
     if image:
@@ -210,8 +244,8 @@ class RetryState:
     stalled: bool = False
     forced: frozenset[str] = frozenset()
 
-    def after(self, failure: BakeFailure, verdict: Retry, all_stages: Set[str]) -> RetryState:
-        """Return the state after the reaction to one more failed call."""
+    def count_failure(self, failure: BakeFailure, verdict: Retry, all_stages: Set[str]) -> RetryState:
+        """Return the state after one more failed call and the reaction to it."""
         if verdict is Retry.PUSH_LATER:
             return RetryState(pushes=self.pushes + 1, forced=self.forced)
         forced = self.forced
@@ -222,8 +256,13 @@ class RetryState:
         stalled = self.stalled
         if failure.kind is FailureKind.CACHE:
             stalled = failure.stall is Stall.READ
-        paused = self.paused or verdict is Retry.PAUSE
-        return replace(self, builds=self.builds + 1, paused=paused, stalled=stalled, forced=forced)
+        return replace(
+            self,
+            builds=self.builds + 1,
+            paused=self.paused or verdict is Retry.PAUSE,
+            stalled=stalled,
+            forced=forced,
+        )
 
 
 def choose_retry(failure: BakeFailure, state: RetryState, all_stages: Set[str]) -> Retry:
@@ -275,13 +314,10 @@ def _format_parse_error(failure: BakeFailure, context: FailureContext) -> Stageb
 
 
 def _format_missing_image(failure: BakeFailure, context: FailureContext) -> StagebakeError:
-    message = failure.vertex.message if failure.vertex else failure.summary
+    place = f"{context.graph.path}:{failure.line}"
+    what = f"`{failure.image}` is not a stage, and BuildKit cannot pull it as an image: {failure.message}"
     stages = ", ".join(context.graph.names)
-    return InputError(
-        f"{context.graph.path}:{failure.line}: `{failure.image}` is not a stage, and BuildKit cannot pull it as an "
-        f"image: {message}",
-        f"name a stage ({stages}) or an image that BuildKit can pull",
-    )
+    return InputError(f"{place}: {what}", f"name a stage ({stages}) or an image that BuildKit can pull")
 
 
 def _format_lost_result(failure: BakeFailure, context: FailureContext) -> StagebakeError:
@@ -291,15 +327,17 @@ def _format_lost_result(failure: BakeFailure, context: FailureContext) -> Stageb
 
 def _format_stall(failure: BakeFailure, context: FailureContext) -> StagebakeError:
     stall = failure.stall or Stall.IDLE
-    seconds = context.patience.get(stall.value)
     action = "pushing" if stall is Stall.WRITE else "building"
-    waited = "" if seconds is None else f" for {seconds:g} s"
+    refs = ", ".join(context.refs)
+    what = f"{action} {refs}: {_STALL_MESSAGES[stall]}"
+    seconds = context.patience.get(stall.value)
+    if seconds is not None:
+        what += f" for {seconds:g} s"
     if stall is Stall.IDLE:
         remedy = "restart the engine, or the builder, and build again: BuildKit may wait for a registry without limit"
     else:
         remedy = f"build again; for a slow registry, set `patience = {{ {stall.value} = SECONDS }}`"
-    what = f"{action} {', '.join(context.refs)}: {_STALL_MESSAGES[stall]}{waited}; the build was cancelled"
-    return BuildFailed(what, remedy)
+    return BuildFailed(f"{what}; the build was cancelled", remedy)
 
 
 def _format_engine(failure: BakeFailure, context: FailureContext) -> StagebakeError:

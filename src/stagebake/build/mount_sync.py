@@ -78,8 +78,8 @@ class MountSync:
     warnings: list[str]
     imported_cache: str | None = None
     _mounts: tuple[CacheMount, ...] = ()
-    _waiting: tuple[CacheMount, ...] = ()
-    _due: tuple[_SavedMount, ...] = ()
+    _waiting: list[CacheMount] = field(default_factory=list)
+    _due: list[_SavedMount] = field(default_factory=list)
     _not_restored: set[str] = field(default_factory=set)
     _carried: dict[str, CarriedMount] = field(default_factory=dict)
 
@@ -88,8 +88,9 @@ class MountSync:
             return
         self._mounts, problems = find_mounts(self.graph, self.settings.platforms)
         self.warnings += problems
-        forced = self.forced.with_dependents
-        self._waiting = tuple(mount for mount in self._mounts if not mount.stages & forced)
+        for mount in self._mounts:
+            if not mount.stages & self.forced.with_dependents:
+                self._waiting.append(mount)
 
     @property
     def carried_mounts(self) -> tuple[CarriedMount, ...]:
@@ -109,72 +110,86 @@ class MountSync:
         needed = [mount for mount in self._waiting if mount.uses & next_steps]
         if not needed:
             return
-        self._waiting = tuple(mount for mount in self._waiting if mount not in needed)
+        self._waiting = [mount for mount in self._waiting if mount not in needed]
         saved = self._read_saved(needed)
         lost_seconds = _longest_running_seconds(trace)
-        if saved and lost_seconds > _INTERRUPTIBLE_SECONDS:
-            names = ", ".join(entry.mount.id for entry in saved)
-            reason = f"it would have undone {lost_seconds:.0f} s of the build"
-            self.warnings.append(f"cache mounts not restored: {names}: {reason}")
-        else:
-            self._due = tuple(saved)
+        if not saved or lost_seconds <= _INTERRUPTIBLE_SECONDS:
+            self._due = saved
+            return
+        names = ", ".join(entry.mount.id for entry in saved)
+        reason = f"it would have undone {lost_seconds:.0f} s of the build"
+        self.warnings.append(f"cache mounts not restored: {names}: {reason}")
 
     def restore_mounts(self, before: Trace) -> Trace:
         """Restore the mounts that are due; return a trace that includes what ran `before`."""
         due = {entry.mount.name: entry for entry in self._due}
-        self._due = ()
+        self._due = []
         trace = before
         for mounts in _group_by_image(entry.mount for entry in due.values()):
             trace = Trace(trace)
-            saved = [due[mount.name] for mount in mounts]
-            stages = restore_stages([(entry.mount, entry.ref) for entry in saved], _random_word())
+            refs = [(mount, due[mount.name].ref) for mount in mounts]
+            stages = restore_stages(refs, _random_word())
             failure = self._run_bake("restoring cache mounts", stages, mounts, "type=cacheonly", trace)
-            for entry in saved:
-                self._note_restored(entry, failure)
+            for mount in mounts:
+                self._note_restored(mount, due[mount.name].bytes, failure)
         return trace
 
-    def _note_restored(self, entry: _SavedMount, failure: str | None) -> None:
-        mount = entry.mount
+    def _note_restored(self, mount: CacheMount, size: int, failure: str | None) -> None:
         if failure is None:
-            self._carried[mount.name] = CarriedMount(id=mount.id, restored=entry.bytes)
+            self._carried[mount.name] = CarriedMount(id=mount.id, restored=size)
         else:
             self._not_restored.add(mount.name)
             self.warnings.append(f"cache mount {mount.id} was not restored: {failure}")
 
     def save_mounts(self, trace: Trace) -> None:
         """Save the mounts of the steps that ran, where their content differs from the saved one."""
-        if self.repository is None or self.access.writes is None:
+        scope = self.access.writes
+        if self.repository is None or scope is None:
             return
         ran = run_mount_uses(self.graph, trace)
         used = [mount for mount in self._mounts if mount.uses & ran]
         if not used or not self.engine.exports_caches:
             return
         for mounts in _group_by_image(used):
-            saved = {entry.mount.name: entry.content for entry in self._read_saved(mounts)}
-            for mount, content in self._read_contents(mounts):
-                is_saved = saved.get(mount.name) == content.digest
-                if not is_saved or mount.name in self._not_restored:
-                    tag = self.access.writes.mount_tag(mount.name)
-                    self._save_mount(mount, content, f"{self.repository.image}:{tag}")
+            for mount, content in self._find_changed(mounts):
+                tag = scope.mount_tag(mount.name)
+                self._save_mount(mount, content, f"{self.repository.image}:{tag}")
+
+    def _find_changed(self, mounts: Sequence[CacheMount]) -> list[tuple[CacheMount, MountContent]]:
+        """Return the mounts whose content differs from the saved one, or that could not be restored."""
+        saved = {entry.mount.name: entry.content for entry in self._read_saved(mounts)}
+        changed = []
+        for mount, content in self._read_contents(mounts):
+            if content.digest != saved.get(mount.name) or mount.name in self._not_restored:
+                changed.append((mount, content))
+        return changed
 
     def _save_mount(self, mount: CacheMount, content: MountContent, ref: str) -> None:
-        limit = self.settings.cache_mounts_limit
-        if content.bytes > limit:
-            self.warnings.append(
-                f"cache mount {mount.id} was not saved: it holds {content.bytes} bytes, more than cache-mounts-limit "
-                f"({limit}); raise the limit, or empty the mount: --no-cache {min(mount.stages)}"
-            )
-            return
-        stages = save_stages(mount, _random_word())
-        output = f"type=image,name={ref},{_PUSH_OPTIONS},annotation.{_ANNOTATION}={content.digest}"
-        failure = self._run_bake("saving cache mounts", stages, [mount], output, Trace())
-        if failure is not None:
+        failure = self._exceeds_limit(mount, content) or self._push_mount(mount, content, ref)
+        if failure:
             self.warnings.append(f"cache mount {mount.id} was not saved: {failure}")
             return
-        stored = self._read_saved([mount])
-        size = stored[0].bytes if stored else 0
+        size = sum(entry.bytes for entry in self._read_saved([mount]))
         carried = self._carried.get(mount.name, CarriedMount(id=mount.id))
         self._carried[mount.name] = replace(carried, saved=size)
+
+    def _exceeds_limit(self, mount: CacheMount, content: MountContent) -> str | None:
+        """Return why a mount is too large to be saved, None where it is not."""
+        limit = self.settings.cache_mounts_limit
+        if content.bytes <= limit:
+            return None
+        stage = min(mount.stages)
+        return (
+            f"it holds {content.bytes} bytes, more than cache-mounts-limit ({limit}); "
+            f"raise the limit, or empty the mount: --no-cache {stage}"
+        )
+
+    def _push_mount(self, mount: CacheMount, content: MountContent, ref: str) -> str | None:
+        """Push the content of a mount as an image. Return the failure in one line, None where there is none."""
+        annotation = f"annotation.{_ANNOTATION}={content.digest}"
+        output = f"type=image,name={ref},{_PUSH_OPTIONS},{annotation}"
+        stages = save_stages(mount, _random_word())
+        return self._run_bake("saving cache mounts", stages, [mount], output, Trace())
 
     def _read_contents(self, mounts: Sequence[CacheMount]) -> list[tuple[CacheMount, MountContent]]:
         """Return what the mounts contain now, without empty mounts."""
@@ -185,8 +200,7 @@ class MountSync:
             permission = f"fs.write={folder}"
             failure = self._run_bake("listing cache mounts", stages, mounts, output, Trace(), permission)
             if failure is not None:
-                names = ", ".join(mount.id for mount in mounts)
-                self.warnings.append(f"cache mounts not saved: {names}: {failure}")
+                self._warn_unread(mounts, failure)
                 return []
             for number, mount in enumerate(mounts):
                 listing = Path(folder, str(number)).read_text("utf-8", "surrogateescape")
@@ -195,22 +209,28 @@ class MountSync:
                     found.append((mount, content))
         return found
 
+    def _warn_unread(self, mounts: Sequence[CacheMount], failure: str) -> None:
+        names = ", ".join(mount.id for mount in mounts)
+        self.warnings.append(f"cache mounts not saved: {names}: {failure}")
+
     def _read_saved(self, mounts: Sequence[CacheMount]) -> list[_SavedMount]:
         """Return the content that the registry has of these mounts, each from the nearest scope."""
         if self.repository is None:
             return []
-        tags = {mount.name: [scope.mount_tag(mount.name) for scope in self.access.reads] for mount in mounts}
-        answers = self.repository.read_manifests(itertools.chain.from_iterable(tags.values()))
+        tags = {}
+        for mount in mounts:
+            for scope in self.access.reads:
+                tags[scope.mount_tag(mount.name)] = mount
+        answers = self.repository.read_manifests(tags)
         failures = {str(answer) for answer in answers.values() if isinstance(answer, RegistryError)}
         for failure in sorted(failures):
             self.warnings.append(f"cache mounts are not read: {failure}")
-        found = []
-        for mount in mounts:
-            scopes = [self._parse_saved(mount, tag, answers[tag]) for tag in tags[mount.name]]
-            nearest = next((saved for saved in scopes if saved is not None), None)
-            if nearest is not None:
-                found.append(nearest)
-        return found
+        nearest: dict[str, _SavedMount] = {}
+        for tag, mount in tags.items():
+            saved = self._parse_saved(mount, tag, answers[tag])
+            if saved is not None:
+                nearest.setdefault(mount.name, saved)
+        return list(nearest.values())
 
     def _parse_saved(self, mount: CacheMount, tag: str, manifest: bytes | RegistryError | None) -> _SavedMount | None:
         """Return the content under a tag; None where there is none, with a warning where it is something else."""
@@ -264,11 +284,15 @@ class MountSync:
             "attest": ["type=provenance,disabled=true"],
         }
         needs_cache = any(mount.starts_from_stage(self.graph) for mount in mounts)
-        cache = self.imported_cache if needs_cache else None
-        bake_options = BakeOptions(stage=self.graph.final.name, output=output, cache=cache)
+        bake_options = BakeOptions(
+            stage=self.graph.final.name,
+            output=output,
+            cache=self.imported_cache if needs_cache else None,
+        )
+        document = {"target": {MOUNT_STAGE: target}}
         return BakeCall(
             target=MOUNT_STAGE,
-            files={**self.files, "mounts.json": json.dumps({"target": {MOUNT_STAGE: target}})},
+            files={**self.files, "mounts.json": json.dumps(document)},
             variables=bake_variables(self.settings, bake_options, DEFAULT_SCOPE),
             allow=(*bake_permissions(self.settings), *permissions),
         )
@@ -284,11 +308,12 @@ def _group_by_image(mounts: Iterable[CacheMount]) -> Iterator[list[CacheMount]]:
 def _longest_running_seconds(trace: Trace) -> float:
     """Return the seconds since the oldest start of a step that runs now."""
     now = time.time()
-    longest = 0.0
+    oldest = now
     for step in trace.step_runs():
         if step.running:
-            longest = max([longest, *(now - start for start, _ in step.intervals)])
-    return longest
+            starts = [start for start, _ in step.intervals]
+            oldest = min([oldest, *starts])
+    return now - oldest
 
 
 def _random_word() -> str:

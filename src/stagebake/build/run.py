@@ -187,7 +187,7 @@ class _Run:
                 stage_caches = stage_caches.without_caches(f"built without any cache: {failure.summary}")
             case Retry.FORCE_STAGE | Retry.FORCE_ALL:
                 pass  # the next attempt forces the stages that `retries` names then
-        self.retries = self.retries.after(failure, verdict, all_stages)
+        self.retries = self.retries.count_failure(failure, verdict, all_stages)
         return stage_caches
 
     def _build_final(

@@ -212,7 +212,7 @@ def test_choose_retry_failure_and_state_decide(fields: dict[str, object], state:
 
 
 def failure_of(fields: dict[str, object]) -> BakeFailure:
-    defaults: dict[str, object] = {"summary": "no", "stage": GRAPH["app"]}
+    defaults: dict[str, object] = {"message": "no", "summary": "no", "stage": GRAPH["app"]}
     return BakeFailure(**(defaults | fields))  # type: ignore[arg-type]
 
 
@@ -238,11 +238,11 @@ def failure_of(fields: dict[str, object]) -> BakeFailure:
         ),
     ],
 )
-def test_retry_state_after_a_reaction_counts_it(
+def test_count_failure_reaction_changes_the_state(
     fields: dict[str, object], state: RetryState, verdict: Retry, after: RetryState
 ) -> None:
     """Each push starts with a new count of builds; forced stages stay forced."""
-    assert state.after(failure_of(fields), verdict, STAGES) == after
+    assert state.count_failure(failure_of(fields), verdict, STAGES) == after
 
 
 @pytest.mark.parametrize(
