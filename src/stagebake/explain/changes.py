@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Literal
 
-from stagebake.dockerfile.ignore_file import IgnorePatterns, parse_patterns
+from stagebake.dockerfile.ignore_file import parse_patterns
 from stagebake.fingerprint.model import Fingerprint, Part, PartKind
 
 ChangeEffect = Literal["added", "removed", "changed", "moved", "included", "excluded", "unknown"]
@@ -32,10 +32,12 @@ class Change:
 
     @property
     def kind(self) -> PartKind:
+        """Return the kind of the part that changed."""
         return self.part.kind
 
     @property
     def line(self) -> int:
+        """Return the line of the Dockerfile, 0 if the part has none."""
         return self.part.line
 
 
@@ -66,10 +68,12 @@ def _compare_in_order(old: Fingerprint, new: Fingerprint, kind: PartKind) -> lis
     """Compare parts whose order counts and whose names may change."""
     old_parts = _select_parts(old, kind)
     new_parts = _select_parts(new, kind)
+    old_identities = [part.identity for part in old_parts]
+    new_identities = [part.identity for part in new_parts]
     matcher = SequenceMatcher(
-        None,
-        [part.identity for part in old_parts],
-        [part.identity for part in new_parts],
+        isjunk=None,
+        a=old_identities,
+        b=new_identities,
         autojunk=False,
     )
     changes: list[Change] = []
@@ -93,10 +97,9 @@ def _differing_pairs(old: Fingerprint, new: Fingerprint, *kinds: PartKind) -> li
     new_by_name = {part.name: part for part in _select_parts(new, *kinds)}
     pairs: list[PartPair] = []
     for name in old_by_name | new_by_name:
-        before = old_by_name.get(name)
-        after = new_by_name.get(name)
-        if not _is_same(before, after):
-            pairs.append((before, after))
+        pair = (old_by_name.get(name), new_by_name.get(name))
+        if not _is_same(*pair):
+            pairs.append(pair)
     return pairs
 
 
@@ -106,6 +109,7 @@ def _select_parts(fingerprint: Fingerprint, *kinds: PartKind) -> list[Part]:
 
 
 def _is_same(before: Part | None, after: Part | None) -> bool:
+    """Tell whether two parts exist and count as the same for BuildKit."""
     if before is None or after is None:
         return False
     return before.identity == after.identity
@@ -118,19 +122,11 @@ def _compare_files(old: Fingerprint, new: Fingerprint) -> list[Change]:
     new_rules = _find_ignore_rules(new)
     if old_rules is None or new_rules is None or old_rules.value == new_rules.value:
         return _compare_pairs(pairs)
-    old_patterns = _parse_rules(old_rules)
-    new_patterns = _parse_rules(new_rules)
-    included: list[str] = []
-    excluded: list[str] = []
-    other_pairs: list[PartPair] = []
-    for before, after in pairs:
-        if after and not before and old_patterns.matches(after.name):
-            included.append(after.name)
-        elif before and not after and new_patterns.matches(before.name):
-            excluded.append(before.name)
-        else:
-            other_pairs.append((before, after))
 
+    added = [after.name for before, after in pairs if after and not before]
+    removed = [before.name for before, after in pairs if before and not after]
+    included = _select_excluded(added, old_rules)
+    excluded = _select_excluded(removed, new_rules)
     changes: list[Change] = []
     if included:
         rules_change = _rules_change("included", included, old_rules, new_rules)
@@ -138,7 +134,11 @@ def _compare_files(old: Fingerprint, new: Fingerprint) -> list[Change]:
     if excluded:
         rules_change = _rules_change("excluded", excluded, old_rules, new_rules)
         changes.append(rules_change)
-    changes += _compare_pairs(other_pairs)
+
+    explained = {*included, *excluded}
+    for change in _compare_pairs(pairs):
+        if change.part.name not in explained:
+            changes.append(change)
     return changes
 
 
@@ -148,11 +148,18 @@ def _find_ignore_rules(fingerprint: Fingerprint) -> Part | None:
     return rules[0] if rules else None
 
 
-def _parse_rules(rules: Part) -> IgnorePatterns:
-    return parse_patterns(rules.value.splitlines())
+def _select_excluded(files: list[str], rules: Part) -> list[str]:
+    """Return the files that these ignore rules exclude."""
+    patterns = parse_patterns(rules.value.splitlines())
+    return [file for file in files if patterns.matches(file)]
 
 
-def _rules_change(effect: ChangeEffect, files: list[str], old: Part, new: Part) -> Change:
+def _rules_change(
+    effect: ChangeEffect,
+    files: list[str],
+    old: Part,
+    new: Part,
+) -> Change:
     """Return one change for all files that the new ignore rules include or exclude."""
     return Change(
         effect=effect,

@@ -22,6 +22,7 @@ def given_stage_times(words: list[str], report: Path | None, graph: StageGraph) 
 
 
 def _parse_stage_time(word: str, graph: StageGraph) -> tuple[str, float]:
+    """Parse `STAGE=SECONDS`. Raises InputError."""
     name, _, number = word.partition("=")
     stage = graph.find_stage(name, "--seconds").name
     try:
@@ -71,8 +72,8 @@ def require_stage_times(graph: StageGraph, times: Mapping[str, float]) -> dict[s
             f"unknown build time of {names}",
             f"add --seconds {flags}, or --times with the --report of a build",
         )
-    ordered = {name: times[name] for name in needed}
-    return {**ordered, **times}
+    needed_times = {name: times[name] for name in needed}
+    return {**needed_times, **times}
 
 
 def longest_path_seconds(graph: StageGraph, seconds: Mapping[str, float]) -> float:

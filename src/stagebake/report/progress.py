@@ -72,8 +72,10 @@ class BuildProgress:
                     self._print_step(stage, step)
 
     def _print_step(self, stage: str, step: StepRun) -> None:
+        """Print that a step runs, or how long it took."""
+        name = _shorten_name(step)
         end = "…" if step.running else f"{step.seconds:.1f} s"
-        line = f"  {stage} {step.number}: {_shorten_name(step)} {end}"
+        line = f"  {stage} {step.number}: {name} {end}"
         self._console.print(Text(line))
 
 
@@ -90,6 +92,7 @@ def interrupt_note(activity: str) -> str:
 
 
 def _draw_view(graph: StageGraph, activity: str, trace: Trace) -> Group:
+    """Draw a line for each stage whose steps BuildKit has reported."""
     table = Table.grid(padding=(0, 2))
     for stage, steps in trace.steps_by_stage(graph).items():
         if steps:
@@ -104,12 +107,16 @@ def _describe_state(steps: tuple[StepRun, ...]) -> tuple[Text, Text]:
     for step in steps:
         if step.running:
             position = f"{step.number}/{len(steps)}"
-            return Text("running", style="yellow"), Text(f"{position} {_shorten_name(step)}")
+            current_step = f"{position} {_shorten_name(step)}"
+            return Text("running", style="yellow"), Text(current_step)
+    instructions = [step for step in steps if not step.is_from]
     if any(step.ran for step in steps):
-        return Text("rebuilt", style="yellow"), Text()
-    if all(step.cached for step in steps if not step.is_from):
-        return Text("restored", style="green"), Text()
-    return Text("waiting", style="dim"), Text()
+        state = Text("rebuilt", style="yellow")
+    elif all(step.cached for step in instructions):
+        state = Text("restored", style="green")
+    else:
+        state = Text("waiting", style="dim")
+    return state, Text()
 
 
 def _shorten_name(step: StepRun) -> str:
