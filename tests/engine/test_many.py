@@ -55,6 +55,8 @@ def test_two_builds_of_one_scope_at_the_same_time(project: Project, second_engin
     there.mkdir()
     builders = {"left": project, "right": replace(project, folder=there / "project", engine=second_engine)}
     for one in builders.values():
+        one.folder.mkdir(exist_ok=True)
+        one.git("init", "--quiet", "--initial-branch=main")
         one.write({"Dockerfile": SMALL, "source.txt": "first\n"})
         one.settings()
     push(project, "left")
