@@ -16,7 +16,7 @@ from stagebake.cli.build import add_build_parser
 from stagebake.doctor.examine import RULES
 from stagebake.project.settings import SETTING_KEYS
 from stagebake.sessions import VERBS
-from tests.support.workflows import SORTS
+from tests.support.workflows import WORKFLOWS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "stagebake"
@@ -83,7 +83,7 @@ def test_docs_sample_output_has_the_words_of_the_code() -> None:
 
 
 def test_backends_page_shows_the_steps_that_init_writes() -> None:
-    written = {line.strip() for text in SORTS.values() for line in text.splitlines()}
+    written = {line.strip() for text in WORKFLOWS.values() for line in text.splitlines()}
     blocks = read_blocks(ROOT / "docs/backends.md", "yaml")
     shown = {line.strip() for block in blocks for line in block.splitlines()}
     written |= {line.partition("  # zizmor")[0] for line in written}

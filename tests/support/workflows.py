@@ -1,4 +1,4 @@
-"""Every sort of workflow that `stagebake init` writes; `python -m tests.support.workflows FOLDER` writes them there."""
+"""Render all variants of the workflow; `python -m tests.support.workflows FOLDER` writes them to a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stagebake.generate.workflow import render_workflow
 from stagebake.project.settings import Settings
 
 GRAPH = parse_dockerfile("FROM debian AS base\nFROM base AS app\n")
-SORTS = {
+WORKFLOWS = {
     "registry": render_workflow(GRAPH, Settings()),
     "platforms": render_workflow(
         GRAPH,
@@ -25,5 +25,5 @@ SORTS = {
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in SORTS.items():
+    for name, text in WORKFLOWS.items():
         (folder / f"{name}.yml").write_text(text, encoding="utf-8")

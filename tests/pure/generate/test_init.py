@@ -156,7 +156,7 @@ def test_init_repository_passes_branches_and_make_room_to_the_workflow(tmp_path:
     )
     text = (tmp_path / WORKFLOW_FILE).read_text()
     assert 'branches: ["main", "feature/x"]' in text
-    assert "Make room" in text
+    assert "Free disk space" in text
 
 
 @pytest.mark.parametrize(

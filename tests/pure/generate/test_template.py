@@ -22,7 +22,7 @@ third:
 """
 
 
-def fill(*words: str, chosen: bool = False) -> str:
+def fill_sample(*words: str, chosen: bool = False) -> str:
     return fill_template(
         TEMPLATE,
         values={"number": "17", "command": "a 'b c'"},
@@ -32,15 +32,15 @@ def fill(*words: str, chosen: bool = False) -> str:
 
 
 def test_fill_template_without_optional_lines_leaves_them_out() -> None:
-    assert fill() == "first: 17\nthird:\n  - run: a 'b c'\n"
+    assert fill_sample() == "first: 17\nthird:\n  - run: a 'b c'\n"
 
 
 def test_fill_template_with_a_condition_keeps_its_lines() -> None:
-    assert "first: 17\n  second: 2  # stays\nthird:\n" in fill(chosen=True)
+    assert "first: 17\n  second: 2  # stays\nthird:\n" in fill_sample(chosen=True)
 
 
 def test_fill_template_repeats_lines_for_each_entry() -> None:
-    assert "third:\n  a: ${{ a }}\n  b: ${{ b }}\n  - run" in fill("a", "b")
+    assert "third:\n  a: ${{ a }}\n  b: ${{ b }}\n  - run" in fill_sample("a", "b")
 
 
 def test_fill_template_with_an_unknown_name_raises() -> None:
@@ -48,10 +48,9 @@ def test_fill_template_with_an_unknown_name_raises() -> None:
         fill_template(TEMPLATE, values={}, conditions={"chosen": True}, lists={"word": ()})
 
 
-def test_the_workflow_template_is_yaml_as_it_is() -> None:
-    """A linter can open the template: it is a workflow with each optional step."""
+def test_read_template_returns_a_valid_workflow_with_each_optional_step() -> None:
     jobs = yaml.safe_load(read_template())["jobs"]
     assert set(jobs) == {"build", "clean-up"}
     assert jobs["build"]["timeout-minutes"] == 60
     names = {step.get("name") for step in jobs["build"]["steps"]}
-    assert {"Make room on the disk", "Install stagebake"} <= names
+    assert {"Free disk space", "Install stagebake"} <= names

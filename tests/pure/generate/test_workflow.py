@@ -1,4 +1,4 @@
-"""The workflow says what the Dockerfile says, asks for no more rights than it needs, and runs nobody else's words."""
+"""Workflows: triggers, permissions, pinned actions and optional steps."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from stagebake.generate.workflow import (
     update_stage_list,
 )
 from stagebake.project.settings import Settings, load_settings
-from tests.support.workflows import GRAPH, SORTS
+from tests.support.workflows import GRAPH, WORKFLOWS
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = sorted((ROOT / ".github/workflows").glob("*.yml"))
-ALL_SORTS = (*SORTS.values(), *(path.read_text(encoding="utf-8") for path in COMMITTED))
+ALL_WORKFLOWS = (*WORKFLOWS.values(), *(path.read_text(encoding="utf-8") for path in COMMITTED))
 
 
-def read(text: str) -> dict[str, Any]:
-    """The workflow as YAML 1.1 has it, in which the key `on` is the boolean."""
+def parse_workflow(text: str) -> dict[str, Any]:
+    """Return a workflow as YAML 1.1 reads it, where the key `on` is the boolean True."""
     document: dict[Any, Any] = yaml.safe_load(text)
     return document | {"on": document[True]}
 
 
-def steps(text: str) -> Iterator[dict[str, Any]]:
-    for job in read(text)["jobs"].values():
+def list_steps(text: str) -> Iterator[dict[str, Any]]:
+    for job in parse_workflow(text)["jobs"].values():
         yield from job["steps"]
 
 
-def building(text: str) -> list[dict[str, Any]]:
+def list_build_steps(text: str) -> list[dict[str, Any]]:
     """The steps of the job that builds."""
-    found: list[dict[str, Any]] = read(text)["jobs"]["build"]["steps"]
+    found: list[dict[str, Any]] = parse_workflow(text)["jobs"]["build"]["steps"]
     return found
 
 
@@ -50,44 +50,48 @@ def used_actions(text: str) -> list[str]:
     return [line.partition("uses: ")[2].partition("  # zizmor")[0] for line in lines]
 
 
-def inputs(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = read(text)["on"]["workflow_dispatch"]["inputs"]
+def read_inputs(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = parse_workflow(text)["on"]["workflow_dispatch"]["inputs"]
     return found
 
 
-def example() -> tuple[StageGraph, Settings]:
+def load_example() -> tuple[StageGraph, Settings]:
     settings = load_settings(ROOT, {}, {})
     text = (ROOT / settings.dockerfile).read_text(encoding="utf-8")
     return parse_dockerfile(text, path=settings.dockerfile, target=settings.target), settings
 
 
-def test_the_committed_workflow_is_the_one_that_is_written() -> None:
-    """This repository runs what it gives to others, but for installing itself from the checkout."""
-    graph, settings = example()
+def other_lines(text: str) -> list[str]:
+    """Return the lines without the list of stages."""
+    return [line for line in text.splitlines() if "options:" not in line]
+
+
+def test_render_workflow_for_this_repository_equals_the_committed_file() -> None:
+    """Compare with the workflow of this repository, which installs stagebake from the checkout."""
+    graph, settings = load_example()
     assert (ROOT / WORKFLOW_FILE).read_text(encoding="utf-8") == render_workflow(graph, settings, install=".")
 
 
-def test_every_session_that_is_named_is_there() -> None:
-    """What the workflows and the README run with nox, this repository's noxfile has, its own or from stagebake."""
+def test_noxfile_has_every_session_that_workflows_and_readme_run() -> None:
     noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
     own = {node.name for node in noxfile.body if isinstance(node, ast.FunctionDef)}
     taken = {alias.name for node in noxfile.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    texts = [path.read_text(encoding="utf-8") for path in (*COMMITTED, ROOT / "README.md")]
-    named = {name for text in texts for name in re.findall(r"\bnox -s (\w+)", text)}
+    named: set[str] = set()
+    for path in (*COMMITTED, ROOT / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        named.update(re.findall(r"\bnox -s (\w+)", text))
     assert named >= {"build", "cache", "plan"}
     assert named <= own | taken
 
 
-def test_it_is_read_in_a_minute() -> None:
-    """The workflow has little more than a hundred lines, none longer than the code's."""
+def test_render_workflow_is_short_and_has_short_lines() -> None:
     lines = render_workflow(GRAPH, Settings()).splitlines()
     assert len(lines) <= 115
     assert max(map(len, lines)) <= 120
 
 
-def test_the_triggers() -> None:
-    """Pushes to chosen branches, pull requests, once a week, and by hand with the branch, pushing and a stage."""
-    on = read(render_workflow(GRAPH, Settings(), branches=("trunk", "release/**")))["on"]
+def test_render_workflow_triggers_on_push_pull_request_schedule_and_dispatch() -> None:
+    on = parse_workflow(render_workflow(GRAPH, Settings(), branches=("trunk", "release/**")))["on"]
     assert set(on) == {"push", "pull_request", "schedule", "workflow_dispatch"}
     assert on["push"] == {"branches": ["trunk", "release/**"]}
     assert on["pull_request"] == {"types": ["opened", "synchronize", "reopened", "closed"]}
@@ -99,30 +103,26 @@ def test_the_triggers() -> None:
     }
 
 
-def test_the_choice_has_every_stage_of_the_example() -> None:
-    """Nothing, everything, or one of the stages, in the order of the Dockerfile."""
-    graph, settings = example()
-    assert inputs(render_workflow(graph, settings))["force"]["options"] == ["none", "all", *graph.names]
+def test_render_workflow_offers_every_stage_in_order() -> None:
+    graph, settings = load_example()
+    assert read_inputs(render_workflow(graph, settings))["force"]["options"] == ["none", "all", *graph.names]
 
 
-def test_stages_with_words_of_yaml_for_names() -> None:
-    """A stage called like a boolean, a null or one of the two other choices is a string, and there once."""
+def test_render_workflow_with_yaml_words_as_stage_names_quotes_them() -> None:
+    """List a stage that is called `none` or `all` once."""
     graph = parse_dockerfile(
         "".join(f"FROM a AS {name}\n" for name in ("yes", "null", "all", "none", "v1.0")) + "FROM a\n"
     )
-    options = inputs(render_workflow(graph, Settings()))["force"]["options"]
+    options = read_inputs(render_workflow(graph, Settings()))["force"]["options"]
     assert options == ["none", "all", "yes", "null", "v1.0", "stage-5"]
 
 
-def test_a_workflow_that_was_edited_keeps_its_edits() -> None:
-    """Only the list of stages follows the Dockerfile; a workflow without it stays as it is."""
+def test_update_stage_list_in_an_edited_workflow_changes_only_the_list() -> None:
     old = render_workflow(GRAPH, Settings()).replace("ubuntu-24.04", "my-runner")
     graph = parse_dockerfile("FROM debian AS base\nFROM base AS lib\nFROM lib AS app\n")
     new = update_stage_list(old, graph)
-    assert inputs(new)["force"]["options"] == ["none", "all", "base", "lib", "app"]
-    assert [line for line in old.splitlines() if "options:" not in line] == [
-        line for line in new.splitlines() if "options:" not in line
-    ]
+    assert read_inputs(new)["force"]["options"] == ["none", "all", "base", "lib", "app"]
+    assert other_lines(new) == other_lines(old)
     assert update_stage_list(new, graph) == new
     assert not has_lost_stage_list(new)
     assert update_stage_list("on: push\n", graph) == "on: push\n"
@@ -136,38 +136,34 @@ def test_a_workflow_that_was_edited_keeps_its_edits() -> None:
         "    options:\n      [\n        none,\n        base,\n      ] # the stages",
     ],
 )
-def test_a_workflow_that_was_formatted_keeps_its_shape(options: str) -> None:
-    """The list is found with another indentation and over several lines, and stays where it is."""
+def test_update_stage_list_in_a_formatted_workflow_keeps_the_indentation(options: str) -> None:
     text = update_stage_list(f"force:\n    type: choice\n{options}\n", GRAPH)
     assert text == 'force:\n    type: choice\n    options: ["none", "all", "base", "app"]  # the stages\n'
 
 
-def test_a_list_of_stages_that_cannot_be_told_is_noticed() -> None:
-    """Without the comment nobody knows whose list it is."""
+def test_has_lost_stage_list_without_the_comment_returns_true() -> None:
     assert has_lost_stage_list(render_workflow(GRAPH, Settings()).replace("  # the stages", ""))
 
 
-@pytest.mark.parametrize("text", ALL_SORTS)
-def test_permissions(text: str) -> None:
-    """Nobody has a right by default, and only the job that pushes may write, packages and nothing else."""
-    document = read(text)
+@pytest.mark.parametrize("text", ALL_WORKFLOWS)
+def test_workflows_write_only_packages_and_only_where_needed(text: str) -> None:
+    document = parse_workflow(text)
     assert document["permissions"] == {}
     rights = {name: job["permissions"] for name, job in document["jobs"].items()}
     writing = {"contents": "read", "packages": "write"}
     assert rights in ({"build": writing, "clean-up": writing}, {"checks": {"contents": "read"}})
 
 
-@pytest.mark.parametrize("text", ALL_SORTS)
-def test_no_expression_stands_in_a_script(text: str) -> None:
-    """What comes from outside reaches a shell through its environment only."""
-    scripts = [step["run"] for step in steps(text) if "run" in step]
+@pytest.mark.parametrize("text", ALL_WORKFLOWS)
+def test_workflows_have_no_expression_in_a_script(text: str) -> None:
+    """Pass outside values to a shell only through its environment."""
+    scripts = [step["run"] for step in list_steps(text) if "run" in step]
     assert scripts
     assert not [script for script in scripts if "${{" in script]
 
 
-@pytest.mark.parametrize("text", ALL_SORTS)
-def test_actions_are_pinned(text: str) -> None:
-    """Every action is named by its commit, with the version beside it, the same in every workflow."""
+@pytest.mark.parametrize("text", ALL_WORKFLOWS)
+def test_workflows_pin_every_action_to_the_same_commit(text: str) -> None:
     used = used_actions(text)
     pinned = set(used_actions(read_template()))
     assert used
@@ -176,100 +172,93 @@ def test_actions_are_pinned(text: str) -> None:
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action) for action in used)
 
 
-@pytest.mark.parametrize("text", ALL_SORTS)
-def test_the_token_does_not_stay_in_the_checkout(text: str) -> None:
-    """The token that checkout uses is not written into .git, where a build could copy it from."""
-    checkouts = [step for step in steps(text) if step.get("uses", "").startswith("actions/checkout@")]
+@pytest.mark.parametrize("text", ALL_WORKFLOWS)
+def test_workflows_do_not_keep_the_token_in_the_checkout(text: str) -> None:
+    """Keep the token out of .git, where a build could copy it from."""
+    checkouts = [step for step in list_steps(text) if step.get("uses", "").startswith("actions/checkout@")]
     assert checkouts
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
-@pytest.mark.parametrize("text", ALL_SORTS)
-def test_every_job_ends(text: str) -> None:
-    """No job runs for the six hours that GitHub would give it, and only a pull request's is cancelled by the next."""
-    document = read(text)
+@pytest.mark.parametrize("text", ALL_WORKFLOWS)
+def test_workflows_limit_every_job_and_cancel_only_pull_requests(text: str) -> None:
+    document = parse_workflow(text)
     assert all(job["timeout-minutes"] <= 60 for job in document["jobs"].values())
     assert document["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
 
 
-def test_dependabot_does_not_push() -> None:
-    """Dependabot's pull requests come from the repository itself, with code of a stranger's: they push nothing."""
-    *_, build = building(render_workflow(GRAPH, Settings()))
+def test_render_workflow_does_not_push_for_dependabot() -> None:
+    """Push nothing: these pull requests come from the repository itself, but with code from outside."""
+    *_, build = list_build_steps(render_workflow(GRAPH, Settings()))
     assert build["env"]["PUSH"].endswith(
         "|| github.event.pull_request.head.repo.full_name == github.repository "
         "&& github.event.pull_request.user.login != 'dependabot[bot]' }}"
     )
 
 
-def test_a_pull_request_that_is_closed_is_cleaned_up_and_not_built() -> None:
-    """One job runs for it, for the repository's own only, from the default branch: a merged one's ref may be gone."""
-    jobs = read(render_workflow(GRAPH, Settings()))["jobs"]
+def test_render_workflow_for_a_closed_pull_request_deletes_caches_and_builds_nothing() -> None:
+    """Check out the default branch, because the branch of a merged pull request may be deleted."""
+    jobs = parse_workflow(render_workflow(GRAPH, Settings()))["jobs"]
     assert jobs["build"]["if"] == "github.event.action != 'closed'"
     assert jobs["clean-up"]["if"].startswith("github.event.action == 'closed' && ")
     assert "head.repo.full_name == github.repository" in jobs["clean-up"]["if"]
     assert jobs["clean-up"]["steps"][0]["with"]["ref"] == "${{ github.event.repository.default_branch }}"
 
 
-def test_a_merge_does_not_cancel_the_push_that_it_is() -> None:
-    """A merged pull request's `closed` run has the base branch for its ref: runs go by the pull request's number."""
-    group = read(render_workflow(GRAPH, Settings()))["concurrency"]["group"]
+def test_render_workflow_groups_runs_by_pull_request_number() -> None:
+    """Use the number: after a merge, the ref of the `closed` run is the base branch, whose push must go on."""
+    group = parse_workflow(render_workflow(GRAPH, Settings()))["concurrency"]["group"]
     assert group == "${{ github.workflow }} ${{ github.event.number || inputs.branch || github.ref_name }}"
 
 
-def test_what_the_next_job_can_take() -> None:
-    """The job hands on the image's digest, its tags, and the stages that ran, from the step that knows them."""
-    job = read(render_workflow(GRAPH, Settings()))["jobs"]["build"]
+def test_render_workflow_outputs_digest_tags_and_rebuilt_stages() -> None:
+    job = parse_workflow(render_workflow(GRAPH, Settings()))["jobs"]["build"]
     step = job["steps"][-1]["id"]
     assert job["outputs"] == {key: f"${{{{ steps.{step}.outputs.{key} }}}}" for key in ("digest", "tags", "rebuilt")}
 
 
-def test_twice_the_budget() -> None:
-    """The job may take twice the time that a full build is planned for."""
-    document = read(render_workflow(GRAPH, Settings(), full_minutes=20))
+def test_render_workflow_limits_the_job_to_twice_the_full_minutes() -> None:
+    document = parse_workflow(render_workflow(GRAPH, Settings(), full_minutes=20))
     assert document["jobs"]["build"]["timeout-minutes"] == 40
 
 
-def test_an_emulator_where_it_is_needed() -> None:
-    """A platform that the runner does not have brings QEMU along."""
+def test_render_workflow_with_a_foreign_platform_sets_up_qemu() -> None:
     native, foreign = (
-        [step.get("uses", "") for step in steps(render_workflow(GRAPH, Settings(platforms=platforms)))]
+        [step.get("uses", "") for step in list_steps(render_workflow(GRAPH, Settings(platforms=platforms)))]
         for platforms in (("linux/amd64",), ("linux/amd64", "linux/arm64"))
     )
     (added,) = set(foreign) - set(native)
     assert added.startswith("docker/setup-qemu-action@")
 
 
-def test_room_is_made_first() -> None:
-    """Where room on the disk is asked for, it is made before anything is fetched."""
-    first = next(steps(render_workflow(GRAPH, Settings(), make_room=True)))
+def test_render_workflow_with_make_room_frees_the_disk_first() -> None:
+    first = next(list_steps(render_workflow(GRAPH, Settings(), make_room=True)))
     assert first["run"].startswith("sudo rm -rf /usr/share/dotnet ")
 
 
-def test_secrets_of_the_build_come_from_the_repository() -> None:
-    """A secret that the settings take from a variable is one of GitHub's; one from a file is not."""
+def test_render_workflow_takes_secrets_from_variables_but_not_from_files() -> None:
     secrets = (
         "id=npm,env=NPM_TOKEN",
         "id=pip,src=pip.conf",
         "type=env,id=again,src=NPM_TOKEN",
         "id=PIP_TOKEN,type=env",
     )
-    *_, build = building(render_workflow(GRAPH, Settings(secrets=secrets)))
+    *_, build = list_build_steps(render_workflow(GRAPH, Settings(secrets=secrets)))
     assert {key: value for key, value in build["env"].items() if "secrets." in value} == {
         "NPM_TOKEN": "${{ secrets.NPM_TOKEN }}",
         "PIP_TOKEN": "${{ secrets.PIP_TOKEN }}",
     }
 
 
-def test_what_is_installed_is_one_word() -> None:
-    """A requirement with signs of the shell in it reaches pip as it is."""
+def test_render_workflow_quotes_the_requirement() -> None:
     text = render_workflow(GRAPH, Settings(), install="stagebake>=0.1,<1")
-    installs = {step["run"] for step in steps(text) if step.get("run", "").startswith("pip ")}
+    installs = {step["run"] for step in list_steps(text) if step.get("run", "").startswith("pip ")}
     assert installs == {"pip install 'stagebake>=0.1,<1'"}
 
 
-def test_caches_in_a_folder_are_kept_by_branch() -> None:
-    """actions/cache gets the folder of the settings; a run restores its branch's newest, else the default branch's."""
-    found = building(render_workflow(GRAPH, Settings(cache="local")))
+def test_render_workflow_with_local_caches_keeps_the_folder_by_branch() -> None:
+    """Restore the newest entry of the branch, or else of the default branch."""
+    found = list_build_steps(render_workflow(GRAPH, Settings(cache="local")))
     (keep,) = (step["with"] for step in found if step.get("uses", "").startswith("actions/cache@"))
     branch, default = keep["restore-keys"].splitlines()
     assert keep["path"] == Settings().folder
@@ -277,8 +266,7 @@ def test_caches_in_a_folder_are_kept_by_branch() -> None:
     assert default == "stagebake-${{ github.event.repository.default_branch }}-"
 
 
-def test_the_way_to_the_cache_service_is_shown_where_it_is_asked() -> None:
-    """Only with cache = "gha" the run's token for GitHub's cache service goes to the steps."""
+def test_render_workflow_exposes_the_cache_service_only_for_gha() -> None:
     for cache, shown in (("registry", False), ("local", False), ("gha", True)):
         text = render_workflow(GRAPH, Settings(cache=cache))
         assert ("RUNTIME_TOKEN" in text) == shown
