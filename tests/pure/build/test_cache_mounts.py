@@ -1,4 +1,4 @@
-"""Cache mounts in a Dockerfile: which there are, when they are needed, and what carries them."""
+"""Find cache mounts in a Dockerfile, and write the stages that restore and save them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from stagebake.build.cache_mounts import (
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 
 
-def found(text: str, *, platforms: tuple[str, ...] = (), **args: str) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
+def find_in(
+    text: str, *, platforms: tuple[str, ...] = (), **args: str
+) -> tuple[tuple[CacheMount, ...], tuple[str, ...]]:
     graph = parse_dockerfile(text, args=args, platforms=platforms)
     return find_mounts(graph, platforms)
 
 
-def only(text: str, **args: str) -> CacheMount:
-    (mount,), warnings = found(text, platforms=(), **args)
+def find_one(text: str, **args: str) -> CacheMount:
+    (mount,), warnings = find_in(text, platforms=(), **args)
     assert warnings == ()
     return mount
 
@@ -44,14 +46,14 @@ def only(text: str, **args: str) -> CacheMount:
         ('"target=/x"', "/x"),
     ],
 )
-def test_the_id_is_buildkits(flag: str, identity: str) -> None:
-    """It is `id`, else the target as it is written, cleaned; variables come from the stage's ARG and ENV."""
+def test_find_mounts_id_is_the_one_that_buildkit_uses(flag: str, identity: str) -> None:
+    """Use `id`, else the cleaned target; variables come from the stage's ARG and ENV."""
     text = f"FROM a:1 AS base\nENV STORE=/store\nFROM base\nARG WHICH=3\nRUN --mount=type=cache,{flag} true\n"
-    assert only(text).id == identity
+    assert find_one(text).id == identity
 
 
-def test_a_mount_is_one_over_all_stages_that_have_it() -> None:
-    """Two stages with the same mount share its content; another owner makes it another one."""
+def test_find_mounts_same_mount_of_two_stages_is_one() -> None:
+    """Another owner makes it another mount."""
     text = """\
 FROM a:1 AS base
 RUN --mount=type=cache,target=/c,sharing=locked one
@@ -63,7 +65,7 @@ FROM b:1 AS unused
 RUN --mount=type=cache,target=/unused four
 FROM next
 """
-    (plain, owned), warnings = found(text)
+    (plain, owned), warnings = find_in(text)
     assert warnings == ()
     assert plain.uses == {MountUse("base", 1), MountUse("next", 2)}
     assert owned.uses == {MountUse("next", 3)}
@@ -71,14 +73,14 @@ FROM next
     assert {plain.image, owned.image} == {"a:1"}
 
 
-def test_other_mounts_are_none_of_ours() -> None:
-    """Bind, tmpfs, secret and ssh mounts, and what is mounted without a type, are left alone."""
+def test_find_mounts_other_types_are_left_out() -> None:
+    """Mount bind, tmpfs and secret, with and without a type."""
     text = "FROM a\nRUN --mount=target=/x --mount=type=tmpfs,target=/t --mount=type=secret,id=s true\n"
-    assert found(text) == ((), ())
+    assert find_in(text) == ((), ())
 
 
-def test_what_cannot_be_known_or_copied_is_named() -> None:
-    """A variable that only the image can set, and a stage on scratch: a warning with the line."""
+def test_find_mounts_mount_that_cannot_be_saved_is_a_warning() -> None:
+    """Name the line of a variable that only the image can set, and of a stage on scratch."""
     text = """\
 FROM scratch AS bare
 RUN --mount=type=cache,target=/c true
@@ -87,37 +89,37 @@ ARG EMPTY
 RUN --mount=type=cache,target=$PIP_CACHE_DIR true
 COPY --from=bare / /
 """
-    carried, (first, second) = found(text)
+    carried, (first, second) = find_in(text)
     assert carried == ()
     assert first.startswith("Dockerfile:2: cache mount /c is not saved: its stage starts from scratch")
     assert second.startswith("Dockerfile:5: cache mount $PIP_CACHE_DIR is not saved: no ARG or ENV")
 
 
-def test_each_platform_has_its_own_where_the_id_says_so() -> None:
-    """An id with TARGETARCH is one mount for each platform."""
+def test_find_mounts_id_with_a_platform_variable_is_one_mount_per_platform() -> None:
+    """Use TARGETARCH in an id."""
     text = "FROM a\nARG TARGETARCH\nRUN --mount=type=cache,id=x-$TARGETARCH,target=/x true\n"
-    carried, _ = found(text, platforms=("linux/amd64", "linux/arm64"))
+    carried, _ = find_in(text, platforms=("linux/amd64", "linux/arm64"))
     assert [mount.id for mount in carried] == ["x-amd64", "x-arm64"]
-    assert only("FROM a\nRUN --mount=type=cache,target=/x true\n").uses == {MountUse("stage-0", 1)}
+    assert find_one("FROM a\nRUN --mount=type=cache,target=/x true\n").uses == {MountUse("stage-0", 1)}
 
 
-def test_a_build_argument_goes_over_the_default_and_an_env_over_both() -> None:
-    """As in BuildKit: --build-arg, the ARG's own default, that of the ARG before the first FROM."""
+def test_find_mounts_env_overrides_build_argument_overrides_default() -> None:
+    """Follow BuildKit: --build-arg, then the default of the ARG, then that of the ARG before the first FROM."""
     text = "ARG V=global\nFROM a\nARG V\nRUN --mount=type=cache,id=$V,target=/x true\n"
-    assert only(text).id == "global"
-    assert only(text, V="given").id == "given"
-    assert only(text.replace("ARG V\nRUN", "ARG V\nENV V=fixed\nRUN"), V="given").id == "fixed"
+    assert find_one(text).id == "global"
+    assert find_one(text, V="given").id == "given"
+    assert find_one(text.replace("ARG V\nRUN", "ARG V\nENV V=fixed\nRUN"), V="given").id == "fixed"
 
 
-def test_the_namespace_parts_mounts() -> None:
-    """BUILDKIT_CACHE_MOUNT_NS: the same id in another namespace is another mount."""
+def test_find_mounts_other_namespace_is_another_mount() -> None:
+    """Set BUILDKIT_CACHE_MOUNT_NS."""
     text = "FROM a\nRUN --mount=type=cache,target=/x true\n"
-    assert only(text).name != only(text, BUILDKIT_CACHE_MOUNT_NS="other").name
+    assert find_one(text).name != find_one(text, BUILDKIT_CACHE_MOUNT_NS="other").name
 
 
-def test_an_image_with_the_name_of_a_stage_is_still_the_image() -> None:
-    """`FROM node AS node`: what is appended must not start from the stage."""
-    assert only("FROM node AS node\nRUN --mount=type=cache,target=/x true\n").image == "node:latest"
+def test_find_mounts_image_named_like_a_stage_gets_a_tag() -> None:
+    """Appended stages must start from the image, not from the stage (`FROM node AS node`)."""
+    assert find_one("FROM node AS node\nRUN --mount=type=cache,target=/x true\n").image == "node:latest"
 
 
 DOWNSTREAM = parse_dockerfile("""\
@@ -143,26 +145,26 @@ RUN after
         (set(), {}),
     ],
 )
-def test_what_follows_a_step_that_runs(ran: set[MountUse], coming: dict[str, int]) -> None:
-    """The rest of its stage, and every other stage from the step on that takes from it."""
+def test_following_steps_include_dependent_stages(ran: set[MountUse], coming: dict[str, int]) -> None:
+    """Return the rest of the stage, and other stages from the first step that takes from it."""
     steps = {stage.name: len(stage.steps) for stage in DOWNSTREAM.stages}
     expected = {MountUse(stage, step) for stage, first in coming.items() for step in range(first, steps[stage])}
     assert following_steps(DOWNSTREAM, ran) == expected
 
 
-def parsed(text: str) -> StageGraph:
+def parse_after_user_stage(text: str) -> StageGraph:
     return parse_dockerfile("FROM a:1 AS user\nRUN true\n" + text)
 
 
-def test_what_carries_mounts_is_a_dockerfile() -> None:
-    """Appended to the user's own: a last stage, without a network, whose mounts have their own flags and a lock."""
-    mount = only("FROM a:1\nRUN --mount=type=cache,id=x,target=/y,uid=7,mode=0700,sharing=private true\n")
+def test_mount_stages_appended_to_a_dockerfile_are_valid() -> None:
+    """Append a last stage without a network, whose mounts keep their flags and are locked."""
+    mount = find_one("FROM a:1\nRUN --mount=type=cache,id=x,target=/y,uid=7,mode=0700,sharing=private true\n")
     for text in (
         restore_stages([(mount, "host/name@sha256:1")], "w1"),
         listing_stages([mount], "w1"),
         save_stages(mount, "w1"),
     ):
-        graph = parsed(text)
+        graph = parse_after_user_stage(text)
         assert graph.final.name == MOUNT_STAGE
         (run,) = (
             step.instruction for stage in graph.needed_stages() for step in stage.steps if "w1" in step.instruction.text
@@ -171,8 +173,8 @@ def test_what_carries_mounts_is_a_dockerfile() -> None:
         assert run.mounts[0].items() >= {"id": "x", "uid": "7", "mode": "0700", "sharing": "locked"}.items()
 
 
-def test_a_list_is_read_without_regard_to_order_and_folders_times() -> None:
-    """What tells: names, modes, owners, sizes, times of files; what does not: the list's order, a folder's time."""
+def test_parse_listing_ignores_order_and_times_of_folders() -> None:
+    """Names, modes, owners, sizes and times of files change the digest."""
     listing = "41ed 0 0 4096 1 .\n81a4 0 0 10 5 ./a b\n81a4 0 0 7 6 ./c\n"
     content = parse_listing(listing)
     assert content.bytes == 17

@@ -1,4 +1,4 @@
-"""Lines of rawjson folded into what each stage did."""
+"""Fold lines of rawjson into what each stage did."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ BLOB = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 
 
-def at(second: float) -> str:
+def format_time(second: float) -> str:
     return f"{BASE}{second:012.9f}Z"
 
 
-def vertex(name: str, *span: float, digest: str | None = None, **more: Any) -> str:
-    """A line that names a step, says when it began, and when it ended."""
+def vertex_line(name: str, *span: float, digest: str | None = None, **more: Any) -> str:
+    """Return a line that names a step and, where given, when it started and completed."""
     event: dict[str, Any] = {"digest": digest or f"sha256:{name}", "name": name, **more}
-    event |= {key: at(second) for key, second in zip(("started", "completed"), span, strict=False)}
+    event |= {key: format_time(second) for key, second in zip(("started", "completed"), span, strict=False)}
     return json.dumps({"vertexes": [event]})
 
 
-def log(name: str, text: bytes) -> str:
+def log_line(name: str, text: bytes) -> str:
     return json.dumps({"logs": [{"vertex": f"sha256:{name}", "stream": 1, "data": base64.b64encode(text).decode()}]})
 
 
-def status(identity: str, current: int, total: int = 100) -> str:
+def status_line(identity: str, current: int, total: int = 100) -> str:
     return json.dumps({"statuses": [{"id": identity, "vertex": "sha256:x", "current": current, "total": total}]})
 
 
-def fed(*lines: str) -> Trace:
+def feed_lines(*lines: str) -> Trace:
     trace = Trace()
     for line in lines:
         trace.feed_line(line + "\n")
     return trace
 
 
-def only(*lines: str) -> StepRun:
-    (step,) = fed(*lines).step_runs()
+def only_step(*lines: str) -> StepRun:
+    (step,) = feed_lines(*lines).step_runs()
     return step
 
 
@@ -69,9 +69,11 @@ def only(*lines: str) -> StepRun:
         ("[base 1/2] FROM docker.io/library/debian@sha256:0", "base", 1, "FROM docker.io/library/debian@sha256:0"),
     ],
 )
-def test_names_of_steps(name: str, stage: str | None, number: int, text: str) -> None:
-    """BuildKit writes [platform stage n/m] text, with n padded to the width of m; a sole stage goes unnamed."""
-    step = only(vertex(name, 0, 1))
+def test_step_runs_name_is_split_into_stage_number_and_text(
+    name: str, stage: str | None, number: int, text: str
+) -> None:
+    """BuildKit writes `[platform stage n/m] text`, with n padded to the width of m; a sole stage may have no name."""
+    step = only_step(vertex_line(name, 0, 1))
     assert (step.stage, step.number, step.name) == (stage, number, text)
 
 
@@ -89,74 +91,76 @@ def test_names_of_steps(name: str, stage: str | None, number: int, text: str) ->
         "resolve image config for docker-image://docker.io/docker/dockerfile:1",
     ],
 )
-def test_what_is_no_step(name: str) -> None:
-    """What BuildKit does for itself belongs to no stage."""
-    assert fed(vertex(name, 0, 1)).step_runs() == ()
+def test_step_runs_vertexes_of_buildkit_itself_are_left_out(name: str) -> None:
+    """BuildKit's own work belongs to no stage."""
+    assert feed_lines(vertex_line(name, 0, 1)).step_runs() == ()
 
 
-def test_cached_is_sticky() -> None:
-    """A restored step is named again, without the word, while its layers are pulled: it did not run."""
-    step = only(
-        vertex("[base 1/1] RUN x", 1, 1, cached=True),
-        vertex("[base 1/1] RUN x", 2),
-        vertex("[base 1/1] RUN x", 2, 5),
+def test_step_runs_cached_step_stays_cached_while_it_is_pulled() -> None:
+    """BuildKit names a restored step again, without the word, while it pulls the layers."""
+    step = only_step(
+        vertex_line("[base 1/1] RUN x", 1, 1, cached=True),
+        vertex_line("[base 1/1] RUN x", 2),
+        vertex_line("[base 1/1] RUN x", 2, 5),
     )
     assert (step.cached, step.ran, step.running) == (True, False, False)
     assert step.seconds == pytest.approx(3)
 
 
-def test_cached_counts_when_it_comes_late() -> None:
-    """A step that began and then turns out to be cached did not run."""
-    step = only(vertex("[base 1/1] RUN x", 1), vertex("[base 1/1] RUN x", 1, 2, cached=True))
+def test_step_runs_step_that_is_cached_late_did_not_run() -> None:
+    """Start a step that then turns out to be cached."""
+    step = only_step(vertex_line("[base 1/1] RUN x", 1), vertex_line("[base 1/1] RUN x", 1, 2, cached=True))
     assert (step.cached, step.ran) == (True, False)
 
 
-def test_cached_holds_over_another_digest() -> None:
-    """Digests change within a call; the name is what tells steps apart."""
-    step = only(
-        vertex("[base 1/1] RUN x", 1, 1, cached=True, digest="sha256:1"),
-        vertex("[base 1/1] RUN x", 2, 3, digest="sha256:2"),
+def test_step_runs_cached_step_with_another_digest_stays_cached() -> None:
+    """Digests change within a call, so names identify steps."""
+    step = only_step(
+        vertex_line("[base 1/1] RUN x", 1, 1, cached=True, digest="sha256:1"),
+        vertex_line("[base 1/1] RUN x", 2, 3, digest="sha256:2"),
     )
     assert step.cached
 
 
-def test_a_step_that_ran() -> None:
-    """A step that began and was never called cached ran, for the time from its start to its end."""
-    step = only(vertex("[base 1/1] RUN x"), vertex("[base 1/1] RUN x", 1), vertex("[base 1/1] RUN x", 1, 2.5))
+def test_step_runs_started_step_ran_until_its_end() -> None:
+    """BuildKit never calls the step cached."""
+    step = only_step(
+        vertex_line("[base 1/1] RUN x"), vertex_line("[base 1/1] RUN x", 1), vertex_line("[base 1/1] RUN x", 1, 2.5)
+    )
     assert (step.cached, step.ran, step.running) == (False, True, False)
     assert step.seconds == pytest.approx(1.5)
 
 
-def test_a_step_that_is_only_named_did_not_run() -> None:
-    """BuildKit names all steps first; one that never begins did nothing."""
-    step = only(vertex("[base 1/1] RUN x"))
+def test_step_runs_named_step_did_not_run() -> None:
+    """BuildKit names all steps first."""
+    step = only_step(vertex_line("[base 1/1] RUN x"))
     assert (step.cached, step.ran, step.running, step.seconds) == (False, False, False, 0)
 
 
-def test_running() -> None:
-    """A step is running between its start and its end."""
+def test_step_runs_started_step_is_running_until_it_completes() -> None:
+    """Start, complete and start a step again."""
     name = "[base 1/1] RUN x"
-    assert only(vertex(name, 1)).running
-    assert not only(vertex(name, 1), vertex(name, 1, 2)).running
-    assert only(vertex(name, 1, 2), vertex(name, 3)).running
+    assert only_step(vertex_line(name, 1)).running
+    assert not only_step(vertex_line(name, 1), vertex_line(name, 1, 2)).running
+    assert only_step(vertex_line(name, 1, 2), vertex_line(name, 3)).running
 
 
-def test_a_from_line_never_ran() -> None:
-    """Pulling a base image is not running a step, though its time counts."""
-    step = only(vertex("[base 1/2] FROM docker.io/library/debian", 0, 4))
+def test_step_runs_pulled_from_line_did_not_run() -> None:
+    """Count the time of pulling a base image."""
+    step = only_step(vertex_line("[base 1/2] FROM docker.io/library/debian", 0, 4))
     assert (step.is_from, step.ran) == (True, False)
     assert step.seconds == pytest.approx(4)
 
 
-def test_steps_keep_the_order_in_which_they_are_named() -> None:
-    """Steps come in the order of their first event."""
-    trace = fed(vertex("[b 1/1] RUN x"), vertex("[a 1/1] RUN y"), vertex("[b 1/1] RUN x", 1, 2))
+def test_step_runs_keep_the_order_of_their_first_events() -> None:
+    """Name the steps of two stages, then run one."""
+    trace = feed_lines(vertex_line("[b 1/1] RUN x"), vertex_line("[a 1/1] RUN y"), vertex_line("[b 1/1] RUN x", 1, 2))
     assert [step.stage for step in trace.step_runs()] == ["b", "a"]
 
 
-def test_an_event_of_many_parts() -> None:
-    """One line may hold vertexes, statuses and logs; null stands for none."""
-    trace = fed(json.dumps({"vertexes": None, "statuses": None, "logs": None, "warnings": [{}]}), "{}")
+def test_feed_line_event_with_null_parts_is_read() -> None:
+    """BuildKit writes null for an empty list."""
+    trace = feed_lines(json.dumps({"vertexes": None, "statuses": None, "logs": None, "warnings": [{}]}), "{}")
     assert (trace.step_runs(), trace.pulled, trace.text) == ((), 0, "")
 
 
@@ -175,8 +179,10 @@ def test_an_event_of_many_parts() -> None:
     ],
     ids=["none", "one", "overlap", "unsorted", "inside", "touching", "apart", "empty", "twice"],
 )
-def test_time_is_counted_once(intervals: tuple[tuple[float, float], ...], length: float) -> None:
-    """A moment that lies in several intervals counts once."""
+def test_covered_seconds_overlapping_intervals_count_once(
+    intervals: tuple[tuple[float, float], ...], length: float
+) -> None:
+    """Compare the covered time of several intervals."""
     assert covered_seconds(intervals) == length
 
 
@@ -190,18 +196,22 @@ def test_time_is_counted_once(intervals: tuple[tuple[float, float], ...], length
         ("1970-01-01T02:00:01+02:00", 1),
     ],
 )
-def test_timestamps_of_go(timestamp: str, expected: float) -> None:
-    """RFC 3339 with any number of digits and any offset."""
+def test_timestamp_seconds_go_timestamps_are_parsed(timestamp: str, expected: float) -> None:
+    """Accept RFC 3339 with any number of digits and any offset."""
     assert timestamp_seconds(timestamp) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_failure_is_the_step_that_failed_itself() -> None:
-    """Steps that were cancelled because of it do not count, even when they are told first."""
-    failure = fed(
-        vertex("[web 1/1] RUN y", 1, 2, error='process "/bin/sh -c y" did not complete successfully: context canceled'),
-        vertex("[app 2/2] RUN x", 1, 2, error='process "/bin/sh -c x" did not complete successfully: exit code: 7'),
-        log("[app 2/2] RUN x", b"no such file\n"),
-        log("[web 1/1] RUN y", b"never mind\n"),
+def test_first_failure_leaves_out_cancelled_steps() -> None:
+    """BuildKit may report a cancelled step before the one that failed."""
+    failure = feed_lines(
+        vertex_line(
+            "[web 1/1] RUN y", 1, 2, error='process "/bin/sh -c y" did not complete successfully: context canceled'
+        ),
+        vertex_line(
+            "[app 2/2] RUN x", 1, 2, error='process "/bin/sh -c x" did not complete successfully: exit code: 7'
+        ),
+        log_line("[app 2/2] RUN x", b"no such file\n"),
+        log_line("[web 1/1] RUN y", b"never mind\n"),
     ).first_failure()
     assert failure is not None
     assert (failure.name, failure.stage, failure.is_step) == ("RUN x", "app", True)
@@ -209,92 +219,104 @@ def test_the_failure_is_the_step_that_failed_itself() -> None:
     assert failure.log == ("no such file",)
 
 
-def test_the_log_of_a_failure_is_its_last_forty_lines() -> None:
-    """Output comes in base64, in pieces that end anywhere, within a character too."""
+def test_first_failure_log_is_its_last_forty_lines() -> None:
+    """BuildKit splits the output anywhere, also within a character."""
     text = "".join(f"zeile ü {i}\n" for i in range(100)).encode()
     cuts = [text[i : i + 7] for i in range(0, len(text), 7)]
     name = "[app 1/1] RUN x"
-    failure = fed(
-        vertex(name, 1), *(log(name, cut) for cut in cuts), vertex(name, 1, 2, error="exit code: 1")
+    failure = feed_lines(
+        vertex_line(name, 1), *(log_line(name, cut) for cut in cuts), vertex_line(name, 1, 2, error="exit code: 1")
     ).first_failure()
     assert failure is not None
     assert failure.log == tuple(f"zeile ü {i}" for i in range(60, 100))
 
 
-def test_output_that_is_no_utf8_does_not_break_the_log() -> None:
+def test_first_failure_log_replaces_bytes_that_are_not_utf8() -> None:
     """Steps may print any bytes."""
     name = "[app 1/1] RUN x"
-    failure = fed(vertex(name, 1), log(name, b"a\xff\n"), vertex(name, 1, 2, error="exit code: 1")).first_failure()
+    failure = feed_lines(
+        vertex_line(name, 1), log_line(name, b"a\xff\n"), vertex_line(name, 1, 2, error="exit code: 1")
+    ).first_failure()
     assert failure is not None
     assert failure.log == ("a\ufffd",)
 
 
-def test_a_failure_outside_all_stages() -> None:
-    """What BuildKit cannot do for itself is a failure of no stage."""
-    failure = fed(
-        vertex("[internal] load metadata for docker.io/library/debain", 1, 2, error="not found")
+def test_first_failure_outside_all_stages_is_not_a_step() -> None:
+    """BuildKit itself may fail, as when it loads metadata."""
+    failure = feed_lines(
+        vertex_line("[internal] load metadata for docker.io/library/debain", 1, 2, error="not found")
     ).first_failure()
     assert failure is not None
     assert (failure.is_step, failure.message, failure.log) == (False, "not found", ())
 
 
-def test_a_cache_that_cannot_be_read_is_no_failure() -> None:
-    """BuildKit builds on without a cache; what it said of it is kept apart."""
-    trace = fed(
-        vertex("importing cache manifest from ghcr.io/team/app:cache", 1, 2, error="invalid layer index 9"),
-        vertex("[base 1/1] RUN x", 2, 3),
+def test_import_errors_unreadable_cache_is_not_a_failure() -> None:
+    """BuildKit continues without the cache."""
+    trace = feed_lines(
+        vertex_line("importing cache manifest from ghcr.io/team/app:cache", 1, 2, error="invalid layer index 9"),
+        vertex_line("[base 1/1] RUN x", 2, 3),
     )
     assert trace.first_failure() is None
     assert trace.import_errors() == ("invalid layer index 9",)
 
 
-def test_a_build_without_errors_has_no_failure() -> None:
-    """No error, no failure."""
-    trace = fed(vertex("[base 1/1] RUN x", 1, 2))
+def test_first_failure_without_errors_is_none() -> None:
+    """Run a step without an error."""
+    trace = feed_lines(vertex_line("[base 1/1] RUN x", 1, 2))
     assert (trace.first_failure(), trace.import_errors()) == (None, ())
 
 
-def test_an_error_is_not_forgotten() -> None:
-    """A step that is named again after its error still failed."""
+def test_first_failure_step_named_again_still_failed() -> None:
+    """BuildKit may name a failed step again, without the error."""
     name = "[base 1/1] RUN x"
-    assert fed(vertex(name, 1, 2, error="exit code: 1"), vertex(name, 1, 2)).first_failure() is not None
+    assert (
+        feed_lines(vertex_line(name, 1, 2, error="exit code: 1"), vertex_line(name, 1, 2)).first_failure() is not None
+    )
 
 
-def test_pulled_bytes_are_counted_once_for_each_blob() -> None:
-    """Progress grows, is told more than once, and by several steps; the largest number of each blob counts."""
-    trace = fed(status(BLOB, 10), status(BLOB, 60), status(BLOB, 60), status(OTHER, 5), status(BLOB, 40))
+def test_pulled_counts_the_bytes_of_each_blob_once() -> None:
+    """Progress is reported repeatedly and by several steps; the largest number of each blob counts."""
+    trace = feed_lines(
+        status_line(BLOB, 10),
+        status_line(BLOB, 60),
+        status_line(BLOB, 60),
+        status_line(OTHER, 5),
+        status_line(BLOB, 40),
+    )
     assert trace.pulled == 65
 
 
 @pytest.mark.parametrize(
     "identity", ["transferring context:", "extracting " + BLOB, "sha256:abc", "resolve docker.io/library/debian"]
 )
-def test_other_progress_is_not_pulled(identity: str) -> None:
+def test_pulled_progress_of_other_things_is_zero(identity: str) -> None:
     """Only the progress of a blob is a pull."""
-    assert fed(status(identity, 10)).pulled == 0
+    assert feed_lines(status_line(identity, 10)).pulled == 0
 
 
-def test_what_is_no_event_is_text() -> None:
-    """BuildKit ends with its error as plain text; lists and numbers are no events either."""
-    trace = fed(vertex("[base 1/1] RUN x"), "Dockerfile:3", "  3 | >>> RUN x", "", "[1]", "ERROR: failed to solve: x")
+def test_feed_line_other_output_is_kept_as_text() -> None:
+    """BuildKit ends with its error as plain text; JSON that is not an object is text too."""
+    trace = feed_lines(
+        vertex_line("[base 1/1] RUN x"), "Dockerfile:3", "  3 | >>> RUN x", "", "[1]", "ERROR: failed to solve: x"
+    )
     assert trace.text == "Dockerfile:3\n  3 | >>> RUN x\n\n[1]\nERROR: failed to solve: x"
 
 
-def test_a_log_of_a_step_that_nobody_named_is_passed_over() -> None:
-    """Logs may come before their step, or for one of another call."""
-    assert fed(log("[base 1/1] RUN x", b"x")).step_runs() == ()
+def test_feed_line_log_of_an_unknown_step_is_ignored() -> None:
+    """Logs may arrive before their step."""
+    assert feed_lines(log_line("[base 1/1] RUN x", b"x")).step_runs() == ()
 
 
-def test_what_ran_in_an_attempt_before_still_counts_as_run() -> None:
-    """The engine has its result, so the next attempt finds it cached; what failed or was cut off did not run."""
-    before = fed(
-        vertex("[app 1/3] RUN a", 1, 2),
-        vertex("[app 2/3] RUN b", 2, 3, error="cut off"),
-        vertex("[app 3/3] RUN c", 3),
+def test_step_runs_what_ran_in_an_earlier_attempt_still_counts_as_run() -> None:
+    """Find a result cached in the next attempt. A step that failed or was interrupted did not run."""
+    before = feed_lines(
+        vertex_line("[app 1/3] RUN a", 1, 2),
+        vertex_line("[app 2/3] RUN b", 2, 3, error="cut off"),
+        vertex_line("[app 3/3] RUN c", 3),
     )
     after = Trace(before)
     for number, name in enumerate("abc", 1):
-        after.feed_line(vertex(f"[app {number}/3] RUN {name}", 4, 5, cached=True))
+        after.feed_line(vertex_line(f"[app {number}/3] RUN {name}", 4, 5, cached=True))
     assert [(step.name, step.ran, step.cached) for step in after.step_runs()] == [
         ("RUN a", True, False),
         ("RUN b", False, True),

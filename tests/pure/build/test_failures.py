@@ -43,11 +43,11 @@ def failed_trace(message: str, name: str = "[app 1/2] COPY a b") -> Trace:
     return trace
 
 
-def classify(trace: Trace, stall: Stall | None = None, known: Set[str] = KNOWN) -> BakeFailure:
+def classify_trace(trace: Trace, stall: Stall | None = None, known: Set[str] = KNOWN) -> BakeFailure:
     return classify_failure(GRAPH, trace, stall, known)
 
 
-def explain(trace: Trace, graph: StageGraph = GRAPH, stall: Stall | None = None) -> StagebakeError:
+def explain_trace(trace: Trace, graph: StageGraph = GRAPH, stall: Stall | None = None) -> StagebakeError:
     context = FailureContext(graph=graph, refs=("host/name:1",), patience={"read": 60.0, "write": 600.0})
     return format_failure(classify_failure(graph, trace, stall, frozenset()), context)
 
@@ -67,8 +67,8 @@ def explain(trace: Trace, graph: StageGraph = GRAPH, stall: Stall | None = None)
     ],
 )
 def test_classify_failure_bad_blob_of_the_cache_is_named(message: str, temporary: bool) -> None:
-    """Only the message tells whether the same request may succeed later."""
-    failure = classify(failed_trace(message))
+    """Read from the message whether the same request may succeed later."""
+    failure = classify_trace(failed_trace(message))
     assert (failure.kind, failure.blobs, failure.temporary) == (FailureKind.CACHE, KNOWN, temporary)
 
 
@@ -84,14 +84,14 @@ def test_classify_failure_bad_blob_of_the_cache_is_named(message: str, temporary
     ids=["its words", "its command", "a base image", "the push", "no such file"],
 )
 def test_classify_failure_other_failure_does_not_blame_the_cache(message: str) -> None:
-    """Such a build is not repeated, whatever words it prints."""
-    assert classify(failed_trace(message)).kind is FailureKind.STEP
+    """Do not repeat such a build, whatever it prints."""
+    assert classify_trace(failed_trace(message)).kind is FailureKind.STEP
 
 
 def test_classify_failure_without_imported_cache_does_not_blame_the_cache() -> None:
-    """Without a cache another attempt would fail in the same way."""
-    assert classify(failed_trace(READING.format(URL, "503")), known=frozenset()).kind is FailureKind.STEP
-    assert classify(failed_trace(""), Stall.READ, frozenset()).kind is FailureKind.STALLED
+    """Expect the same failure from another attempt without a cache."""
+    assert classify_trace(failed_trace(READING.format(URL, "503")), known=frozenset()).kind is FailureKind.STEP
+    assert classify_trace(failed_trace(""), Stall.READ, frozenset()).kind is FailureKind.STALLED
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_classify_failure_without_imported_cache_does_not_blame_the_cache() -> N
 )
 def test_classify_failure_call_that_was_given_up_tells_why(stall: Stall, kind: FailureKind, temporary: bool) -> None:
     """Another attempt without the cache avoids a stalled download, and does not help against a stalled upload."""
-    failure = classify(failed_trace("context canceled"), stall)
+    failure = classify_trace(failed_trace("context canceled"), stall)
     assert (failure.kind, failure.blobs, failure.temporary) == (kind, frozenset(), temporary)
     assert failure.stall is stall
 
@@ -121,19 +121,19 @@ def test_classify_failure_call_that_was_given_up_tells_why(stall: Stall, kind: F
 )
 def test_classify_failure_http_429_on_a_push_is_push_refused(message: str, kind: FailureKind) -> None:
     """Another refusal is not repeated, nor is HTTP 429 on another request."""
-    assert classify(failed_trace(message, "exporting to image")).kind is kind
+    assert classify_trace(failed_trace(message, "exporting to image")).kind is kind
 
 
 def test_classify_failure_step_that_prints_http_429_is_a_step() -> None:
     message = 'process "/bin/sh -c echo failed to push: 429" did not complete successfully: exit code: 1'
-    assert classify(failed_trace(message)).kind is FailureKind.STEP
+    assert classify_trace(failed_trace(message)).kind is FailureKind.STEP
 
 
 def test_classify_failure_blob_without_name_is_the_unfinished_one() -> None:
     trace = Trace()
     trace.feed_line(json.dumps({"statuses": [{"id": BLOB, "vertex": "1", "current": 1}]}))
     trace.feed_line(json.dumps({"vertexes": [{"digest": "1", "name": "x", "error": "short read: unexpected EOF"}]}))
-    failure = classify(trace)
+    failure = classify_trace(trace)
     assert (failure.kind, failure.blobs, failure.temporary) == (FailureKind.CACHE, KNOWN, True)
 
 
@@ -145,20 +145,20 @@ def test_classify_failure_blob_without_name_is_the_unfinished_one() -> None:
     ],
 )
 def test_classify_failure_request_outside_the_cache_does_not_blame_the_cache(name: str, message: str) -> None:
-    """No cache holds a base image's metadata or a file from the web."""
-    assert classify(failed_trace(message, name)).kind is not FailureKind.CACHE
+    """Base image metadata and files from the web are never in a cache."""
+    assert classify_trace(failed_trace(message, name)).kind is not FailureKind.CACHE
 
 
 @pytest.mark.parametrize(("name", "stage"), [("[deps 2/2] RUN b", "deps"), ("exporting to image", "app")])
 def test_classify_failure_lost_result_names_the_stage(name: str, stage: str) -> None:
-    """The final stage is named where no step met the lost result. The cache is not blamed."""
+    """Name the final stage where no step met the lost result. Do not blame the cache."""
     graph = parse_dockerfile("FROM a AS deps\nRUN b\nFROM a AS app\nCOPY --from=deps b c\n")
     trace = failed_trace(LOST, name)
     failure = classify_failure(graph, trace, None, KNOWN)
     assert (failure.kind, failure.stage.name) == (FailureKind.LOST_RESULT, stage)
     trace.feed_line("Dockerfile:2")
     trace.feed_line("-" * 20)
-    error = explain(trace, graph)
+    error = explain_trace(trace, graph)
     assert error.what.startswith("Dockerfile:2: ")
     assert "restart the engine" in error.remedy
     other = failed_trace("snapshot 17fhb does not exist", name)
@@ -194,16 +194,11 @@ BUSY = {"kind": FailureKind.PUSH_REFUSED}
         (BUSY, RetryState(), Retry.PUSH_LATER),
         (BUSY, RetryState(builds=MAX_BUILDS - 1, pushes=len(PUSH_PAUSES) - 1), Retry.PUSH_LATER),
         (BUSY, RetryState(pushes=len(PUSH_PAUSES)), Retry.RAISE),
-        *(
-            ({"kind": kind}, RetryState(), Retry.RAISE)
-            for kind in (
-                FailureKind.STEP,
-                FailureKind.PARSE_ERROR,
-                FailureKind.MISSING_IMAGE,
-                FailureKind.STALLED,
-                FailureKind.ENGINE,
-            )
-        ),
+        ({"kind": FailureKind.STEP}, RetryState(), Retry.RAISE),
+        ({"kind": FailureKind.PARSE_ERROR}, RetryState(), Retry.RAISE),
+        ({"kind": FailureKind.MISSING_IMAGE}, RetryState(), Retry.RAISE),
+        ({"kind": FailureKind.STALLED}, RetryState(), Retry.RAISE),
+        ({"kind": FailureKind.ENGINE}, RetryState(), Retry.RAISE),
     ],
 )
 def test_choose_retry_failure_and_state_decide(fields: dict[str, object], state: RetryState, verdict: Retry) -> None:
@@ -241,7 +236,7 @@ def failure_of(fields: dict[str, object]) -> BakeFailure:
 def test_count_failure_reaction_changes_the_state(
     fields: dict[str, object], state: RetryState, verdict: Retry, after: RetryState
 ) -> None:
-    """Each push starts with a new count of builds; forced stages stay forced."""
+    """Count builds from 0 again after each push; keep forced stages."""
     assert state.count_failure(failure_of(fields), verdict, STAGES) == after
 
 
@@ -259,11 +254,11 @@ def test_count_failure_reaction_changes_the_state(
 def test_format_failure_place_is_the_line_that_buildx_shows(
     name: str | None, shown: tuple[str, ...], what: str
 ) -> None:
-    """Without such a line it is the stage's. Not every failure is in the events."""
+    """Take the stage's line where buildx shows none. Some failures are not in the events."""
     trace = failed_trace("no", name) if name else Trace()
     for line in shown:
         trace.feed_line(f"{line}\n")
-    assert explain(trace).what == what
+    assert explain_trace(trace).what == what
 
 
 def test_format_failure_step_shows_the_end_of_its_output() -> None:
@@ -278,8 +273,8 @@ def test_format_failure_step_shows_the_end_of_its_output() -> None:
     [("dial tcp: i/o timeout", 1), ("429 Too Many Requests", 1), ("not found", 2), ("pull access denied", 2)],
 )
 def test_format_failure_only_a_missing_image_is_invalid_input(message: str, exit_code: int) -> None:
-    """A registry that cannot be reached is not an error in the FROM line."""
-    assert explain(failed_trace(message, METADATA)).exit_code == exit_code
+    """Do not blame the FROM line for a registry that cannot be reached."""
+    assert explain_trace(failed_trace(message, METADATA)).exit_code == exit_code
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -288,7 +283,7 @@ def test_format_failure_parse_error_is_invalid_input(named: bool) -> None:
     message = "failed to solve: dockerfile parse error on line 4: COPY requires at least two arguments"
     trace = failed_trace(message, "[internal] load build definition from Dockerfile") if named else Trace()
     trace.feed_line(f"ERROR: {message}\n")
-    error = explain(trace)
+    error = explain_trace(trace)
     assert (error.exit_code, error.what) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
 
 
@@ -301,7 +296,7 @@ def test_format_failure_parse_error_is_invalid_input(named: bool) -> None:
     ],
 )
 def test_format_failure_stall_says_what_was_waited_for(stall: Stall, what: str, remedy: str) -> None:
-    error = explain(failed_trace("context canceled"), stall=stall)
+    error = explain_trace(failed_trace("context canceled"), stall=stall)
     assert error.what == f"{what}; the build was cancelled"
     assert remedy in error.remedy
 

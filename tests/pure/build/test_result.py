@@ -33,7 +33,7 @@ STEPS = {
 
 
 def trace_of(steps: dict[str, list[str]], ran: set[str]) -> Trace:
-    """The events of a build in which these stages ran and the others came from the cache."""
+    """Return the events of a build in which these stages ran and the others came from the cache."""
     trace = Trace()
     for stage, names in steps.items():
         for number, name in enumerate(names, 1):
@@ -48,13 +48,13 @@ def trace_of(steps: dict[str, list[str]], ran: set[str]) -> Trace:
     return trace
 
 
-def read(graph: StageGraph, trace: Trace) -> dict[str, StageResult]:
+def results_by_name(graph: StageGraph, trace: Trace) -> dict[str, StageResult]:
     return {result.name: result for result in stage_results(graph, trace)}
 
 
-def test_nothing_ran() -> None:
-    """All steps cached: every needed stage is restored; the others are unused."""
-    results = read(DIAMOND, trace_of(STEPS, set()))
+def test_stage_results_all_steps_cached_are_restored() -> None:
+    """Stages that the final one does not need are unused."""
+    results = results_by_name(DIAMOND, trace_of(STEPS, set()))
     assert {name: result.status for name, result in results.items()} == {
         "top": "restored", "left": "restored", "right": "restored", "bottom": "restored", "aside": "unused",
     }  # fmt: skip
@@ -71,38 +71,38 @@ def test_nothing_ran() -> None:
         {"top"},
     ],
 )
-def test_stage_results_of_a_diamond_are_rebuilt_where_a_step_ran(ran: set[str]) -> None:
-    results = read(DIAMOND, trace_of(STEPS, ran))
+def test_stage_results_stages_with_a_run_step_are_rebuilt(ran: set[str]) -> None:
+    results = results_by_name(DIAMOND, trace_of(STEPS, ran))
     assert {name for name, result in results.items() if result.status == "rebuilt"} == ran
     assert rebuilt_stages(DIAMOND, trace_of(STEPS, ran)) == ran
 
 
-def test_a_stage_whose_base_was_pulled_is_restored() -> None:
-    """The FROM line of a stage does not make it rebuilt."""
+def test_stage_results_pulled_base_image_is_restored() -> None:
+    """Pulling a FROM line does not make its stage rebuilt."""
     trace = trace_of({"top": STEPS["top"][:1]}, {"top"})
-    assert read(DIAMOND, trace)["top"].status == "restored"
+    assert results_by_name(DIAMOND, trace)["top"].status == "restored"
 
 
-def test_results_come_in_the_order_of_the_dockerfile() -> None:
-    """Whatever ran first, the report follows the file; steps follow their numbers."""
+def test_stage_results_follow_the_dockerfile_in_any_order_of_events() -> None:
+    """Steps follow their numbers."""
     trace = trace_of(dict(reversed(STEPS.items())), set())
-    assert list(read(DIAMOND, trace)) == list(DIAMOND.names)
+    assert list(results_by_name(DIAMOND, trace)) == list(DIAMOND.names)
     trace = Trace()
     for number in (3, 1, 2):
         trace.feed_line(
             json.dumps({"vertexes": [{"digest": f"sha256:{number}", "name": f"[left {number}/3] RUN {number}"}]})
         )
-    assert [step.number for step in read(DIAMOND, trace)["left"].steps] == [1, 2, 3]
+    assert [step.number for step in results_by_name(DIAMOND, trace)["left"].steps] == [1, 2, 3]
 
 
-def test_seconds_of_steps_that_overlap_count_once() -> None:
-    """Two steps of a stage that are pulled at the same time take that time once."""
+def test_stage_results_overlapping_steps_count_their_seconds_once() -> None:
+    """Pull two steps of a stage at the same time."""
     trace = trace_of({"left": ["RUN a", "RUN b"]}, set())
-    assert read(DIAMOND, trace)["left"].seconds == pytest.approx(2)
+    assert results_by_name(DIAMOND, trace)["left"].seconds == pytest.approx(2)
 
 
-def test_steps_of_all_platforms_belong_to_the_stage() -> None:
-    """A stage that is built for two platforms is rebuilt when one of them ran."""
+def test_rebuilt_stages_one_of_two_platforms_ran_is_rebuilt() -> None:
+    """Build a stage for two platforms and run the step of one."""
     trace = Trace()
     for name, cached in (("linux/amd64", True), ("linux/arm64", False)):
         event = {
@@ -113,37 +113,37 @@ def test_steps_of_all_platforms_belong_to_the_stage() -> None:
         }
         trace.feed_line(json.dumps({"vertexes": [event]}))
     assert rebuilt_stages(DIAMOND, trace) == {"left"}
-    assert len(read(DIAMOND, trace)["left"].steps) == 2
+    assert len(results_by_name(DIAMOND, trace)["left"].steps) == 2
 
 
-def test_unnamed_stages() -> None:
-    """BuildKit calls an unnamed stage stage-N, whatever it is called here."""
+def test_stage_results_unnamed_stages_match_by_number() -> None:
+    """BuildKit calls an unnamed stage `stage-N`."""
     graph = parse_dockerfile("FROM a\nRUN a\nFROM b\nRUN b\nCOPY --from=0 /a /a\n")
     trace = trace_of({"stage-0": ["RUN a"], "stage-1": ["RUN b", "COPY --from=0 /a /a"]}, {"stage-1"})
-    assert {name: result.status for name, result in read(graph, trace).items()} == {
+    assert {name: result.status for name, result in results_by_name(graph, trace).items()} == {
         "stage-0": "restored",
         "stage-1": "rebuilt",
     }
 
 
 @pytest.mark.parametrize("text", ["FROM a\nRUN x\n", "FROM a AS app\nRUN x\n"], ids=["unnamed", "named"])
-def test_a_sole_stage_goes_without_a_name(text: str) -> None:
-    """The steps of a Dockerfile's only stage bear no name at all."""
+def test_rebuilt_stages_sole_stage_without_a_name_is_the_final_one(text: str) -> None:
+    """BuildKit reports the steps of a Dockerfile's only stage without a name."""
     graph = parse_dockerfile(text)
     trace = Trace()
     trace.feed_line('{"vertexes": [{"digest": "d", "name": "[2/2] RUN x", "started": "2026-01-01T10:00:00Z"}]}')
     assert rebuilt_stages(graph, trace) == {graph.final.name}
 
 
-def test_a_stage_of_ten_steps() -> None:
-    """BuildKit pads the number of a step; a stage whose fifth step of ten ran is rebuilt."""
+def test_rebuilt_stages_padded_step_number_is_read() -> None:
+    """BuildKit pads the number of a step: run the fifth step of ten."""
     trace = Trace()
     trace.feed_line('{"vertexes": [{"digest": "d", "name": "[left  5/10] RUN x", "started": "2026-01-01T10:00:00Z"}]}')
     assert rebuilt_stages(DIAMOND, trace) == {"left"}
 
 
-def test_steps_of_some_stages() -> None:
-    """The steps of the stages asked for, without their FROM lines."""
+def test_forceable_steps_leave_out_from_lines() -> None:
+    """Return the steps of the given stages only."""
     trace = trace_of(STEPS, set())
     assert [step.name for step in forceable_steps(DIAMOND, trace, frozenset({"top", "right"}))] == [
         "RUN echo top",

@@ -78,7 +78,7 @@ def test_stall_timer_upload_without_end_stalls_on_write() -> None:
 
 @pytest.mark.parametrize("other", ["step", "unpacking", "compressing"])
 def test_stall_timer_engine_at_work_is_never_overdue(other: str) -> None:
-    """A step may run for an hour, and unpacking or compressing a layer needs no registry."""
+    """Steps may run for an hour, and unpacking or compressing a layer needs no registry."""
     call = Call()
     call.feed_vertex(STEP)
     if other == "step":
@@ -110,7 +110,7 @@ def test_trace_completed_transfers_are_not_waited_for() -> None:
 
 
 def test_stall_timer_refused_import_ends_strict_call_at_once() -> None:
-    """Without `strict`, BuildKit continues without the cache."""
+    """BuildKit continues without the cache where the call is not strict."""
     for strict in (True, False):
         call = Call(strict=strict)
         call.feed_vertex(IMPORT, completed=COMPLETED, error="503")
