@@ -130,12 +130,16 @@ class CacheRecord:
         return replace(self, inputs=tuple(inputs))
 
 
+# Records by identity
+Records = Mapping[str, CacheRecord]
+
+
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
     """Layers and records of one or several caches, by identity."""
 
     layers: Mapping[str, CacheLayer] = field(default_factory=dict)
-    records: Mapping[str, CacheRecord] = field(default_factory=dict)
+    records: Records = field(default_factory=dict)
 
     def blob_sizes(self) -> dict[str, int]:
         """Return digest and size in bytes of every blob."""
@@ -147,8 +151,8 @@ def parse_cache(manifest: bytes, config: bytes) -> CacheConfig:
     try:
         descriptors = _read_descriptors(manifest)
         document = parse_json_object(config)
-        raw_layers = [_RawLayer.parse(entry) for entry in document.get("layers") or []]
-        raw_records = [_RawRecord.parse(entry) for entry in document.get("records") or []]
+        raw_layers = [_RawLayer.parse(entry) for entry in _get_list(document, "layers")]
+        raw_records = [_RawRecord.parse(entry) for entry in _get_list(document, "records")]
         layers, layer_ids = _resolve_layers(raw_layers, descriptors)
         records = _resolve_records(raw_records, layer_ids)
     except InvalidCache:
@@ -163,8 +167,8 @@ def parse_cache(manifest: bytes, config: bytes) -> CacheConfig:
 def serialize_cache(cache: CacheConfig) -> ManifestAndConfig:
     """Return the cache as manifest and config. Equal caches have equal bytes."""
     records = _add_single_leaf(cache.records)
-    layer_indexes = {identity: index for index, identity in enumerate(sorted(cache.layers))}
-    record_indexes = {identity: index for index, identity in enumerate(sorted(records))}
+    layer_indexes = _number_sorted(cache.layers)
+    record_indexes = _number_sorted(records)
     sorted_layers = [cache.layers[identity] for identity in layer_indexes]
     sorted_records = [records[identity] for identity in record_indexes]
     document = {
@@ -174,7 +178,8 @@ def serialize_cache(cache: CacheConfig) -> ManifestAndConfig:
     config = encode_json(document)
     # In sorted order: runners write different annotations for one blob, and always the same ones must be chosen
     descriptors = {layer.blob: layer.descriptor for layer in sorted_layers}
-    manifest = build_manifest(config, [descriptors[blob] for blob in sorted(descriptors)])
+    sorted_descriptors = [descriptors[blob] for blob in sorted(descriptors)]
+    manifest = build_manifest(config, sorted_descriptors)
     return ManifestAndConfig(manifest=manifest, config=config)
 
 
@@ -253,11 +258,11 @@ class _RawRecord:
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> _RawRecord:
         inputs = []
-        for alternatives in entry.get("inputs") or []:
+        for alternatives in _get_list(entry, "inputs"):
             links = [_RawLink.parse(link) for link in alternatives]
             inputs.append(tuple(links))
-        results = [_RawResult.parse_layer(result) for result in entry.get("layers") or []]
-        results += [_RawResult.parse_chain(result) for result in entry.get("chains") or []]
+        results = [_RawResult.parse_layer(result) for result in _get_list(entry, "layers")]
+        results += [_RawResult.parse_chain(result) for result in _get_list(entry, "chains")]
         return cls(
             digest=str(entry["digest"]),
             inputs=tuple(inputs),
@@ -273,11 +278,17 @@ class _RawRecord:
         return targets
 
 
+def _get_list(entry: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a list of the JSON, which Go may write as null where it is empty."""
+    return entry.get(key) or []
+
+
 def _read_descriptors(manifest: bytes) -> dict[str, _Descriptor]:
     """Return the layer descriptors of a manifest by digest, with the size as a number."""
     descriptors: dict[str, _Descriptor] = {}
     for layer in parse_json_object(manifest)["layers"]:
-        descriptors[layer["digest"]] = {**layer, "size": int(layer["size"])}
+        size = int(layer["size"])
+        descriptors[layer["digest"]] = {**layer, "size": size}
     return descriptors
 
 
@@ -301,7 +312,10 @@ def _resolve_layers(
     return layers, [identities[index] for index in range(len(raw_layers))]
 
 
-def _resolve_records(raw_records: Sequence[_RawRecord], layer_ids: Sequence[str]) -> dict[str, CacheRecord]:
+def _resolve_records(
+    raw_records: Sequence[_RawRecord],
+    layer_ids: Sequence[str],
+) -> dict[str, CacheRecord]:
     """Return the records by identity, without the artificial leaf."""
     linked: dict[int, list[int]] = {}
     for index, raw in enumerate(raw_records):
@@ -320,7 +334,11 @@ def _resolve_records(raw_records: Sequence[_RawRecord], layer_ids: Sequence[str]
     return records
 
 
-def _resolve_record(raw: _RawRecord, identities: Mapping[int, str], layer_ids: Sequence[str]) -> CacheRecord:
+def _resolve_record(
+    raw: _RawRecord,
+    identities: Mapping[int, str],
+    layer_ids: Sequence[str],
+) -> CacheRecord:
     """Replace the indexes of a record by identities; `identities` has those of its inputs."""
     inputs = []
     for alternatives in raw.inputs:
@@ -342,7 +360,7 @@ def _check_index(index: Any, items: Sequence[Any], lowest: int = 0) -> None:
         raise IndexError(f"index {index} of {len(items)}")
 
 
-def _set_proven(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+def _set_proven(records: Records) -> dict[str, CacheRecord]:
     """Set the time at which the results were proven: that of the newest one, since a cache is saved after it."""
     newest = ""
     for record in records.values():
@@ -388,7 +406,7 @@ def _hash_identity(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _add_single_leaf(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecord]:
+def _add_single_leaf(records: Records) -> dict[str, CacheRecord]:
     """Add the artificial step that depends on every leaf, where there are several."""
     linked = {link for record in records.values() for link in record.links}
     leaves = sorted(set(records) - linked)
@@ -397,6 +415,11 @@ def _add_single_leaf(records: Mapping[str, CacheRecord]) -> dict[str, CacheRecor
     links = tuple(CacheInput(identity, "") for identity in leaves)
     single_leaf = CacheRecord(_LEAF_DIGEST, (links,))
     return {**records, single_leaf.identity: single_leaf}
+
+
+def _number_sorted(identities: Iterable[str]) -> dict[str, int]:
+    """Return the index of each identity in sorted order."""
+    return {identity: index for index, identity in enumerate(sorted(identities))}
 
 
 def _serialize_layer(layer: CacheLayer, layer_indexes: _Indexes) -> dict[str, Any]:

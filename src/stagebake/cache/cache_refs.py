@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
+from typing import NamedTuple
 
 from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
 from stagebake.cache.manifest import InvalidCache, config_digest, image_manifests, layer_sizes, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN, CacheRepository
+from stagebake.cache.repository import SIZE_UNKNOWN, CacheRepository, ContentAnswers
 from stagebake.cache.scopes import GENERATIONS, Access, Scope
 from stagebake.cache.stage_caches import CacheState, StageCache, StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import StageGraph
@@ -19,8 +20,15 @@ _NAMED_TAGS = 4
 # Answers that stay the same when the ref is read again: a cache, other content, or a config with wrong bytes
 _LASTING = (CacheConfig, InvalidCache, CorruptBlob)
 
-_Manifests = Mapping[str, bytes | RegistryError | None]
-_Content = CacheConfig | InvalidCache | RegistryError
+_Problem = InvalidCache | RegistryError
+_Content = CacheConfig | _Problem
+
+
+class _CacheManifest(NamedTuple):
+    """Manifest of a cache, and the digest of its config."""
+
+    manifest: bytes
+    config_digest: str
 
 
 def read_caches(repository: CacheRepository, graph: StageGraph, access: Access) -> StageCaches:
@@ -59,8 +67,11 @@ def read_stage_caches(repository: CacheRepository, graph: StageGraph, access: Ac
             caches.append(replace(stage_cache, digest=digest, cache=content))
         else:
             caches.append(replace(stage_cache, digest=digest, state=CacheState.NOT_A_CACHE))
-    failure = _first_failure(manifests, contents)
-    stage_caches = StageCaches(caches=tuple(caches), warnings=tuple(warnings), read_failure=failure)
+    stage_caches = StageCaches(
+        caches=tuple(caches),
+        warnings=tuple(warnings),
+        read_failure=_first_failure(manifests, contents),
+    )
     return _check_blobs(repository, stage_caches)
 
 
@@ -85,22 +96,26 @@ def read_merged_cache(repository: CacheRepository, access: Access) -> StageCache
 
 
 def rotate_generations(
-    repository: CacheRepository, stage_caches: StageCaches, scope: Scope, stage: str, layers: Set[str]
+    repository: CacheRepository,
+    stage_caches: StageCaches,
+    scope: Scope,
+    stage: str,
+    layers: Set[str],
 ) -> None:
     """After a save of the stage, move its previous caches to the next older generations. Raises RegistryError.
 
     `stage_caches` was read before the save; `layers` are the digests of the saved layers. Nothing moves where the
     previous cache had the same layers: a save for new keys alone would otherwise push out an older result.
     """
-    own: dict[int, StageCache] = {}
+    own: dict[int, CacheConfig] = {}
     for stage_cache in stage_caches.caches:
         if stage_cache.scope == scope and stage_cache.stage == stage:
-            own[stage_cache.generation] = stage_cache
-    if 0 in own and own[0].cache.blob_sizes().keys() == layers:
+            own[stage_cache.generation] = stage_cache.cache
+    if 0 in own and own[0].blob_sizes().keys() == layers:
         return
     for generation in range(GENERATIONS - 1):
-        if generation in own and own[generation].cache.records:
-            document = serialize_cache(own[generation].cache)
+        if generation in own and own[generation].records:
+            document = serialize_cache(own[generation])
             repository.push_manifest(document, scope.stage_tag(stage, generation + 1))
 
 
@@ -146,39 +161,53 @@ def _expected_caches(graph: StageGraph, access: Access) -> dict[str, StageCache]
             for generation in range(GENERATIONS):
                 tag = scope.stage_tag(stage.name, generation)
                 expected[tag] = StageCache(
-                    tag=tag, scope=scope, cache=CacheConfig(), stage=stage.name, generation=generation
+                    tag=tag,
+                    scope=scope,
+                    cache=CacheConfig(),
+                    stage=stage.name,
+                    generation=generation,
                 )
     return expected
 
 
-def _read_contents(repository: CacheRepository, manifests: _Manifests, warnings: list[str]) -> dict[str, _Content]:
+def _read_contents(
+    repository: CacheRepository,
+    manifests: ContentAnswers,
+    warnings: list[str],
+) -> dict[str, _Content]:
     """Return, for each existing tag, its cache or the reason why it has none; add a warning for each reason."""
     errors = [answer for answer in manifests.values() if isinstance(answer, RegistryError)]
     if errors and len(errors) == len(manifests):
         warnings.append(f"no cache is read: {errors[0]}")
         return {}
-    problems: dict[str, InvalidCache | RegistryError] = {}
-    valid_manifests: dict[str, bytes] = {}
-    config_digests: dict[str, str] = {}
-    for tag, manifest in manifests.items():
-        if isinstance(manifest, RegistryError):
-            problems[tag] = manifest
-        elif manifest is not None:
-            try:
-                config_digests[tag] = config_digest(manifest)
-                valid_manifests[tag] = manifest
-            except InvalidCache as error:
-                problems[tag] = error
-    configs = repository.read_blobs(config_digests.values())
+    cache_manifests: dict[str, _CacheManifest] = {}
+    problems: dict[str, _Problem] = {}
+    for tag, answer in manifests.items():
+        if answer is not None:
+            parsed = _parse_manifest(answer)
+            if isinstance(parsed, _CacheManifest):
+                cache_manifests[tag] = parsed
+            else:
+                problems[tag] = parsed
+    configs = repository.read_blobs(entry.config_digest for entry in cache_manifests.values())
     caches: dict[str, CacheConfig] = {}
-    for tag, manifest in valid_manifests.items():
-        content = _parse_content(manifest, configs[config_digests[tag]])
+    for tag, (manifest, digest) in cache_manifests.items():
+        content = _parse_content(manifest, configs[digest])
         if isinstance(content, CacheConfig):
             caches[tag] = content
         else:
             problems[tag] = content
     warnings += _problem_warnings(problems)
     return {**caches, **problems}
+
+
+def _parse_manifest(answer: bytes | RegistryError) -> _CacheManifest | _Problem:
+    if isinstance(answer, RegistryError):
+        return answer
+    try:
+        return _CacheManifest(answer, config_digest(answer))
+    except InvalidCache as error:
+        return error
 
 
 def _parse_content(manifest: bytes, config: bytes | RegistryError | None) -> _Content:
@@ -199,7 +228,8 @@ def _problem_warnings(problems: Mapping[str, Exception]) -> Iterator[str]:
         tags_by_problem.setdefault(str(problem), []).append(tag)
     for problem_text, tags in tags_by_problem.items():
         named = ", ".join(tags[:_NAMED_TAGS])
-        more = f" and {len(tags) - _NAMED_TAGS} more" if len(tags) > _NAMED_TAGS else ""
+        unnamed = len(tags) - _NAMED_TAGS
+        more = f" and {unnamed} more" if unnamed > 0 else ""
         yield f"{named}{more}: left out, {problem_text}"
 
 

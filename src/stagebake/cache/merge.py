@@ -18,10 +18,9 @@ from stagebake.cache.cache_config import (
     CacheInput,
     CacheLayer,
     CacheRecord,
+    Records,
     topological_order,
 )
-
-_Records = Mapping[str, CacheRecord]
 
 
 def merge_caches(caches: Iterable[CacheConfig]) -> CacheConfig:
@@ -50,16 +49,15 @@ def drop_blobs(cache: CacheConfig, blobs: frozenset[str]) -> CacheConfig:
         return cache
     records: dict[str, CacheRecord] = {}
     for identity, record in cache.records.items():
-        if record.result is not None and not touched_layers.isdisjoint(record.result.layers):
-            records[identity] = replace(record, results=())
-        else:
-            records[identity] = record
+        is_touched = record.result and not touched_layers.isdisjoint(record.result.layers)
+        records[identity] = replace(record, results=()) if is_touched else record
     return _drop_unused(cache.layers, records)
 
 
-def _inputs_first(records: _Records) -> list[str]:
+def _inputs_first(records: Records) -> list[str]:
     """Return the identities of the records, each after those of its inputs."""
-    return topological_order({identity: record.links for identity, record in records.items()})
+    links = {identity: record.links for identity, record in records.items()}
+    return topological_order(links)
 
 
 class _Slot(NamedTuple):
@@ -71,7 +69,7 @@ class _Slot(NamedTuple):
     link: CacheInput
 
 
-def _merge_same_steps(records: _Records) -> dict[str, CacheRecord]:
+def _merge_same_steps(records: Records) -> dict[str, CacheRecord]:
     """Merge the records that BuildKit treats as one step.
 
     These have the same digest and, for every input, share an alternative (cache/remotecache/v1/chains.go,
@@ -85,7 +83,7 @@ def _merge_same_steps(records: _Records) -> dict[str, CacheRecord]:
     return merged
 
 
-def _merge_once(records: _Records) -> dict[str, CacheRecord]:
+def _merge_once(records: Records) -> dict[str, CacheRecord]:
     merged: dict[str, CacheRecord] = {}
     merged_into: dict[str, str] = {}
     holders: dict[_Slot, set[str]] = defaultdict(set)
@@ -105,9 +103,10 @@ def _merge_once(records: _Records) -> dict[str, CacheRecord]:
 
 def _list_slots(record: CacheRecord) -> list[_Slot]:
     slots = []
+    input_count = len(record.inputs)
     for position, alternatives in enumerate(record.inputs):
         for link in alternatives:
-            slots.append(_Slot(record.digest, len(record.inputs), position, link))
+            slots.append(_Slot(record.digest, input_count, position, link))
     return slots
 
 
@@ -119,7 +118,7 @@ def _find_twins(record: CacheRecord, holders: Mapping[_Slot, set[str]]) -> set[s
     return set.intersection(*sharing) if sharing else set()
 
 
-def _cut_links_to(target: str, record: CacheRecord, records: _Records) -> CacheRecord:
+def _cut_links_to(target: str, record: CacheRecord, records: Records) -> CacheRecord:
     """Cut the links that lead to `target`: merged into it, the record would otherwise depend on itself."""
     inputs = []
     for alternatives in record.inputs:
@@ -128,13 +127,13 @@ def _cut_links_to(target: str, record: CacheRecord, records: _Records) -> CacheR
     return replace(record, inputs=tuple(inputs))
 
 
-def _depends_on(target: str, start: str, records: _Records) -> bool:
+def _depends_on(target: str, start: str, records: Records) -> bool:
     """Tell whether a record is `target` or depends on it."""
     needed = _reach_all([start], lambda identity: records[identity].links)
     return target in needed
 
 
-def _cut_outdated_links(records: _Records) -> dict[str, CacheRecord]:
+def _cut_outdated_links(records: Records) -> dict[str, CacheRecord]:
     """Cut links to results that have changed since, keep the newest result of each record."""
     # Example: `RUN install` and, on top of it, `RUN build` are saved at 10:00. At 11:00 a forced run gives `install`
     # another result, and only that is saved. `build` was proven at 10:00, its input changed at 11:00: the link is cut,
@@ -161,7 +160,8 @@ def _current_links(
     for link in alternatives:
         if link.record not in changed_at:
             continue
-        if record.result is None or changed_at[link.record] <= record.result.proven_at:
+        input_changed_at = changed_at[link.record]
+        if record.result is None or input_changed_at <= record.result.proven_at:
             links.append(link)
     return tuple(links)
 
@@ -195,18 +195,20 @@ def _update_identities(cache: CacheConfig) -> CacheConfig:
     return CacheConfig(layers=cache.layers, records=records)
 
 
-def _drop_unused(layers: Mapping[str, CacheLayer], records: _Records) -> CacheConfig:
+def _drop_unused(layers: Mapping[str, CacheLayer], records: Records) -> CacheConfig:
     """Drop the records that no result depends on, and the layers of no result."""
     with_result = [identity for identity, record in records.items() if record.result]
     needed_records = _reach_all(with_result, lambda identity: records[identity].links)
-    kept_records = {identity: record for identity, record in records.items() if identity in needed_records}
-    tops: list[str] = []
-    for record in kept_records.values():
+    top_layers: list[str] = []
+    for record in records.values():
         if record.result:
-            tops += record.result.layers
-    needed_layers = _reach_all(tops, lambda identity: _list_parent(layers[identity]))
-    kept_layers = {identity: layer for identity, layer in layers.items() if identity in needed_layers}
-    return CacheConfig(layers=kept_layers, records=kept_records)
+            top_layers += record.result.layers
+    needed_layers = _reach_all(top_layers, lambda identity: _list_parent(layers[identity]))
+    # In the order of the caches, not of the sets
+    return CacheConfig(
+        layers={identity: layers[identity] for identity in layers if identity in needed_layers},
+        records={identity: records[identity] for identity in records if identity in needed_records},
+    )
 
 
 def _list_parent(layer: CacheLayer) -> list[str]:

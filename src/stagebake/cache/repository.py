@@ -13,15 +13,18 @@ from typing import Protocol
 from stagebake.cache.manifest import ManifestAndConfig
 from stagebake.errors import RegistryError
 
+# Answer for each key: the value, None for a missing one, or the error of a failed request
+ContentAnswers = dict[str, bytes | RegistryError | None]
+SizeAnswers = dict[str, int | RegistryError | None]
+
 # Size of a blob that exists, where the store does not report how large it is
 SIZE_UNKNOWN = -1
 
 
 class CacheRepository(Protocol):
-    """Repository of one image's caches. Methods that talk to the store raise RegistryError.
+    """Repository of one image's caches. `image` is its name in messages.
 
-    The methods that take several keys return one answer for each: the value, None for a missing one, or the error of
-    a failed request. `image` is the name of the repository in messages.
+    Methods raise RegistryError; those that take several keys return the error of each failed request instead.
     """
 
     image: str
@@ -32,13 +35,13 @@ class CacheRepository(Protocol):
     def read_manifest(self, reference: str) -> bytes | None:
         """Return the manifest of a tag or digest; None where it is missing."""
 
-    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> ContentAnswers:
         """Return the manifests of tags or digests."""
 
-    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> ContentAnswers:
         """Return the contents of blobs."""
 
-    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> SizeAnswers:
         """Return the sizes of blobs in bytes; SIZE_UNKNOWN for an existing blob of unknown size."""
 
     def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:

@@ -83,12 +83,12 @@ class StageCaches:
 
     def merge_stages(self, leaving_out: frozenset[str] = frozenset()) -> ManifestAndConfig | None:
         """Merge all caches but those of the given stages. Return None where no record remains."""
-        return _merge(stage_cache for stage_cache in self.caches if stage_cache.stage not in leaving_out)
+        return _merge_caches(stage_cache for stage_cache in self.caches if stage_cache.stage not in leaving_out)
 
     def within_size_limit(self) -> StageCaches:
         """Drop caches until the merged one has at most 1 MiB: BuildKit silently ignores a larger one."""
         for selection in self._shrinking_selections():
-            document = _merge(selection)
+            document = _merge_caches(selection)
             if document is None or not document.too_large:
                 break
         return self if selection is self.caches else replace(self, caches=selection)
@@ -114,11 +114,19 @@ class StageCaches:
         for stage_cache in self.caches:
             if stage_cache.state is not CacheState.INTACT:
                 broken.append(replace(stage_cache, cache=CacheConfig()))
-        return replace(self, caches=tuple(broken), merged_source=None, warnings=(*self.warnings, warning))
+        return replace(
+            self,
+            caches=tuple(broken),
+            merged_source=None,
+            warnings=(*self.warnings, warning),
+        )
 
 
 def drop_broken_blobs(
-    stage_caches: StageCaches, broken: frozenset[str], *, corrupt_blobs: frozenset[str]
+    stage_caches: StageCaches,
+    broken: frozenset[str],
+    *,
+    corrupt_blobs: frozenset[str],
 ) -> StageCaches:
     """Drop every result that needs one of the `broken` blobs, and remember which of them are corrupt.
 
@@ -141,7 +149,7 @@ def drop_broken_blobs(
     return replace(stage_caches, caches=tuple(kept), corrupt_blobs=corrupt_blobs)
 
 
-def _merge(stage_caches: Iterable[StageCache]) -> ManifestAndConfig | None:
+def _merge_caches(stage_caches: Iterable[StageCache]) -> ManifestAndConfig | None:
     merged = merge_caches(stage_cache.cache for stage_cache in stage_caches)
     return serialize_cache(merged) if merged.records else None
 

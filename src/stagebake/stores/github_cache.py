@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import httpx
 
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, build_manifest, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN
+from stagebake.cache.repository import SIZE_UNKNOWN, ContentAnswers, SizeAnswers
 from stagebake.errors import RegistryError
 from stagebake.stores.http import HttpClient, ServerInfo, fetch_all, require_text
 
@@ -70,7 +70,13 @@ class GithubCache:
     Methods raise RegistryError.
     """
 
-    def __init__(self, image: str, service: CacheService, reads: tuple[str, ...], writes: str | None) -> None:
+    def __init__(
+        self,
+        image: str,
+        service: CacheService,
+        reads: tuple[str, ...],
+        writes: str | None,
+    ) -> None:
         self.image = image
         self._service = service
         self._reads = reads
@@ -92,15 +98,15 @@ class GithubCache:
                 return self._store_config(self._service.read_entry(entry.url))
         return None
 
-    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> ContentAnswers:
         """Return the manifests of tags or digests, read in parallel."""
         return fetch_all(self.read_manifest, references)
 
-    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> ContentAnswers:
         """Return the configs of manifests that were read before; None for other blobs."""
         return {digest: self._configs.get(digest) for digest in digests}
 
-    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> SizeAnswers:
         """Return SIZE_UNKNOWN for blobs that exist, found in parallel."""
         return fetch_all(self._find_blob, digests)
 
@@ -113,7 +119,8 @@ class GithubCache:
         if newest is None:
             self._save_index(prefix, 1, document.config)
         elif tag:
-            self._save_index(prefix, _parse_number(prefix, newest.key) + 1, document.config)
+            newest_number = _parse_number(prefix, newest.key)
+            self._save_index(prefix, newest_number + 1, document.config)
         return document.digest
 
     def remove_unused_blobs(self) -> None:
@@ -143,7 +150,7 @@ class GithubCache:
 class _HttpService:
     """Base of both versions of the service: the client, the base URL and the headers."""
 
-    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, path: str, headers: Mapping[str, str]) -> None:
         info = ServerInfo(
             where="gha",
             server="GitHub's cache service",
@@ -152,7 +159,7 @@ class _HttpService:
             retry_seconds=60.0,
         )
         self._client = HttpClient(info)
-        self._base_url = base_url
+        self._base_url = f"{url.rstrip('/')}/{path}"
         # Not headers of the client: the URLs of contents are signed and must not get the token
         self._headers = headers
 
@@ -170,11 +177,11 @@ class ServiceV1(_HttpService):
 
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}", "Accept": _V1_TYPE}
-        super().__init__(f"{url.rstrip('/')}/{_V1_PATH}", headers)
+        super().__init__(url, _V1_PATH, headers)
 
     def find_entry(self, prefix: str) -> ServiceEntry | None:
         """Return the newest entry whose key starts with the prefix."""
-        response = self._call("GET", "cache", params={"keys": prefix, "version": _VERSION})
+        response = self._call_path("GET", "cache", params={"keys": prefix, "version": _VERSION})
         if response.status_code != 200 or not response.content:
             return None
         return self._client.parse_json(response, self._parse_entry)
@@ -182,7 +189,7 @@ class ServiceV1(_HttpService):
     def save_entry(self, key: str, content: bytes) -> bool:
         """Reserve the key, upload the content, commit it. Return False where the key exists or is being written."""
         reservation = {"key": key, "version": _VERSION, "cacheSize": len(content)}
-        response = self._call("POST", "caches", json=reservation, accept=(400, 409))
+        response = self._call_path("POST", "caches", json=reservation, accept=(400, 409))
         if response.is_error:
             return False
         cache_id = self._client.parse_json(response, self._parse_id)
@@ -190,8 +197,8 @@ class ServiceV1(_HttpService):
             "Content-Type": "application/octet-stream",
             "Content-Range": f"bytes 0-{len(content) - 1}/*",
         }
-        self._call("PATCH", f"caches/{cache_id}", content=content, headers=part_headers)
-        self._call("POST", f"caches/{cache_id}", json={"size": len(content)})
+        self._call_path("PATCH", f"caches/{cache_id}", content=content, headers=part_headers)
+        self._call_path("POST", f"caches/{cache_id}", json={"size": len(content)})
         return True
 
     @staticmethod
@@ -207,7 +214,7 @@ class ServiceV1(_HttpService):
         fields = {name.lower(): value for name, value in document.items()}
         return int(fields["cacheid"])
 
-    def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    def _call_path(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         headers = {**self._headers, **arguments.pop("headers", {})}
         return self._client.send(method, self._base_url + path, headers=headers, **arguments)
 
@@ -216,16 +223,17 @@ class ServiceV2(_HttpService):
     """Version 2 (actions/toolkit, packages/cache/src/generated/results/api/v1/cache.ts), with Azure's blob storage."""
 
     def __init__(self, url: str, token: str) -> None:
-        super().__init__(f"{url.rstrip('/')}/{_V2_PATH}", {"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {token}"}
+        super().__init__(url, _V2_PATH, headers)
 
     def find_entry(self, prefix: str) -> ServiceEntry | None:
         """Return the newest entry whose key starts with the prefix."""
-        response = self._call("GetCacheEntryDownloadURL", {"key": prefix, "restore_keys": [prefix]})
+        response = self._call_method("GetCacheEntryDownloadURL", {"key": prefix, "restore_keys": [prefix]})
         return self._client.parse_json(response, self._parse_entry)
 
     def save_entry(self, key: str, content: bytes) -> bool:
         """Reserve the key, upload the content, commit it. Return False where the key exists or is being written."""
-        response = self._call("CreateCacheEntry", {"key": key}, accept=(409,))
+        response = self._call_method("CreateCacheEntry", {"key": key}, accept=(409,))
         if response.is_error:
             return False
         upload_url = self._client.parse_json(response, self._parse_upload_url)
@@ -233,7 +241,7 @@ class ServiceV2(_HttpService):
             return False
         blob_headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream"}
         self._client.send("PUT", upload_url, content=content, headers=blob_headers)
-        self._call("FinalizeCacheEntryUpload", {"key": key, "size_bytes": str(len(content))})
+        self._call_method("FinalizeCacheEntryUpload", {"key": key, "size_bytes": str(len(content))})
         return True
 
     @staticmethod
@@ -247,9 +255,19 @@ class ServiceV2(_HttpService):
     def _parse_upload_url(document: Any) -> str | None:
         return require_text(document["signed_upload_url"]) if document.get("ok") else None
 
-    def _call(self, method: str, body: Mapping[str, Any], accept: Collection[int] = ()) -> httpx.Response:
-        document = {**body, "version": _VERSION}
-        return self._client.send("POST", self._base_url + method, json=document, headers=self._headers, accept=accept)
+    def _call_method(
+        self,
+        method: str,
+        body: Mapping[str, Any],
+        accept: Collection[int] = (),
+    ) -> httpx.Response:
+        return self._client.send(
+            "POST",
+            self._base_url + method,
+            json={**body, "version": _VERSION},
+            headers=self._headers,
+            accept=accept,
+        )
 
 
 def connect_cache_service(image: str, environment: Mapping[str, str]) -> GithubCache | None:
@@ -317,4 +335,8 @@ def _build_manifest(config: bytes) -> bytes:
 
 
 def _describe_layer(digest: str, annotations: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"mediaType": annotations.get("mediaType", ""), "digest": digest, "size": int(annotations["size"])}
+    return {
+        "mediaType": annotations.get("mediaType", ""),
+        "digest": digest,
+        "size": int(annotations["size"]),
+    }

@@ -21,6 +21,7 @@ from stagebake.cache.manifest import (
     layer_sizes,
     sha256_digest,
 )
+from stagebake.cache.repository import ContentAnswers, SizeAnswers
 from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.files import write_file
 from stagebake.stores.http import fetch_all
@@ -51,15 +52,15 @@ class OciLayout:
             digest = self._read_tags().get(reference)
         return self._read_blob(digest) if digest else None
 
-    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> ContentAnswers:
         """Return the manifests of tags or digests."""
         return fetch_all(self.read_manifest, references)
 
-    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> ContentAnswers:
         """Return the contents of blobs."""
         return fetch_all(self._read_blob, digests)
 
-    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> SizeAnswers:
         """Return the sizes of blobs in bytes."""
         return fetch_all(self._read_blob_size, digests)
 

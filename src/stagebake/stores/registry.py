@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from stagebake.cache.manifest import MANIFEST_TYPE, ManifestAndConfig, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN, TaggedVersion
+from stagebake.cache.repository import SIZE_UNKNOWN, ContentAnswers, SizeAnswers, TaggedVersion
 from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.stores.credentials import IDENTITY_USER, find_login
 from stagebake.stores.http import HttpClient, ServerInfo, fetch_all
@@ -47,8 +47,8 @@ class Registry:
             answer_seconds=10.0,
             retry_seconds=20.0,
         )
-        auth = _TokenAuth(find_login(host))
-        self._client = HttpClient(info, base_url=f"{scheme}://{host}/v2/{name}/", auth=auth)
+        base_url = f"{scheme}://{host}/v2/{name}/"
+        self._client = HttpClient(info, base_url=base_url, auth=_TokenAuth(find_login(host)))
 
     def import_source(self, digest: str, tag: str | None) -> str:
         """Return the value of the bake variable CACHE: the digest, which no other build changes."""
@@ -59,15 +59,15 @@ class Registry:
         response = self._send_if_exists("GET", f"manifests/{reference}", headers={"Accept": _ACCEPT})
         return response.content if response else None
 
-    def read_manifests(self, references: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_manifests(self, references: Iterable[str]) -> ContentAnswers:
         """Return the manifests of tags or digests, read in parallel."""
         return fetch_all(self.read_manifest, references)
 
-    def read_blobs(self, digests: Iterable[str]) -> dict[str, bytes | RegistryError | None]:
+    def read_blobs(self, digests: Iterable[str]) -> ContentAnswers:
         """Return the contents of blobs, read in parallel."""
         return fetch_all(self._read_blob, digests)
 
-    def read_blob_sizes(self, digests: Iterable[str]) -> dict[str, int | RegistryError | None]:
+    def read_blob_sizes(self, digests: Iterable[str]) -> SizeAnswers:
         """Return the sizes of blobs in bytes, read in parallel."""
         return fetch_all(self._read_blob_size, digests)
 
@@ -86,8 +86,12 @@ class Registry:
             document = document.with_other_config()
             if not self._push_blob(document.config):
                 raise self._corrupt_blob(sha256_digest(document.config))
-        path = f"manifests/{tag or document.digest}"
-        self._client.send("PUT", path, content=document.manifest, headers={"Content-Type": MANIFEST_TYPE})
+        self._client.send(
+            "PUT",
+            f"manifests/{tag or document.digest}",
+            content=document.manifest,
+            headers={"Content-Type": MANIFEST_TYPE},
+        )
         return document.digest
 
     def remove_unused_blobs(self) -> None:
@@ -101,7 +105,10 @@ class Registry:
                 raise digest
             if digest is not None:
                 tags_by_digest.setdefault(digest, set()).add(tag)
-        return [TaggedVersion(key=digest, tags=frozenset(tags)) for digest, tags in tags_by_digest.items()]
+        versions = []
+        for key, tags in tags_by_digest.items():
+            versions.append(TaggedVersion(key=key, tags=frozenset(tags)))
+        return versions
 
     def delete_version(self, version: TaggedVersion) -> None:
         """Delete a manifest and all its tags. A missing manifest counts as deleted."""
@@ -140,7 +147,12 @@ class Registry:
 
     def _read_blob_size(self, digest: str) -> int | None:
         """Return the size of a blob; SIZE_UNKNOWN where the registry redirects to the storage behind it."""
-        response = self._send_if_exists("HEAD", f"blobs/{digest}", accept=_REDIRECTS, follow_redirects=False)
+        response = self._send_if_exists(
+            "HEAD",
+            f"blobs/{digest}",
+            accept=_REDIRECTS,
+            follow_redirects=False,
+        )
         if response is None:
             return None
         if response.is_redirect:
@@ -157,7 +169,8 @@ class Registry:
         if location is None:
             raise self._unexpected_answer("no upload address")
         upload_url = httpx.URL(self._join_url(self._client.base_url, location))
-        self._client.send("PUT", str(upload_url.copy_merge_params({"digest": digest})), content=content)
+        upload_url = upload_url.copy_merge_params({"digest": digest})
+        self._client.send("PUT", str(upload_url), content=content)
         return True
 
     def _join_url(self, base: httpx.URL, location: str) -> str:
@@ -167,7 +180,12 @@ class Registry:
             raise self._unexpected_answer(f"an address that is not valid ({error})") from None
 
     def _send_if_exists(
-        self, method: str, path: str, *, accept: Collection[int] = (), **arguments: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        accept: Collection[int] = (),
+        **arguments: Any,
     ) -> httpx.Response | None:
         """Send a request; return None for HTTP 404."""
         response = self._client.send(method, path, accept=(404, *accept), **arguments)
@@ -223,8 +241,13 @@ class _TokenAuth(httpx.Auth):
     def _token_request(self, challenge: Mapping[str, str]) -> httpx.Request:
         parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
         if self._identity:
-            form = {"grant_type": "refresh_token", "client_id": "stagebake", "refresh_token": self._identity}
-            return httpx.Request("POST", challenge["realm"], data=parameters | form)
+            form = {
+                **parameters,
+                "grant_type": "refresh_token",
+                "client_id": "stagebake",
+                "refresh_token": self._identity,
+            }
+            return httpx.Request("POST", challenge["realm"], data=form)
         headers = {"Authorization": self._basic} if self._basic else {}
         return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
 
