@@ -1,0 +1,162 @@
+"""Save stage caches in a directory, with bake calls that write prepared caches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stagebake.build.cache_saver import CacheSaver, push_merged_cache
+from stagebake.build.engine import BakeResult
+from stagebake.build.events import Trace
+from stagebake.build.result import SavedCache
+from stagebake.build.stall_timer import StallTimer
+from stagebake.cache.cache_config import serialize_cache
+from stagebake.cache.cache_refs import read_stage_caches
+from stagebake.cache.manifest import ManifestAndConfig
+from stagebake.cache.scopes import DEFAULT_SCOPE, Access
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.errors import RegistryError
+from stagebake.generate.bake_file import BakeOptions
+from stagebake.project.settings import Settings
+from stagebake.stores.oci_layout import OciLayout
+from tests.pure.build.test_run import ScriptedEngine, ignore_progress, step_line
+from tests.support.caches import cache_of, digest, layer, record
+
+GRAPH = parse_dockerfile("FROM debian AS base\nRUN one\nFROM base AS app\nRUN two\n")
+ACCESS = Access(reads=(DEFAULT_SCOPE,), writes=DEFAULT_SCOPE)
+LAYER_SIZE = 7
+
+
+class ReadOnlyMerge(OciLayout):
+    """Directory that accepts every cache but the merged one."""
+
+    def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
+        if tag == DEFAULT_SCOPE.merged_tag:
+            raise RegistryError("403", "log in")
+        return super().push_manifest(document, tag)
+
+
+@dataclass
+class SavedBuild:
+    """Build whose caches are saved into a directory; `failing` are the stages that cannot be saved."""
+
+    layout: OciLayout
+    failing: frozenset[str] = frozenset()
+    events: tuple[str, ...] = ()
+    exports_caches: bool = True
+    calls: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def save(self, rebuilt: Iterable[str]) -> dict[str, SavedCache]:
+        saver = CacheSaver(
+            graph=GRAPH,
+            settings=Settings(image="host/name"),
+            access=ACCESS,
+            scope=DEFAULT_SCOPE,
+            repository=self.layout,
+            images=None,
+            stage_caches=read_stage_caches(self.layout, GRAPH, ACCESS),
+            engine=ScriptedEngine([], exports_caches=self.exports_caches),
+            run_bake=self.run_bake,
+            progress=ignore_progress,
+            warnings=self.warnings,
+        )
+        return saver.save_caches(frozenset(rebuilt), None)
+
+    def run_bake(self, doing: str, options: BakeOptions, _stall_timer: StallTimer) -> tuple[BakeResult, Trace]:
+        """Write a cache with one layer of the stage's name, as BuildKit would."""
+        self.calls.append(doing)
+        trace = Trace()
+        for line in self.events:
+            trace.feed_line(line)
+        if options.stage in self.failing:
+            trace.feed_line("ERROR: 403")
+            return BakeResult(exit_code=1, digest=None), trace
+        exported = push_stage_cache(self.layout, options.stage)
+        status = {"id": f"writing cache manifest {exported}", "vertex": ""}
+        trace.feed_line(json.dumps({"statuses": [status]}))
+        return BakeResult(exit_code=0, digest=None), trace
+
+
+def push_stage_cache(layout: OciLayout, stage: str) -> str:
+    blob = Path(layout.image, "blobs/sha256", digest(stage).removeprefix("sha256:"))
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(bytes(LAYER_SIZE))
+    cache = cache_of(layer(stage), records=[record(stage, layer=0)])
+    return layout.push_manifest(serialize_cache(cache), DEFAULT_SCOPE.stage_tag(stage))
+
+
+def test_save_caches_rebuilt_stage_is_saved_with_its_dependents(tmp_path: Path) -> None:
+    """Save one stage per bake call, merge the caches, and read back what they contain."""
+    build = SavedBuild(OciLayout(tmp_path))
+    saved = build.save({"base"})
+    assert build.calls == ["saving base", "saving app"]
+    assert [(stage, entry.saved, entry.bytes) for stage, entry in saved.items()] == [
+        ("base", True, LAYER_SIZE),
+        ("app", True, LAYER_SIZE),
+    ]
+    assert all(entry.evidence for entry in saved.values())
+    assert build.layout.read_manifest(DEFAULT_SCOPE.merged_tag) is not None
+    assert build.warnings == []
+
+
+def test_save_caches_known_layers_are_not_counted_again(tmp_path: Path) -> None:
+    SavedBuild(OciLayout(tmp_path)).save({"base", "app"})
+    saved = SavedBuild(OciLayout(tmp_path)).save({"app"})
+    assert {stage: entry.bytes for stage, entry in saved.items()} == {"app": 0}
+
+
+def test_save_caches_restored_stages_save_nothing(tmp_path: Path) -> None:
+    SavedBuild(OciLayout(tmp_path)).save({"base", "app"})
+    again = SavedBuild(OciLayout(tmp_path))
+    assert again.save(()) == {}
+    assert again.calls == []
+
+
+def test_save_caches_missing_merged_cache_is_written_again(tmp_path: Path) -> None:
+    """Run no bake call: every stage cache is stored."""
+    layout = OciLayout(tmp_path)
+    push_stage_cache(layout, "base")
+    push_stage_cache(layout, "app")
+    build = SavedBuild(layout)
+    assert build.save(()) == {}
+    assert build.calls == []
+    assert layout.read_manifest(DEFAULT_SCOPE.merged_tag) is not None
+
+
+@pytest.mark.parametrize(("failing", "unsaved"), [("base", ["base", "app"]), ("app", ["app"])])
+def test_save_caches_first_error_ends_with_one_warning(tmp_path: Path, failing: str, unsaved: list[str]) -> None:
+    build = SavedBuild(OciLayout(tmp_path), failing=frozenset({failing}))
+    saved = build.save({"base"})
+    assert [stage for stage, entry in saved.items() if not entry.saved] == unsaved
+    assert build.warnings == [f"the cache of {', '.join(unsaved)} is not saved: 403"]
+
+
+def test_save_caches_refused_merge_keeps_the_stage_caches(tmp_path: Path) -> None:
+    build = SavedBuild(ReadOnlyMerge(tmp_path))
+    saved = build.save({"app"})
+    assert all(entry.saved for entry in saved.values())
+    assert build.warnings == ["stage caches saved; merged cache not saved: 403"]
+
+
+def test_save_caches_engine_without_export_is_a_warning(tmp_path: Path) -> None:
+    build = SavedBuild(OciLayout(tmp_path), exports_caches=False)
+    assert build.save({"app"}) == {}
+    (warning,) = build.warnings
+    assert "containerd image store" in warning
+
+
+def test_save_caches_step_that_ran_again_is_a_warning(tmp_path: Path) -> None:
+    build = SavedBuild(OciLayout(tmp_path), events=(step_line("[base 2/2] RUN one"),))
+    build.save({"base"})
+    assert build.warnings[0] == "saving base ran base again; the saved cache differs from the pushed image"
+
+
+def test_push_merged_cache_without_records_pushes_nothing(tmp_path: Path) -> None:
+    layout = OciLayout(tmp_path)
+    assert push_merged_cache(layout, None, "cache") is None
+    assert layout.read_manifest("cache") is None

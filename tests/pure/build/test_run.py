@@ -1,0 +1,172 @@
+"""Build an image with an engine that prints prepared events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stagebake.build.engine import BakeCall, BakeResult
+from stagebake.build.events import Trace
+from stagebake.build.result import BuildResult
+from stagebake.build.run import BuildRequest, build_image
+from stagebake.cache.cache_config import serialize_cache
+from stagebake.cache.scopes import DEFAULT_SCOPE, READ_DEFAULT, Access
+from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.errors import BuildFailed
+from stagebake.project.image_tags import ImageNames
+from stagebake.project.settings import Settings
+from stagebake.stores.choose import BuildStores
+from stagebake.stores.oci_layout import OciLayout
+from tests.support.caches import cache_of, digest, layer, record
+
+DOCKERFILE = "FROM debian AS base\nRUN one\nFROM base AS app\nRUN two\n"
+GRAPH = parse_dockerfile(DOCKERFILE)
+SETTINGS = Settings(image="host/name")
+NAMES = ImageNames(refs=("host/name:1",), labels={})
+WRITER = Access(reads=(DEFAULT_SCOPE,), writes=DEFAULT_SCOPE)
+STEP = "[app 2/2] RUN two"
+LOST = "failed to commit 17fhb to upok3 during finalize: snapshot 17fhb does not exist"
+TIMES = {"started": "2026-01-01T10:00:00Z", "completed": "2026-01-01T10:00:02Z"}
+
+
+def step_line(name: str = STEP, *, cached: bool = False, error: str = "") -> str:
+    return json.dumps({"vertexes": [{"digest": name, "name": name, "cached": cached, "error": error, **TIMES}]})
+
+
+@dataclass
+class ScriptedEngine:
+    """Engine that answers each bake call with the next prepared lines; a failed step fails the call."""
+
+    answers: list[list[str]]
+    exports_caches: bool = True
+    calls: list[BakeCall] = field(default_factory=list)
+
+    def run_bake(self, call: BakeCall, on_line: Callable[[str], None], must_stop: Callable[[], bool]) -> BakeResult:
+        self.calls.append(call)
+        trace = Trace()
+        for line in self.answers.pop(0):
+            trace.feed_line(line)
+            on_line(line)
+        failed = must_stop() or trace.first_failure() is not None
+        return BakeResult(exit_code=int(failed), digest=None if failed else "sha256:image")
+
+
+def build(
+    engine: ScriptedEngine,
+    caches: OciLayout | None = None,
+    *,
+    access: Access = READ_DEFAULT,
+    forced: tuple[str, ...] = (),
+) -> BuildResult:
+    request = BuildRequest(
+        access=access,
+        names=NAMES,
+        dockerfile_text=DOCKERFILE,
+        forced=GRAPH.force_stages(forced),
+    )
+    stores = BuildStores(caches=caches)
+    return build_image(GRAPH, SETTINGS, request, engine, stores, ignore_progress)
+
+
+def ignore_progress(_doing: str, _trace: Trace) -> None:
+    """Show nothing."""
+
+
+def save_app_cache(folder: Path) -> OciLayout:
+    """Save a cache of the stage `app` with one layer, the blob `app`, under all tags that a build reads."""
+    layout = OciLayout(folder)
+    cache = cache_of(layer("app"), records=[record("app", layer=0)])
+    blob = Path(layout.image, "blobs/sha256", digest("app").removeprefix("sha256:"))
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(bytes(7))
+    layout.push_manifest(serialize_cache(cache), DEFAULT_SCOPE.stage_tag("app"))
+    return layout
+
+
+def forced_names(call: BakeCall) -> list[str]:
+    document = json.loads(call.files["choices.json"])
+    (target,) = document["target"].values()
+    names = target.get("no-cache-filter", [])
+    assert isinstance(names, list)
+    return names
+
+
+def test_build_image_without_caches_takes_one_bake_call() -> None:
+    engine = ScriptedEngine([[step_line()]])
+    result = build(engine)
+    assert len(engine.calls) == 1
+    assert result.digest == "sha256:image"
+    assert {stage.name: stage.status for stage in result.stages} == {"base": "restored", "app": "rebuilt"}
+    assert result.warnings == ()
+
+
+def test_build_image_failed_step_is_not_repeated() -> None:
+    message = 'failed: process "two" did not complete successfully: exit code: 1'
+    engine = ScriptedEngine([[step_line(error=message)]])
+    with pytest.raises(BuildFailed, match="RUN two"):
+        build(engine)
+    assert len(engine.calls) == 1
+
+
+def test_build_image_bad_blob_is_dropped_and_the_build_repeated(tmp_path: Path) -> None:
+    """Import the cache in the first attempt, and none in the second: its only layer is missing."""
+    layout = save_app_cache(tmp_path)
+    message = f"failed to copy: httpReadSeeker: could not fetch content descriptor {digest('app')}: not found"
+    engine = ScriptedEngine([[step_line(error=message)], [step_line()]], exports_caches=False)
+    result = build(engine, layout, access=WRITER)
+    first, second = engine.calls
+    assert first.variables["CACHE"]
+    assert second.variables["CACHE"] == ""
+    assert result.healed == ("app",)
+
+
+def test_build_image_cache_that_names_no_blob_is_left_out(tmp_path: Path) -> None:
+    """Build without any cache, and say why."""
+    layout = save_app_cache(tmp_path)
+    message = "failed to copy: httpReadSeeker: 416 Requested Range Not Satisfiable"
+    engine = ScriptedEngine([[step_line(error=message)], [step_line()]], exports_caches=False)
+    result = build(engine, layout, access=WRITER)
+    assert engine.calls[1].variables["CACHE"] == ""
+    assert f"built without any cache: {message}" in result.warnings
+
+
+def test_build_image_lost_result_forces_the_stage_then_all() -> None:
+    """Name the forced stages in a warning."""
+    engine = ScriptedEngine([[step_line(error=LOST)], [step_line(error=LOST)], [step_line()]])
+    result = build(engine)
+    first, second, third = engine.calls
+    assert forced_names(first) == []
+    assert forced_names(second) == ["app"]
+    assert '"no-cache": true' in third.files["choices.json"]
+    assert [warning.partition(":")[0] for warning in result.warnings] == ["rebuilt base, app"]
+
+
+def test_build_image_lost_result_of_every_stage_is_an_error() -> None:
+    engine = ScriptedEngine([[step_line(error=LOST)] for _ in range(3)])
+    with pytest.raises(BuildFailed, match="during finalize") as error:
+        build(engine)
+    assert "restart the engine" in error.value.remedy
+
+
+def test_build_image_forced_step_from_a_cache_is_an_error() -> None:
+    engine = ScriptedEngine([[step_line(cached=True)]])
+    with pytest.raises(BuildFailed, match="stage app was forced, but `RUN two` was taken from a cache"):
+        build(engine, forced=("app",))
+
+
+def test_build_image_step_that_ran_in_a_failed_attempt_counts_as_run() -> None:
+    """Find the result of the first attempt cached in the second one."""
+    first = [step_line("[base 2/2] RUN one"), step_line(error=LOST)]
+    second = [step_line("[base 2/2] RUN one", cached=True), step_line()]
+    result = build(ScriptedEngine([first, second]))
+    assert {stage.name: stage.status for stage in result.stages} == {"base": "rebuilt", "app": "rebuilt"}
+
+
+def test_build_image_unreadable_cache_is_a_warning() -> None:
+    line = step_line("importing cache manifest from host/name:cache", error="503")
+    result = build(ScriptedEngine([[line, step_line()]]))
+    assert result.warnings == ("a cache was not read: 503",)
