@@ -1,7 +1,7 @@
-"""The example, built and pushed in the situations that a team lives through, each on an engine that knows nothing.
+"""Build and push the example in the situations of a team, each on an empty engine.
 
-Prints a Markdown table: what ran, the seconds until the image was out and until its caches were saved, and the bytes
-that went through a proxy before a registry of its own. `nox -s bench` runs it; it takes some ten minutes, as root.
+Prints a Markdown table: what ran, the seconds until the image was pushed and for saving the caches, and the bytes that
+passed a proxy in front of the registry. `nox -s bench` runs it; it takes about ten minutes, as root.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.servers import start_servers
 from tests.support.archive import Base
-from tests.support.engine import Engine
 from tests.support.project import Outcome, Project
-from tests.support.registry import Registry
 
 EXAMPLE = Path(__file__).parent.parent / "example"
 DEBIAN = "debian:trixie-slim"
@@ -27,15 +25,15 @@ DEBIAN = "debian:trixie-slim"
 
 @dataclass(frozen=True)
 class Situation:
-    """What is done before a push: a text put at the end of a file, or a stage that is forced."""
+    """Change before a push: a text to append to a file, or a stage to force."""
 
     name: str
     file: str | None = None
     text: str = ""
     forced: str | None = None
 
-    def act(self, project: Project) -> tuple[str, ...]:
-        """Does it; returns the flags of the build."""
+    def apply_change(self, project: Project) -> tuple[str, ...]:
+        """Apply the change; return the flags of the build."""
         if self.file:
             path = project.folder / self.file
             path.write_text(path.read_text(encoding="utf-8") + self.text, encoding="utf-8")
@@ -54,42 +52,45 @@ SITUATIONS = (
 
 
 def main() -> int:
-    """Builds all of it once."""
+    """Build each situation once, and print a row for it."""
     print("| before the push | ran | until pushed | share of the first push | saving caches | pulled | pushed |")
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)
     first = None
-    with repository() as project:
+    with open_example() as project:
         for situation in SITUATIONS:
             project.engine.empty()
             with project.registry.proxy.watched() as seen:
-                outcome = project.build("--push", *situation.act(project))
+                outcome = project.build("--push", *situation.apply_change(project))
             first = first or outcome.report["seconds"]["ship"]
-            sizes = sum(exchange.sent for exchange in seen), sum(exchange.received for exchange in seen)
-            print(row(situation.name, outcome, first, *sizes), flush=True)
+            pulled = sum(exchange.sent for exchange in seen)
+            pushed = sum(exchange.received for exchange in seen)
+            print(render_row(situation.name, outcome, first, pulled, pushed), flush=True)
     return 0
 
 
-def row(name: str, outcome: Outcome, first: float, pulled: int, pushed: int) -> str:
-    ran = ", ".join(stage["name"] for stage in outcome.report["stages"] if stage["status"] == "rebuilt")
-    seconds = outcome.report["seconds"]
-    share = f"{seconds['ship'] / first:.0%}"
-    cells = [name, ran or "nothing", f"{seconds['ship']:.1f} s", share, f"{seconds['save']:.1f} s"]
-    return f"| {' | '.join((*cells, f'{pulled / 1e6:.1f} MB', f'{pushed / 1e6:.1f} MB'))} |"
+def render_row(name: str, outcome: Outcome, first: float, pulled: int, pushed: int) -> str:
+    ran = [stage["name"] for stage in outcome.report["stages"] if stage["status"] == "rebuilt"]
+    ship = outcome.report["seconds"]["ship"]
+    save = outcome.report["seconds"]["save"]
+    cells = [
+        name,
+        ", ".join(ran) or "nothing",
+        f"{ship:.1f} s",
+        f"{ship / first:.0%}",
+        f"{save:.1f} s",
+        f"{pulled / 1e6:.1f} MB",
+        f"{pushed / 1e6:.1f} MB",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 @contextmanager
-def repository() -> Iterator[Project]:
-    """A repository with the example in it, an engine that knows its base image alone, and an empty registry."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp")))  # a short path
-        base = saved_base(folder)
-        engine = Engine(folder / "engine", folder, (base,))
-        stack.callback(engine.stop)
-        registry = Registry(folder)
-        stack.callback(registry.stop)
-        shutil.copytree(EXAMPLE, folder / "project")
-        project = Project(folder=folder / "project", name="example", engine=engine, registry=registry)
-        context = json.dumps(f"docker-image://{base.name}")
+def open_example() -> Iterator[Project]:
+    """Yield a repository with the example, an engine that has only its base image, and an empty registry."""
+    with start_servers(save_base) as servers:
+        project = servers.create_project("example")
+        shutil.copytree(EXAMPLE, project.folder)
+        context = json.dumps(f"docker-image://{servers.base.name}")
         settings = f'image = "{project.image}"\nnetwork = "host"\n[contexts]\n"{DEBIAN}" = {context}\n'
         project.write({"stagebake.toml": settings})
         project.git("init", "--quiet", "--initial-branch=main")
@@ -97,10 +98,11 @@ def repository() -> Iterator[Project]:
         yield project
 
 
-def saved_base(folder: Path) -> Base:
-    """The base image as `example/debian-image` makes it, taken from the machine's engine."""
+def save_base(folder: Path) -> Base:
+    """Return the base image of `example/debian-image`, exported from the machine's engine."""
     answer = subprocess.run([EXAMPLE / "debian-image"], check=True, stdout=subprocess.PIPE, text=True)
-    name, archive = answer.stdout.strip(), folder / "base.tar"
+    name = answer.stdout.strip()
+    archive = folder / "base.tar"
     subprocess.run(["docker", "image", "save", f"--output={archive}", name], check=True)
     return Base(name=name, archive=archive)
 

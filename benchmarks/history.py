@@ -1,7 +1,7 @@
-"""What pushes would have cost, computed by `stagebake forecast` with the times that a team gives for its stages.
+"""Compute with `stagebake forecast` what pushes would have cost, with given build times of the stages.
 
-Prints two Markdown tables and draws the second: single changes of the example, and two hundred pushes of a made-up
-team. `nox -s bench -- history` runs it in seconds and needs git alone.
+Prints two Markdown tables: single changes of the example, and two hundred pushes of an invented team, which it also
+draws as a chart. `nox -s bench -- history` runs it in seconds and needs git alone.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from stagebake.forecast.strategies import STRATEGIES
 from stagebake.formatting import format_seconds
 from tests.support.repository import Repository, grow, realistic
 
-PICTURE = Path(__file__).parents[1] / "docs" / "forecast.svg"
+CHART = Path(__file__).parents[1] / "docs" / "forecast.svg"
 # CUDA base; PyTorch 10-15 minutes; npm 3-5; Next.js 2-3; the image itself 1
 SECONDS = "base=180,python-deps=750,node-deps=240,builder=150,runtime=60"
 PUSHES = 200
 
 
 def main() -> int:
-    """Prints and draws all of it."""
+    """Print both tables and write the chart."""
     with tempfile.TemporaryDirectory() as folder:
         print(single_changes(Path(folder, "example")))
-        print(team(Path(folder, "team")))
+        print(team_history(Path(folder, "team")))
     return 0
 
 
 def single_changes(folder: Path) -> str:
-    """A row for each situation of the measured run that changes a file, each against what was before it."""
+    """Return a table with a row for each situation of benchmarks/example.py that changes a file."""
     shutil.copytree(EXAMPLE, folder)
     repository = Repository(folder)
     repository.git("init", "--quiet", "--initial-branch=main")
@@ -46,26 +46,35 @@ def single_changes(folder: Path) -> str:
             repository.git("add", "--all")
             repository.git("commit", "--quiet", "--message=push")
             names.append(situation.name)
-    heading = "| what changed | " + " | ".join(way.name for way in STRATEGIES) + " | what stagebake rebuilds |"
-    rows = [row(name, push) for name, push in zip(names, forecast(repository), strict=True)]
-    return "\n".join([heading, "|---" + "|---:" * len(STRATEGIES) + "|---|", *rows, ""])
+    strategies = " | ".join(strategy.name for strategy in STRATEGIES)
+    alignments = "---:|" * len(STRATEGIES)
+    lines = [
+        f"| what changed | {strategies} | what stagebake rebuilds |",
+        f"|---|{alignments}---|",
+    ]
+    pushes = run_forecast(repository)
+    for name, push in zip(names, pushes, strict=True):
+        lines.append(render_row(name, push))
+    return "\n".join([*lines, ""])
 
 
-def row(name: str, push: dict[str, Any]) -> str:
-    times = " | ".join(format_seconds(push["seconds"][way.name]) for way in STRATEGIES)
-    return f"| {name} | {times} | {', '.join(push['ran']['stagebake'])} |"
+def render_row(name: str, push: dict[str, Any]) -> str:
+    seconds = push["seconds"]
+    times = [format_seconds(seconds[strategy.name]) for strategy in STRATEGIES]
+    ran = ", ".join(push["ran"]["stagebake"])
+    return f"| {name} | {' | '.join(times)} | {ran} |"
 
 
-def forecast(repository: Repository) -> list[dict[str, Any]]:
+def run_forecast(repository: Repository) -> list[dict[str, Any]]:
     answer = repository.stagebake("forecast", f"--seconds={SECONDS}", "--json")
     return list(json.loads(answer.stdout)["pushes"])
 
 
-def team(folder: Path) -> str:
-    """The table of a forecast over a made-up history."""
+def team_history(folder: Path) -> str:
+    """Return the forecast of an invented history as a table, and write the chart."""
     repository = grow(folder, realistic(PUSHES))
     repository.checkout()
-    flags = (f"--seconds={SECONDS}", f"--svg={PICTURE}", f"--commits={PUSHES}")
+    flags = (f"--seconds={SECONDS}", f"--svg={CHART}", f"--commits={PUSHES}")
     return repository.stagebake("forecast", *flags).stdout
 
 
