@@ -1,4 +1,4 @@
-"""One engine and one registry for all of these tests, and a project for each."""
+"""Provide one engine and one registry for all of these tests, and a project for each test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAMS = ("docker", "dockerd", "containerd", "ctr", "docker-registry", "busybo
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """Where the engine and the registry live. Its path is short: that of a socket may have 108 characters."""
+    """Return the folder of the engine and the registry. Its path is short: a socket's path has at most 108 characters."""
     if gone := missing(*PROGRAMS):
         pytest.fail(f"{', '.join(gone)} not found: run ./bootstrap --tests nox", pytrace=False)
     with tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp") as made:
@@ -31,7 +31,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def engine(folder: Path) -> Iterator[Engine]:
-    """An engine that knows the base images and nothing else."""
+    """Start an engine that has only the base images."""
     bases = (make_busybox(BUSYBOX, folder), make_files(TOOLS, folder, {"tools.txt": "hammer\n"}))
     running = Engine(folder / "engine", folder, bases)
     running.preloaded = PreloadedStagebake(folder)
@@ -42,7 +42,7 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def registry(folder: Path) -> Iterator[Registry]:
-    """An empty registry."""
+    """Start an empty registry."""
     running = Registry(folder)
     yield running
     running.stop()
@@ -50,26 +50,26 @@ def registry(folder: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def repository(request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, registry: Registry) -> Project:
-    """An empty repository, whose image has a name of its own; the engine is as the last test left it."""
+    """Return an empty repository; its image has a name of its own. The engine is as the last test left it."""
     return repository_in(tmp_path, request.node.nodeid, engine, registry)
 
 
 @pytest.fixture
 def project(repository: Project) -> Project:
-    """An empty repository and an engine that remembers nothing."""
+    """Return an empty repository and empty the engine."""
     repository.engine.empty()
     return repository
 
 
 @pytest.fixture
 def five(project: Project) -> Project:
-    """A repository with the five-stage Dockerfile, never built."""
+    """Return a repository with the five-stage Dockerfile, never built."""
     return committed(project)
 
 
 @pytest.fixture(scope="session")
 def first_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
-    """The name under which the five-stage Dockerfile was pushed once."""
+    """Push the five-stage Dockerfile once; return the name of its image."""
     project = committed(repository_in(tmp_path_factory.mktemp("first"), "first", engine, registry))
     engine.empty()
     project.build("--push")
@@ -78,14 +78,14 @@ def first_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registr
 
 @pytest.fixture
 def shipped(first_push: str, five: Project) -> Project:
-    """The five-stage repository with its image and caches in the registry, and an engine that remembers nothing."""
+    """Return the five-stage repository with its image and caches in the registry, and an empty engine."""
     five.registry.copy(first_push, five.name)
     return five
 
 
 @pytest.fixture(scope="session")
 def first_push_of_two(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
-    """The name under which the two-stage Dockerfile was pushed once."""
+    """Push the two-stage Dockerfile once; return the name of its image."""
     project = committed(repository_in(tmp_path_factory.mktemp("two"), "two", engine, registry), TWO)
     engine.empty()
     project.build("--push", f"--image={project.image}:latest")
@@ -94,8 +94,10 @@ def first_push_of_two(tmp_path_factory: pytest.TempPathFactory, engine: Engine, 
 
 @pytest.fixture
 def two(first_push_of_two: str, project: Project) -> Project:
-    """The two-stage repository with image and caches in the registry, an engine that remembers nothing, and a change
-    for which the layer of `base` is pulled and `image` runs."""
+    """Return the two-stage repository with image and caches in the registry, an empty engine, and a changed file.
+
+    The change makes the build pull the layer of `base` and run `image`.
+    """
     project.registry.copy(first_push_of_two, project.name)
     committed(project, TWO)
     project.write({"source.txt": f"{project.name}\n"})
@@ -120,7 +122,7 @@ def committed(project: Project, files: Mapping[str, str] = FIVE) -> Project:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Beside a failure stands what the engine said."""
+    """Show the engine's log beside a failure."""
     report = yield
     engine = item.funcargs.get("engine")
     if report.failed and isinstance(engine, Engine):

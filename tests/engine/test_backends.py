@@ -1,4 +1,4 @@
-"""Where caches lie: a registry, a directory, GitHub's cache service. What runs is the same for all of them."""
+"""Build with each cache back end (registry, folder, GitHub's cache service): the same stages run with all of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BRANCH = "refs/heads/feature"
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What is done between two builds, each on an engine that remembers nothing, and what must run then."""
+    """Change between two builds, each on an empty engine, and the stages that must run then."""
 
     edits: str | None = None
     arguments: tuple[str, ...] = ()
@@ -44,19 +44,19 @@ SCENARIOS = {
 
 @dataclass(frozen=True)
 class Place:
-    """A project, the environment that leads to its caches, and the folder in which something keeps them."""
+    """Project, the variables that select its cache back end, and the folder that the back end writes."""
 
     project: Project
     environment: Mapping[str, str]
     folder: Path | None = None
 
     def build(self, *arguments: str) -> set[str]:
-        """Pushes from an engine that remembers nothing; returns the stages that ran."""
+        """Push from an empty engine; return the stages that ran."""
         self.project.engine.empty()
         return self.project.build("--push", *arguments, **self.environment).ran
 
     def lose(self, digest: str) -> None:
-        """Removes a blob behind everybody's back."""
+        """Remove a blob from the back end's folder."""
         assert self.folder is not None
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         (lost,) = (path for path in files if sha256_digest(path.read_bytes()) == digest)
@@ -65,7 +65,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[CacheService]:
-    """GitHub's cache service, empty."""
+    """Start GitHub's cache service, empty."""
     place = folder / "service"
     place.mkdir()
     running = CacheService(place)
@@ -77,7 +77,7 @@ def service(folder: Path) -> Iterator[CacheService]:
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry
 ) -> Place:
-    """Each of the back ends, with the five-stage image pushed and its caches saved."""
+    """Push the five-stage image and save its caches in each back end."""
     folder = tmp_path_factory.mktemp(request.param)
     project = committed(repository_in(folder, f"place-{request.param}", engine, registry))
     environment, kept = {"STAGEBAKE_CACHE": request.param}, folder / "caches"
@@ -93,8 +93,8 @@ def place(
 
 @pytest.mark.parametrize("place", ["registry", "local", "gha"], indirect=True, scope="module")
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
-def test_what_runs(place: Place, scenario: Scenario) -> None:
-    """In each scenario the stages that must run do, by the values in the image, and no other."""
+def test_build_after_each_change_runs_the_same_stages_with_every_back_end(place: Place, scenario: Scenario) -> None:
+    """Compare the values in the image: the stages of the scenario run, and no other stage does."""
     before = place.project.pushed()
     if scenario.edits:
         place.project.write({scenario.edits: f"{time.time_ns()}\n"})
@@ -104,8 +104,8 @@ def test_what_runs(place: Place, scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("place", ["local", "gha"], indirect=True, scope="module")
-def test_bake_alone_restores_too(place: Place) -> None:
-    """The generated file reads the same composed cache without stagebake; a folder must be allowed to bake."""
+def test_bake_without_stagebake_restores_from_every_back_end(place: Place) -> None:
+    """Build the generated file with `docker buildx bake`, which reads the same merged cache."""
     project = place.project
     assert project.stagebake("generate", **place.environment).exit_code == 0
     project.engine.empty()
@@ -115,8 +115,8 @@ def test_bake_alone_restores_too(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", ["local", "gha"], indirect=True, scope="module")
-def test_what_was_lost_is_built_again(place: Place) -> None:
-    """A layer that is gone, as GitHub evicts entries one by one: its stage runs again, the others are restored."""
+def test_build_lost_layer_runs_only_its_stage(place: Place) -> None:
+    """Remove one layer, as GitHub evicts single entries: its stage runs again, the others are restored."""
     project = place.project
     before = project.pushed()
     place.lose(project.registry.image_manifest(project.name, "latest")["layers"][-1]["digest"])
@@ -127,16 +127,18 @@ def test_what_was_lost_is_built_again(place: Place) -> None:
 
 @pytest.fixture
 def results() -> Iterator[ResultsService]:
-    """Version 2 of GitHub's cache service, empty."""
+    """Start version 2 of GitHub's cache service, empty."""
     running = ResultsService()
     yield running
     running.stop()
 
 
-def test_branches_share_what_they_may_on_github(five: Project, results: ResultsService) -> None:
-    """Version 2 of the service: a branch restores what it did not change from main's caches, and main never sees its.
+def test_build_on_branch_with_github_cache_reads_main_and_writes_its_own(
+    five: Project, results: ResultsService
+) -> None:
+    """Restore on a branch what it did not change from main's caches; main never reads the branch's.
 
-    GitHub lets the branch read the entries of both, which BuildKit would join by chance.
+    GitHub lets the branch read the entries of both; BuildKit would join them in a random order.
     """
     main = Place(five, {"STAGEBAKE_CACHE": "gha", **results.environment(MAIN)})
     branch = Place(five, {"STAGEBAKE_CACHE": "gha", **results.environment(BRANCH, MAIN)})
@@ -153,8 +155,8 @@ def test_branches_share_what_they_may_on_github(five: Project, results: ResultsS
     assert five.pushed() == before
 
 
-def test_without_a_way_to_the_service_there_is_a_warning(repository: Project) -> None:
-    """BuildKit leaves a cache out without a word where the run's token is missing; stagebake builds and says so."""
+def test_build_without_a_github_token_warns(repository: Project) -> None:
+    """Build without the run's token: BuildKit drops the cache silently, stagebake warns about it."""
     repository.write(SHAPES["one-stage"])
     repository.settings()
     outcome = repository.stagebake("build", STAGEBAKE_CACHE="gha")

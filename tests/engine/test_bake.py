@@ -1,4 +1,4 @@
-"""The generated file is an ordinary bake file: `docker buildx bake` builds it without stagebake."""
+"""Build the generated bake file with `docker buildx bake`, without stagebake."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ target "runtime" {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bake_accepts_every_generated_file(repository: Project, shape: str) -> None:
-    """`docker buildx bake --print` takes each file; the final stage and all that have a name are targets."""
+    """Print each file with `docker buildx bake --print`: the final stage and all named stages are targets."""
     repository.write(SHAPES[shape])
     outcome = repository.stagebake("generate", **repository.environment())
     assert outcome.exit_code == 0, outcome.stderr
@@ -40,14 +40,14 @@ def test_bake_accepts_every_generated_file(repository: Project, shape: str) -> N
 
 
 def printed(repository: Project, **environment: str) -> dict[str, Any]:
-    """The targets of all stages as bake understands them, where each is to save its cache."""
+    """Return the targets of all stages as bake reads them, each with the place where it saves its cache."""
     document: dict[str, Any] = json.loads(repository.bake("--print", "stages", SAVE="1", **environment)[0])
     return dict(document["target"])
 
 
 @pytest.mark.parametrize("cache", ["registry", "local", "gha"])
-def test_without_an_image_name_bake_has_neither_tags_nor_caches(repository: Project, cache: str) -> None:
-    """A file whose image nobody named builds as it is, and with IMAGE it has all that a name is needed for."""
+def test_bake_without_an_image_name_has_no_tags_and_no_caches(repository: Project, cache: str) -> None:
+    """Build a file that has no image name; with the variable IMAGE it has tags and caches."""
     repository.write(FIVE)
     environment = {key: value for key, value in repository.environment().items() if key != "STAGEBAKE_IMAGE"}
     assert repository.stagebake("generate", STAGEBAKE_CACHE=cache, **environment).exit_code == 0
@@ -60,7 +60,7 @@ def test_without_an_image_name_bake_has_neither_tags_nor_caches(repository: Proj
 
 
 def test_bake_tags_the_image_as_the_settings_do(repository: Project) -> None:
-    """The tag of the image's name in the settings is the default of TAGS, without one it is `latest`."""
+    """Take the default of TAGS from the image name in the settings; without a tag there it is `latest`."""
     repository.write(FIVE)
     for image, given, tags in (
         ("ghcr.io/o/n", {}, ["ghcr.io/o/n:latest"]),
@@ -71,16 +71,16 @@ def test_bake_tags_the_image_as_the_settings_do(repository: Project) -> None:
         assert printed(repository, **given)["runtime"]["tags"] == tags
 
 
-def test_bake_builds_the_same_image_from_the_composed_cache(shipped: Project) -> None:
-    """Without stagebake, on an engine that remembers nothing: what was pushed is restored, no step runs."""
+def test_bake_on_an_empty_engine_restores_the_pushed_image(shipped: Project) -> None:
+    """Restore the pushed image without stagebake; no step runs."""
     shipped.stagebake("generate")
     _, progress = shipped.bake()
     assert shipped.loaded() == shipped.pushed()
     assert f"importing cache manifest from {shipped.image}:cache" in progress
 
 
-def test_bake_saves_the_cache_of_a_stage(five: Project) -> None:
-    """SAVE=1 writes the stage's own ref, and stagebake restores the stage from it."""
+def test_bake_with_save_writes_a_cache_that_stagebake_restores(five: Project) -> None:
+    """Save one stage with SAVE=1 in its own ref; stagebake restores the stage from it."""
     five.stagebake("generate")
     five.bake("python-deps", SAVE="1")
     assert five.tags() == {"cache-python-deps"}
@@ -91,16 +91,16 @@ def test_bake_saves_the_cache_of_a_stage(five: Project) -> None:
     assert "node-deps" in outcome.ran
 
 
-def test_bake_saves_nothing_by_itself(five: Project) -> None:
-    """Without SAVE a plain bake of all stages writes nothing."""
+def test_bake_without_save_writes_nothing(five: Project) -> None:
+    """Build all stages with plain bake; no ref appears."""
     five.stagebake("generate")
     five.bake("stages")
     assert five.tags() == set()
     assert set(five.loaded()) == set(STAGES)
 
 
-def test_the_override_file_is_kept_and_honoured(project: Project) -> None:
-    """docker-bake.override.hcl: generate leaves it, bake and stagebake lay it over the generated file."""
+def test_generate_keeps_the_override_file_and_builds_use_it(project: Project) -> None:
+    """Keep docker-bake.override.hcl as it is; bake and stagebake lay it over the generated file."""
     dockerfile = f"{FIVE['Dockerfile']}ARG WHO=nobody\nRUN echo $WHO > /who.txt\n"
     project.write({**FIVE, "Dockerfile": dockerfile, "docker-bake.override.hcl": OVERRIDE})
     project.settings()
@@ -122,8 +122,8 @@ def test_the_override_file_is_kept_and_honoured(project: Project) -> None:
     assert project.loaded() == before
 
 
-def test_a_stale_file_is_found(five: Project) -> None:
-    """generate --check fails with the difference once a stage was added, and generate is the same bytes each time."""
+def test_generate_check_of_a_stale_file_fails_with_the_difference(five: Project) -> None:
+    """Add a stage: `generate --check` fails and shows the difference. Unchanged input gives the same bytes."""
     five.stagebake("generate")
     file = five.folder / "docker-bake.hcl"
     text = file.read_bytes()

@@ -1,6 +1,6 @@
-"""The main job, on a real engine and a real registry.
+"""Build and push on a real engine and a real registry.
 
-STAGEBAKE_RESTORES=10 restores an unchanged image ten times, without it three times.
+STAGEBAKE_RESTORES=10 restores an unchanged image ten times; the default is three times.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ ROUNDS = int(os.environ.get("STAGEBAKE_RESTORES", "3"))
 MEGABYTE = 1_000_000
 
 
-def test_a_cold_push_saves_a_ref_for_every_stage_and_the_composed_one(five: Project) -> None:
-    """After the first --push the registry has the image, a cache of each stage, and the composed cache."""
+def test_push_first_saves_a_cache_of_each_stage_and_the_merged_cache(five: Project) -> None:
+    """Push once: the registry then has the image, a cache of each stage, and the merged cache."""
     outcome = five.build("--push")
     assert set(five.pushed()) == set(STAGES)
     assert refs(five) == {"latest", "cache", "cache.ledger", *(f"cache-{stage}" for stage in STAGES)}
@@ -27,7 +27,7 @@ def test_a_cold_push_saves_a_ref_for_every_stage_and_the_composed_one(five: Proj
 
 
 def test_build_nothing_changed_runs_nothing_each_time(shipped: Project) -> None:
-    """An engine that remembers nothing restores every stage, each time, and hardly a byte comes from the registry."""
+    """Restore every stage on an empty engine, each time, and pull less than a megabyte."""
     before = shipped.pushed()
     for _ in range(ROUNDS):
         shipped.engine.empty()
@@ -47,8 +47,8 @@ def test_build_nothing_changed_runs_nothing_each_time(shipped: Project) -> None:
         ("requirements.txt", {"python-deps", "runtime"}),
     ],
 )
-def test_a_change_rebuilds_what_depends_on_it(shipped: Project, file: str, ran: set[str]) -> None:
-    """A changed file rebuilds the stage that copies it and those after it; the build after that restores all."""
+def test_push_after_a_change_rebuilds_only_what_depends_on_it(shipped: Project, file: str, ran: set[str]) -> None:
+    """Change a file: the stage that copies it and the stages after it run; the next build restores all."""
     before = shipped.pushed()
     shipped.write({file: "changed\n"})
     outcome = shipped.build("--push")
@@ -62,8 +62,8 @@ def test_a_change_rebuilds_what_depends_on_it(shipped: Project, file: str, ran: 
     assert again.ran == set()
 
 
-def test_without_push_nothing_leaves_the_machine(five: Project) -> None:
-    """A plain build writes nothing to the registry, and the next one on the same engine runs nothing."""
+def test_build_without_push_writes_nothing_to_the_registry(five: Project) -> None:
+    """Build without --push; the next build on the same engine runs nothing."""
     with five.registry.proxy.watched() as seen:
         first = five.build()
         before = five.loaded()
@@ -76,8 +76,8 @@ def test_without_push_nothing_leaves_the_machine(five: Project) -> None:
     assert second.stages("restored") == set(STAGES)
 
 
-def test_without_a_registry_the_engine_remembers(five: Project) -> None:
-    """Where no registry answers, a build succeeds, and the next one runs nothing."""
+def test_build_without_a_registry_uses_the_engine_s_own_cache(five: Project) -> None:
+    """Build twice while no registry answers; the second build runs nothing."""
     with five.registry.proxy.faults(lambda _method, _path: Fault(reset=True)):
         first = five.stagebake("build")
         before = five.loaded()
@@ -87,8 +87,8 @@ def test_without_a_registry_the_engine_remembers(five: Project) -> None:
     assert second.stages("restored") == set(STAGES)
 
 
-def test_a_laptop_reads_the_composed_cache_as_it_is(shipped: Project) -> None:
-    """A plain build on an engine that remembers nothing loads the image that was pushed, and writes nothing."""
+def test_build_on_an_empty_engine_loads_the_pushed_image(shipped: Project) -> None:
+    """Build without --push on an empty engine: it loads the pushed image and writes nothing."""
     before = shipped.pushed()
     with shipped.registry.proxy.watched() as seen:
         outcome = shipped.build()
@@ -97,8 +97,8 @@ def test_a_laptop_reads_the_composed_cache_as_it_is(shipped: Project) -> None:
     assert {exchange.method for exchange in seen} <= {"GET", "HEAD"}
 
 
-def test_a_push_saves_what_was_built_before_it_unpushed(five: Project) -> None:
-    """A laptop that built without --push and pushes then, saves every cache: another engine restores them."""
+def test_push_after_an_unpushed_build_saves_every_cache(five: Project) -> None:
+    """Build without --push, then push: an empty engine restores all stages."""
     five.build()
     before = five.loaded()
     pushed = five.build("--push")
@@ -112,8 +112,8 @@ def test_a_push_saves_what_was_built_before_it_unpushed(five: Project) -> None:
     assert restored.ran == set()
 
 
-def test_a_push_saves_a_change_that_was_built_before_it_unpushed(shipped: Project) -> None:
-    """The same where only some of the caches in the registry are old."""
+def test_push_after_an_unpushed_change_saves_its_caches(shipped: Project) -> None:
+    """Do the same where only some caches in the registry are out of date."""
     shipped.write({"src/page.ts": "changed\n"})
     shipped.build()
     before = shipped.loaded()
@@ -127,5 +127,5 @@ def test_a_push_saves_a_change_that_was_built_before_it_unpushed(shipped: Projec
 
 
 def refs(project: Project) -> set[str]:
-    """All tags but that of the commit."""
+    """Return all tags except the commit's."""
     return {tag for tag in project.tags() if not tag.startswith("main-")}

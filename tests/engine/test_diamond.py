@@ -1,4 +1,4 @@
-"""--no-cache on each stage of a Dockerfile with a diamond: what is forced and what depends on it is new, once each."""
+"""Force each stage of a Dockerfile with a diamond: the stage and its dependents are new, each of them once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHAPE = {
 
 @pytest.fixture(scope="module")
 def diamond_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
-    """The name under which the eight stages were pushed once."""
+    """Push the eight stages once; return the name of the image."""
     folder = tmp_path_factory.mktemp("diamond") / "project"
     folder.mkdir()
     project = Project(folder=folder, name="diamond", engine=engine, registry=registry)
@@ -50,7 +50,7 @@ def diamond_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, regis
 
 @pytest.fixture
 def diamond(diamond_push: str, project: Project) -> Project:
-    """The eight stages, pushed, and an engine that remembers nothing."""
+    """Return the pushed eight stages and an empty engine."""
     project.write(SHAPE)
     project.settings()
     project.registry.copy(diamond_push, project.name)
@@ -58,7 +58,7 @@ def diamond(diamond_push: str, project: Project) -> Project:
 
 
 def whole(project: Project) -> dict[str, str]:
-    """The values in the image; each stage has one value, whichever way it came."""
+    """Return the values in the image. Each stage has one value, whichever way it came."""
     values = project.pushed()
     assert set(values) == set(DEPENDENTS)
     for path, content in project.registry.files(project.name, "latest").items():
@@ -68,9 +68,8 @@ def whole(project: Project) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("stage", DEPENDENTS)
-def test_a_forced_stage_is_new_with_its_dependents_and_lasts(diamond: Project, stage: str) -> None:
-    """Exactly these values are new, every way to a stage shows the same value, and plain builds on the same engine and
-    on an emptied one change nothing."""
+def test_force_stage_renews_it_and_its_dependents_and_later_builds_keep_them(diamond: Project, stage: str) -> None:
+    """Compare the values: only these are new. Plain builds on the same and on an empty engine change nothing."""
     before = whole(diamond)
     outcome = diamond.build("--push", "--no-cache", stage)
     after = whole(diamond)
@@ -85,7 +84,7 @@ def test_a_forced_stage_is_new_with_its_dependents_and_lasts(diamond: Project, s
 
 @pytest.fixture(scope="module")
 def container_builder(engine: Engine, folder: Path) -> Iterator[Builder]:
-    """A builder of the driver `docker-container`."""
+    """Start a builder of the driver `docker-container`."""
     home = folder / "builder"
     home.mkdir()
     builder = Builder("stagebake-diamond", engine, home, BUSYBOX)
@@ -93,9 +92,13 @@ def container_builder(engine: Engine, folder: Path) -> Iterator[Builder]:
     builder.stop()
 
 
-def test_the_same_with_the_docker_container_driver(repository: Project, container_builder: Builder) -> None:
-    """A builder that has its images from the registry alone: forcing is as exact, another such builder changes nothing,
-    and what is not pushed is loaded into the engine."""
+def test_force_stage_with_the_docker_container_driver_is_as_exact(
+    repository: Project, container_builder: Builder
+) -> None:
+    """Force each stage on a builder that has its images from the registry only.
+
+    Another empty builder changes nothing, and a build without --push loads the image into the engine.
+    """
     engine = repository.engine
     base = f"{repository.image}-base:1"
     engine.docker("image", "tag", BUSYBOX, base)

@@ -1,4 +1,4 @@
-"""--no-cache: what is forced is really new in what ships, and stays."""
+"""Force stages with --no-cache: the shipped image has the new stages, and later builds keep them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.support.shapes import SHAPES, STAGES, changed
 
 
 def assert_it_stays(project: Project) -> None:
-    """Ordinary builds on the same engine and on one that remembers nothing change nothing."""
+    """Check that plain builds on the same engine and on an empty one change nothing."""
     before = project.pushed()
     same = project.build("--push")
     assert project.pushed() == before
@@ -17,8 +17,8 @@ def assert_it_stays(project: Project) -> None:
     assert same.ran == other.ran == set()
 
 
-def test_a_forced_stage_ships_new_and_the_others_stay(shipped: Project) -> None:
-    """--no-cache python-deps: its value in the image is new, and that of runtime, which copies from it; no other."""
+def test_force_stage_ships_it_and_its_dependents_new(shipped: Project) -> None:
+    """Force python-deps: its value is new, and that of runtime, which copies from it; no other."""
     before = shipped.pushed()
     outcome = shipped.build("--push", "--no-cache", "python-deps")
     assert changed(before, shipped.pushed()) == {"python-deps", "runtime"}
@@ -26,16 +26,16 @@ def test_a_forced_stage_ships_new_and_the_others_stay(shipped: Project) -> None:
     assert_it_stays(shipped)
 
 
-def test_forcing_the_first_stage_makes_all_new(shipped: Project) -> None:
-    """--no-cache base: every stage depends on it."""
+def test_force_first_stage_makes_every_stage_new(shipped: Project) -> None:
+    """Force base, on which every stage depends."""
     before = shipped.pushed()
     outcome = shipped.build("--push", "--no-cache", "base")
     assert changed(before, shipped.pushed()) == set(STAGES)
     assert outcome.ran == set(STAGES)
 
 
-def test_a_second_forced_stage_keeps_the_first(shipped: Project) -> None:
-    """Forcing node-deps on another engine keeps what forcing python-deps had made."""
+def test_force_second_stage_on_another_engine_keeps_the_first(shipped: Project) -> None:
+    """Force node-deps on another engine; the forced python-deps stays."""
     shipped.build("--push", "--no-cache", "python-deps")
     before = shipped.pushed()
     shipped.engine.empty()
@@ -45,8 +45,8 @@ def test_a_second_forced_stage_keeps_the_first(shipped: Project) -> None:
     assert_it_stays(shipped)
 
 
-def test_a_second_forced_stage_on_the_same_engine(shipped: Project) -> None:
-    """The same on the engine that forced the first one."""
+def test_force_second_stage_on_the_same_engine_keeps_the_first(shipped: Project) -> None:
+    """Force builder on the engine that forced python-deps."""
     shipped.build("--push", "--no-cache", "python-deps")
     before = shipped.pushed()
     shipped.build("--push", "--no-cache", "builder")
@@ -54,16 +54,16 @@ def test_a_second_forced_stage_on_the_same_engine(shipped: Project) -> None:
     assert_it_stays(shipped)
 
 
-def test_two_stages_at_once_in_any_case(shipped: Project) -> None:
-    """--no-cache takes several names, and as BuildKit does in any case."""
+def test_force_two_stages_in_any_letter_case_renews_both(shipped: Project) -> None:
+    """Name several stages after --no-cache; like BuildKit, it ignores the letter case."""
     before = shipped.pushed()
     outcome = shipped.build("--push", "--no-cache", "Python-Deps", "builder")
     assert changed(before, shipped.pushed()) == {"python-deps", "builder", "runtime"}
     assert outcome.ran == {"python-deps", "builder", "runtime"}
 
 
-def test_no_cache_without_names_makes_all_new(shipped: Project) -> None:
-    """A bare --no-cache: nothing comes from any cache."""
+def test_force_without_names_makes_every_stage_new(shipped: Project) -> None:
+    """Pass --no-cache alone: nothing comes from any cache."""
     before = shipped.pushed()
     outcome = shipped.build("--push", "--no-cache")
     assert changed(before, shipped.pushed()) == set(STAGES)
@@ -71,8 +71,8 @@ def test_no_cache_without_names_makes_all_new(shipped: Project) -> None:
     assert_it_stays(shipped)
 
 
-def test_forcing_after_an_unpushed_build(five: Project) -> None:
-    """An engine that built without --push: the forced stage is new, the others are those of that build."""
+def test_force_after_an_unpushed_build_keeps_its_other_stages(five: Project) -> None:
+    """Build without --push, then force python-deps: the others are those of the first build."""
     five.build()
     before = five.loaded()
     five.build("--push", "--no-cache", "python-deps")
@@ -80,8 +80,8 @@ def test_forcing_after_an_unpushed_build(five: Project) -> None:
     assert_it_stays(five)
 
 
-def test_forcing_after_an_unpushed_change(shipped: Project) -> None:
-    """The same where the unpushed build was of a change and the registry has the caches of before."""
+def test_force_after_an_unpushed_change_keeps_its_other_stages(shipped: Project) -> None:
+    """Do the same where the registry has the caches from before the change."""
     shipped.write({"src/page.ts": "changed\n"})
     shipped.build()
     before = shipped.loaded()
@@ -90,8 +90,8 @@ def test_forcing_after_an_unpushed_change(shipped: Project) -> None:
     assert_it_stays(shipped)
 
 
-def test_an_unpushed_forced_build_and_the_push_after_it(shipped: Project) -> None:
-    """A stage forced without --push stays on that engine, and a push from there ships and saves it."""
+def test_push_after_an_unpushed_forced_build_ships_the_forced_stage(shipped: Project) -> None:
+    """Force a stage without --push: a push from the same engine ships and saves it."""
     before = shipped.pushed()
     shipped.build("--no-cache", "python-deps")
     forced = shipped.loaded()
@@ -101,8 +101,8 @@ def test_an_unpushed_forced_build_and_the_push_after_it(shipped: Project) -> Non
     assert_it_stays(shipped)
 
 
-def test_an_unknown_stage_is_refused_with_the_list(five: Project) -> None:
-    """--no-cache with a name that is no stage: exit code 2, the stages are listed, nothing is built."""
+def test_force_unknown_stage_exits_2_and_lists_the_stages(five: Project) -> None:
+    """Name an unknown stage: stagebake suggests a name and builds nothing."""
     outcome = five.stagebake("build", "--no-cache", "python-dep")
     assert outcome.exit_code == 2
     assert "did you mean `python-deps`" in outcome.stderr
@@ -110,8 +110,8 @@ def test_an_unknown_stage_is_refused_with_the_list(five: Project) -> None:
     assert not outcome.report
 
 
-def test_an_unnamed_stage_is_forced_with_all(project: Project) -> None:
-    """By the name that the table shows: all is new in what ships, the others are named, and it stays."""
+def test_force_unnamed_stage_renews_every_stage_and_warns(project: Project) -> None:
+    """Name a stage as the table shows it: every stage is new, a warning names the others, and later builds keep them."""
     project.write(SHAPES["numbers-and-no-names"])
     project.settings()
     project.commit()
@@ -125,8 +125,8 @@ def test_an_unnamed_stage_is_forced_with_all(project: Project) -> None:
     assert_it_stays(project)
 
 
-def test_a_stage_that_is_not_built_is_named(two: Project) -> None:
-    """--no-cache with a stage that the target does not need: nothing is forced, and a warning says so."""
+def test_force_stage_that_the_target_does_not_need_warns(two: Project) -> None:
+    """Force a stage outside the target: nothing is forced, and a warning says so."""
     outcome = two.stagebake("build", "--target=base", "--no-cache", "image")
     assert outcome.exit_code == 0, outcome.stderr
     assert ["base does not need `image`" in warning for warning in outcome.report["warnings"]] == [True]

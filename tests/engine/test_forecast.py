@@ -1,4 +1,4 @@
-"""`forecast` against BuildKit and git: the seed's inline cache does what it says, and history is read as it is."""
+"""Compare `forecast` with BuildKit's own inline cache, and read times from the last build."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def state(folder: Path) -> CommitState:
 
 
 def inline_build(project: Project) -> set[str]:
-    """One push with an inline cache, as `docker buildx build` does it, on an engine that knows nothing: what ran."""
+    """Push once with an inline cache, as `docker buildx build` does it, on an empty engine; return the stages that ran."""
     project.engine.empty()
     command = ["docker", "buildx", "build", "--progress=rawjson", "--push", f"--tag={project.image}:latest"]
     command += [f"--build-context={name}={value}" for name, value in CONTEXTS.items()]
@@ -55,7 +55,10 @@ def inline_build(project: Project) -> set[str]:
 
 
 def _ran(events: str) -> set[str]:
-    """The stages of which a RUN ran. One that was restored comes again, not as cached, while its layers are pulled."""
+    """Return the stages that ran a RUN.
+
+    A restored step comes again, no longer marked as cached, while its layers are pulled.
+    """
     documents = (json.loads(line) for line in events.splitlines() if line.startswith("{"))
     done = [v for document in documents for v in document.get("vertexes") or [] if v.get("completed")]
     restored = {vertex["name"] for vertex in done if vertex.get("cached")}
@@ -63,8 +66,8 @@ def _ran(events: str) -> set[str]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_an_inline_cache_restores(project: Project, shape: str) -> None:
-    """After each change BuildKit runs the stages that the forecast says: whatever the final image lacks."""
+def test_forecast_of_an_inline_cache_matches_buildkit(project: Project, shape: str) -> None:
+    """Build after each change: BuildKit runs the stages that the forecast names."""
     first = {**FIVE, "Dockerfile": SHAPES[shape]}
     project.write(first)
     seen = {"first": inline_build(project)}
@@ -81,8 +84,8 @@ def test_what_an_inline_cache_restores(project: Project, shape: str) -> None:
     assert seen == foretold
 
 
-def test_the_last_build_gives_the_times(five: Project) -> None:
-    """After a build nobody has to say what stages take; BuildKit's own checks stand in doctor's list."""
+def test_forecast_and_doctor_after_a_build_read_its_times(five: Project) -> None:
+    """Read the times of the last build without any flag; doctor lists BuildKit's own checks, too."""
     more = "WORKDIR /app\nMAINTAINER me\nARG GIT_SHA\nRUN true"
     five.write({"Dockerfile": FIVE["Dockerfile"].replace("WORKDIR /app", more)})
     five.commit()

@@ -1,4 +1,4 @@
-"""The StageGraph and its ARGs, held against what BuildKit's own frontend says of the same Dockerfiles."""
+"""Compare the stage graph and its ARGs with what BuildKit's own frontend says of the same Dockerfiles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLE = Path(__file__).parents[2] / "example" / "Dockerfile"
 
 @dataclass(frozen=True)
 class Case:
-    """A Dockerfile and what it is built with."""
+    """Dockerfile, its build arguments, and its platform."""
 
     text: str
     args: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ CASES = {
 
 
 class Frontend:
-    """BuildKit's frontend, asked what it makes of a Dockerfile; images are empty folders, so nothing is downloaded."""
+    """BuildKit's frontend, asked about a Dockerfile. Images are empty folders, so nothing is downloaded."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._engine = engine
@@ -89,9 +89,8 @@ def frontend(engine: Engine, tmp_path: Path) -> Frontend:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_stages_are_buildkit_s_targets(frontend: Frontend, name: str) -> None:
-    """`--call=targets`: the same stages in the same lines, by the same names and from the same bases; the last one is
-    the default."""
+def test_graph_stages_are_the_targets_that_buildkit_names(frontend: Frontend, name: str) -> None:
+    """Compare with `--call=targets`: the same stages, lines, names and bases; the last stage is the default."""
     graph = CASES[name].graph
     targets = frontend.ask("targets", CASES[name])["targets"]
     assert [_described(target) for target in targets] == [
@@ -112,10 +111,12 @@ def _described(target: dict[str, Any]) -> tuple[str, str, str, int]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_args_have_buildkit_s_values(frontend: Frontend, name: str) -> None:
-    """`--call=outline`: the ARGs of the stages that are built, these and no others, each with the value that we say; of
-    what the platform predefines, and of an ARG that takes over another one's value, it says none. That BuildKit answers
-    says, too, that no image is needed but those that the StageGraph knows."""
+def test_graph_args_have_the_values_that_buildkit_names(frontend: Frontend, name: str) -> None:
+    """Compare with `--call=outline`: the ARGs of the stages that are built, and their values.
+
+    BuildKit gives no value for an ARG that the platform predefines or that takes over another one's value. That it
+    answers also proves that it needs no image but those that the graph knows.
+    """
     graph = CASES[name].graph
     outline = frontend.ask("outline", CASES[name])
     theirs = {arg["name"]: arg.get("value", "") for arg in outline.get("args", ())}
@@ -129,13 +130,13 @@ def test_the_args_have_buildkit_s_values(frontend: Frontend, name: str) -> None:
 
 
 def _declared(graph: StageGraph) -> set[str]:
-    """The ARGs within the stages that are built, with what they say."""
+    """Return the ARGs in the stages that are built, as written."""
     found = (i for stage in graph.needed_stages() for i in stage.instructions if i.keyword == "ARG")
     return {word for instruction in found for word in instruction.args}
 
 
 def _asked_for(graph: StageGraph, text: str) -> set[str]:
-    """The ARGs before the first FROM that the FROMs of these stages name, and those that these are made of."""
+    """Return the ARGs before the first FROM that the FROMs of these stages name, and the ARGs those refer to."""
     outer = {
         word.partition("=")[0]: word.partition("=")[2]
         for instruction in takewhile(
@@ -152,8 +153,7 @@ def _asked_for(graph: StageGraph, text: str) -> set[str]:
 
 
 def _args(graph: StageGraph) -> dict[str, set[str]]:
-    """The values of every ARG, as a RUN at the end of each stage that is built would have it, and of those before the
-    first FROM."""
+    """Return the values of every ARG at the end of each stage that is built, and of those before the first FROM."""
     run = StageStep(instruction=parse_instructions("RUN end", graph.path)[0])
     stages = tuple(replace(stage, steps=(*stage.steps, run)) for stage in graph.stages)
     images = {image.name: ANY for stage in stages for image in stage.images}

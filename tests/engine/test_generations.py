@@ -1,4 +1,4 @@
-"""The last results of each stage stay: what comes back is restored, and what is older than these is rebuilt."""
+"""Keep the last results of each stage: a return to one of them restores it, an older one is rebuilt."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ CODE = {"builder", "runtime"}
 
 
 def push(project: Project, source: str) -> tuple[dict[str, str], set[str]]:
-    """Pushes these sources from an engine that remembers nothing; returns the values and the stages that ran."""
+    """Push these sources from an empty engine; return the values and the stages that ran."""
     project.write({"src/page.ts": source})
     project.engine.empty()
     outcome = project.build("--push")
     return project.pushed(), outcome.ran
 
 
-def test_a_revert_restores_and_what_is_older_is_rebuilt(shipped: Project) -> None:
-    """Three results of a stage are kept: going back to any of them runs nothing, in any order and again. A fourth takes
-    the place of the oldest, which is then rebuilt."""
+def test_push_revert_restores_the_last_three_results_only(shipped: Project) -> None:
+    """Return to any of the three kept results, in any order: nothing runs.
+
+    A fourth result replaces the oldest, which is then rebuilt.
+    """
     assert GENERATIONS == 3
     first = FIVE["src/page.ts"]
     known = {first: shipped.pushed()}
@@ -39,9 +41,8 @@ def test_a_revert_restores_and_what_is_older_is_rebuilt(shipped: Project) -> Non
     assert changed(known[first], values) == CODE
 
 
-def test_two_contents_that_alternate_restore(shipped: Project) -> None:
-    """Two people who push in turn to one scope, each with their own requirements: from the second time on all is
-    restored, with what each had before."""
+def test_push_of_two_alternating_contents_restores_both(shipped: Project) -> None:
+    """Push two versions of the requirements in turn: from the second time on each restores its own result."""
     known: dict[str, dict[str, str]] = {}
     for turn in range(2):
         for text in ("ours\n", "theirs\n"):
@@ -52,9 +53,8 @@ def test_two_contents_that_alternate_restore(shipped: Project) -> None:
             assert shipped.pushed() == known.setdefault(text, shipped.pushed())
 
 
-def test_what_was_forced_does_not_lose_to_an_older_result(shipped: Project) -> None:
-    """The same sources have two results, of before and of after --no-cache: after a change and its revert the forced
-    one comes back."""
+def test_push_revert_after_a_forced_build_restores_the_forced_result(shipped: Project) -> None:
+    """Force a stage, change a file, revert it: the forced result comes back, not the older one."""
     before = shipped.pushed()
     shipped.build("--push", "--no-cache", "builder")
     forced = shipped.pushed()
@@ -63,17 +63,19 @@ def test_what_was_forced_does_not_lose_to_an_older_result(shipped: Project) -> N
     assert push(shipped, FIVE["src/page.ts"]) == (forced, set())
 
 
-def test_what_stands_beside_a_forced_stage_is_not_lost(shipped: Project) -> None:
-    """`runtime` is made anew behind a forced `builder`, its COPY of `python-deps` too, which comes out the same: so the
-    result for the sources before is still true, and a revert restores it."""
+def test_push_revert_restores_a_result_that_a_forced_build_also_made(shipped: Project) -> None:
+    """Force `builder` on changed sources: `runtime` runs again and its COPY of `python-deps` has the same result.
+
+    So the result for the first sources is still valid, and a revert restores it.
+    """
     before = shipped.pushed()
     push(shipped, "second")
     shipped.build("--push", "--no-cache", "builder")
     assert push(shipped, FIVE["src/page.ts"]) == (before, set())
 
 
-def test_the_composed_cache_does_not_grow(shipped: Project) -> None:
-    """Over seven changes of sources the composed config and the number of refs stay what they are after the third."""
+def test_push_of_many_changes_keeps_the_merged_cache_small(shipped: Project) -> None:
+    """Change the sources seven times: after the third the merged config and the number of refs no longer grow."""
     sizes, refs = [], []
     for number in range(CHANGES):
         shipped.write({"src/page.ts": f"{number}\n"})

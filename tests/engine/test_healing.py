@@ -1,4 +1,4 @@
-"""A broken cache: the build goes on, the image is right, and the next build can use what was saved."""
+"""Build with a broken cache: the image is right, and the next build can use what was saved."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def broken() -> Iterator[Broken]:
 
 
 def assert_healed(project: Project) -> None:
-    """An engine that remembers nothing restores all, warns of nothing, and no ref names a broken blob.
+    """Check that an empty engine restores all, warns of nothing, and no ref names a broken blob.
 
-    The image of an earlier commit is left as it is.
+    The image of an earlier commit stays as it is.
     """
     before = project.pushed()
     project.engine.empty()
@@ -55,10 +55,13 @@ def assert_healed(project: Project) -> None:
 
 @pytest.mark.parametrize("how", ["gone", "short", "flipped"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_broken_blob_of_each_stage(shipped: Project, broken: Broken, stage: str, how: str) -> None:
-    """The stage runs and what depends on it, the rest is restored; the next build restores all, from whole blobs.
+def test_push_with_a_broken_blob_runs_its_stage_and_repairs_the_cache(
+    shipped: Project, broken: Broken, stage: str, how: str
+) -> None:
+    """Break a blob of each stage: the stage and its dependents run, the next build restores all.
 
-    That a blob is gone or short is seen beforehand; that a byte is another, when it is pulled: in a second attempt.
+    stagebake sees a missing or short blob before the build; a flipped byte appears when BuildKit pulls it, and costs a
+    second attempt.
     """
     before = shipped.pushed()
     broken.make(shipped.registry.blob(blob_of(shipped, stage)), how)
@@ -70,8 +73,8 @@ def test_a_broken_blob_of_each_stage(shipped: Project, broken: Broken, stage: st
     assert_healed(shipped)
 
 
-def test_a_composed_cache_that_is_old_is_made_anew(shipped: Project) -> None:
-    """A push that has nothing to save still sees to it that others read what the caches make together now."""
+def test_push_with_an_old_merged_cache_merges_again(shipped: Project) -> None:
+    """Push without anything to save: the merged cache is up to date again for other builds."""
     whole = shipped.registry.digest(shipped.name, "cache")
     old = shipped.registry.read_manifest(shipped.name, "cache-base")
     put_manifest(shipped, "cache", old, old["mediaType"])
@@ -83,8 +86,8 @@ def test_a_composed_cache_that_is_old_is_made_anew(shipped: Project) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "short"])
-def test_a_broken_stage_that_nothing_needs_does_not_run(shipped: Project, broken: Broken, how: str) -> None:
-    """With nothing changed the image is had from the later stages; the broken one is left out, and runs when needed."""
+def test_push_with_a_broken_blob_that_nothing_needs_runs_nothing(shipped: Project, broken: Broken, how: str) -> None:
+    """Change nothing: the later stages restore the image, and the broken stage runs only when a build needs it."""
     before = shipped.pushed()
     broken.make(shipped.registry.blob(blob_of(shipped, "node-deps")), how)
     outcome = shipped.build("--push")

@@ -1,4 +1,4 @@
-"""Bad input and missing engines: what the user sees, and the exit code."""
+"""Show what a user sees for input that is not valid and for missing programs, with the exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.shapes import FIVE, STAGES
 
 
 def assert_refused(outcome: Outcome, where: str, *words: str, exit_code: int = 2) -> None:
-    """The message names file and line, says what is wrong and what to do; there is no traceback."""
+    """Check that the message names file and line, the problem and a hint, without a traceback."""
     assert outcome.exit_code == exit_code, outcome.stdout + outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert f"error: {where}" in outcome.stderr
@@ -48,8 +48,9 @@ def assert_refused(outcome: Outcome, where: str, *words: str, exit_code: int = 2
         ("FROM --foo=bar busybox:1\n", "Dockerfile:1", "unknown flag"),
     ],
 )
-def test_a_bad_dockerfile(repository: Project, dockerfile: str | None, where: str, word: str) -> None:
-    """Exit code 2, with file and line."""
+def test_build_of_an_invalid_dockerfile_exits_2_with_file_and_line(
+    repository: Project, dockerfile: str | None, where: str, word: str
+) -> None:
     repository.settings()
     if dockerfile is not None:
         repository.write({"Dockerfile": dockerfile})
@@ -68,8 +69,9 @@ def test_a_bad_dockerfile(repository: Project, dockerfile: str | None, where: st
         ('\ntarget = "runtme"\n', "stagebake.toml:2", "did you mean `runtime`"),
     ],
 )
-def test_a_bad_setting(repository: Project, settings: str, where: str, word: str) -> None:
-    """Exit code 2, with file and line."""
+def test_build_with_an_invalid_setting_exits_2_with_file_and_line(
+    repository: Project, settings: str, where: str, word: str
+) -> None:
     repository.write({**FIVE, "stagebake.toml": settings})
     assert_refused(repository.stagebake("build"), where, word)
 
@@ -82,37 +84,33 @@ def test_a_bad_setting(repository: Project, settings: str, where: str, word: str
         (("--context", "busybox"), "NAME=VALUE"),
     ],
 )
-def test_a_bad_flag(repository: Project, flags: tuple[str, ...], word: str) -> None:
-    """Exit code 2, with what to write instead."""
+def test_build_with_an_invalid_flag_exits_2_with_a_hint(repository: Project, flags: tuple[str, ...], word: str) -> None:
     repository.write(FIVE)
     repository.settings()
     assert_refused(repository.stagebake("build", *flags), "", word)
 
 
-def test_an_unknown_flag(repository: Project) -> None:
-    """Exit code 2, as for all input."""
+def test_build_with_an_unknown_flag_exits_2(repository: Project) -> None:
     outcome = repository.stagebake("build", "--pusch")
     assert outcome.exit_code == 2
     assert "Traceback" not in outcome.stderr
 
 
-def test_a_copy_from_a_name_that_is_neither_stage_nor_image(project: Project) -> None:
-    """Only the registry knows whether `COPY --from=tools` is an image: it is not, and the stages are listed."""
+def test_build_copy_from_an_unknown_name_lists_the_stages(project: Project) -> None:
+    """Ask the registry for `COPY --from=tools`: it has no such image."""
     project.write({"Dockerfile": "FROM busybox:1 AS base\nFROM base AS app\nCOPY --from=tools /x /x\n"})
     project.settings()
     assert_refused(project.stagebake("build"), "Dockerfile:3", "`tools`", "base")
 
 
 @pytest.mark.parametrize("verb", ["build", "generate", "init"])
-def test_every_verb_refuses_bad_input(repository: Project, verb: str) -> None:
-    """A Dockerfile that does not parse: the same message for each verb."""
+def test_every_verb_with_an_invalid_dockerfile_shows_the_same_message(repository: Project, verb: str) -> None:
     repository.write({"Dockerfile": "FROM busybox:1 AS base\nFROM busybox:1 AS BASE\n"})
     repository.settings()
     assert_refused(repository.stagebake(verb), "Dockerfile:2")
 
 
-def test_no_engine_answers(repository: Project) -> None:
-    """Exit code 4, and the command that starts one."""
+def test_build_without_an_engine_exits_4_and_says_how_to_start_it(repository: Project) -> None:
     repository.write(FIVE)
     repository.settings()
     outcome = repository.stagebake("build", DOCKER_HOST=f"unix://{repository.folder}/nothing.sock")
@@ -120,8 +118,7 @@ def test_no_engine_answers(repository: Project) -> None:
     assert_refused(outcome, said, "start", exit_code=4)
 
 
-def test_no_docker_on_path(repository: Project) -> None:
-    """Exit code 4, and where to get it."""
+def test_build_without_docker_on_path_exits_4_and_says_where_to_get_it(repository: Project) -> None:
     repository.write(FIVE)
     repository.settings()
     programs = repository.folder.parent / "programs"
@@ -134,8 +131,9 @@ def test_no_docker_on_path(repository: Project) -> None:
     ("flags", "environment", "origin"),
     [(("--builder=nowhere",), {}, "--builder"), ((), {"BUILDX_BUILDER": "nowhere"}, "BUILDX_BUILDER")],
 )
-def test_no_such_builder(repository: Project, flags: tuple[str, ...], environment: dict[str, str], origin: str) -> None:
-    """Exit code 2 before anything is read, and how to list and make builders."""
+def test_build_with_an_unknown_builder_exits_2_before_it_reads_caches(
+    repository: Project, flags: tuple[str, ...], environment: dict[str, str], origin: str
+) -> None:
     repository.write(FIVE)
     repository.settings()
     outcome = repository.stagebake("build", *flags, **environment)
@@ -143,8 +141,7 @@ def test_no_such_builder(repository: Project, flags: tuple[str, ...], environmen
     assert "reading the caches" not in outcome.stderr
 
 
-def test_no_buildx(repository: Project) -> None:
-    """Exit code 4, and where to get it."""
+def test_build_without_buildx_exits_4_and_says_where_to_get_it(repository: Project) -> None:
     repository.write(FIVE)
     repository.settings()
     programs = repository.folder.parent / "programs"
@@ -164,8 +161,8 @@ esac
 """
 
 
-def test_a_failing_step_is_shown_and_not_tried_again(project: Project) -> None:
-    """Exit code 1, the step's own words, its line, and one build only: a broken step is no broken cache."""
+def test_build_with_a_failing_step_exits_1_after_one_attempt(project: Project) -> None:
+    """Show the step's own output and its line. A broken step is not taken for a broken cache."""
     project.write(
         {
             "Dockerfile": (
@@ -186,15 +183,13 @@ def test_a_failing_step_is_shown_and_not_tried_again(project: Project) -> None:
     assert project.tags() == set()
 
 
-def test_a_file_that_copy_does_not_find(project: Project) -> None:
-    """Exit code 1, with the line of the COPY."""
+def test_build_copy_of_a_missing_file_exits_1_with_its_line(project: Project) -> None:
     project.write({"Dockerfile": "FROM busybox:1 AS app\n\nCOPY nowhere.txt /\n"})
     project.settings()
     assert_refused(project.stagebake("build"), "Dockerfile:3", "nowhere.txt", exit_code=1)
 
 
-def test_an_unknown_target_lists_the_stages(repository: Project) -> None:
-    """Exit code 2, with all the names that could have been meant."""
+def test_generate_for_an_unknown_target_exits_2_and_lists_the_stages(repository: Project) -> None:
     repository.write(FIVE)
     repository.settings()
     assert_refused(repository.stagebake("generate", "--target", "tests"), "", ", ".join(STAGES))
