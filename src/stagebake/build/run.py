@@ -37,7 +37,7 @@ from stagebake.generate.bake_file import (
     render_call_file,
     target_names,
 )
-from stagebake.project.image_tags import ImageNames
+from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.stores.choose import BuildStores
 

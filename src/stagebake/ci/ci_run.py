@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from stagebake.cache.scopes import Trigger
-from stagebake.project.image_name import DefaultImage
+from stagebake.naming.image_name import DefaultImage
 
 
 @dataclass(frozen=True, kw_only=True)

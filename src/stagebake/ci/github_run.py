@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from stagebake.cache.scopes import Trigger
 from stagebake.ci.ci_run import CiRun
 from stagebake.ci.github_events import github_trigger
-from stagebake.project.image_name import DefaultImage, github_image
+from stagebake.naming.image_name import DefaultImage, github_image
 
 Environment: TypeAlias = Mapping[str, str]
 """Environment variables of this process."""

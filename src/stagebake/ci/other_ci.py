@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from stagebake.cache.scopes import Trigger
 from stagebake.ci.ci_run import CiRun
 from stagebake.ci.github_events import ref_trigger
-from stagebake.project.image_name import DefaultImage
+from stagebake.naming.image_name import DefaultImage
 
 Environment = Mapping[str, str]
 

@@ -14,14 +14,13 @@ from stagebake.cache.scopes import Trigger
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
-from stagebake.cli.image_refs import choose_names
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import InputError
 from stagebake.explain.after_build import BuildRecord, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
 from stagebake.files import refuse_unwritable, write_file
-from stagebake.project.image_tags import ImageNames
+from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.report.github_summary import render_summary, usual_stages
 from stagebake.report.progress import BuildProgress
@@ -58,7 +57,7 @@ def run_build(options: argparse.Namespace) -> int:
     if options.report:
         refuse_unwritable(options.report, "--report")
     expected = parse_expectations(options.expect, graph)
-    image_names = choose_names(command)
+    image_names = command.choose_image_names()
     request = _make_request(command, image_names.names)
     engine = Engine(settings.root, options.builder)
     engine.check_versions()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +17,20 @@ from stagebake.ci.other_ci import read_other_ci
 from stagebake.cli.flags import read_settings
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings
-from stagebake.errors import InputError
+from stagebake.errors import InputError, RegistryError
 from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
 from stagebake.files import read_text, user_cache_folder
 from stagebake.fingerprint.context import hash_memory_file
 from stagebake.fingerprint.fingerprinter import Fingerprinter
 from stagebake.generate.bake_file import OVERRIDE_FILE
+from stagebake.naming.image_name import DefaultImage
+from stagebake.naming.image_refs import ChosenNames, NamingInput, choose_names
+from stagebake.naming.image_tags import CommitInfo
 from stagebake.project.git import GitCheckout
-from stagebake.project.image_name import DefaultImage
 from stagebake.project.settings import Settings, misspelt_variables
 from stagebake.stores.choose import BuildStores, choose_stores
+from stagebake.stores.image_labels import read_image_labels
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,40 @@ class Command:
             folder=self.settings.cache_folder,
             environment=os.environ,
         )
+
+    def choose_image_names(self) -> ChosenNames:
+        """Return the refs and labels of the image that `build` makes. Raises InputError."""
+        given = NamingInput(
+            image=self.settings.image or self.settings.local_image,
+            tag=self.settings.tag,
+            push=self.options.push,
+            trigger=self.trigger,
+            default_branch=self.default_branch,
+            commit=self._find_commit(),
+            bake_files={str(path): read_text(path) for path in self.options.bake_file},
+        )
+        return choose_names(given, self._read_image_labels, self.checkout.is_ancestor)
+
+    def _find_commit(self) -> CommitInfo:
+        """Return the checked-out commit; the CI's variables say what git does not know."""
+        commit = self.checkout.commit()
+        if self.ci_run is None:
+            return commit
+        return replace(
+            commit,
+            revision=commit.revision or self.ci_run.revision,
+            source=self.ci_run.source or commit.source,
+        )
+
+    def _read_image_labels(self, tag: str) -> Mapping[str, str] | None:
+        """Read the labels of an image; a registry that fails counts as empty, and the build reports it."""
+        registry = self.build_stores.images
+        if registry is None:
+            return None
+        try:
+            return read_image_labels(registry, tag)
+        except RegistryError:
+            return None
 
     @property
     def ledger_store(self) -> LedgerStore:

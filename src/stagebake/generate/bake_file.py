@@ -15,7 +15,7 @@ from typing import Any
 from stagebake.cache.backends import BACKENDS
 from stagebake.cache.scopes import Scope, short_stage_name
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
-from stagebake.project.image_tags import ImageNames
+from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 
 BAKE_FILE = "docker-bake.hcl"

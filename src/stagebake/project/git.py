@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stagebake.errors import InputError
-from stagebake.project.image_name import NO_IMAGE, DefaultImage, Remote, github_image, is_github_host, parse_remote
-from stagebake.project.image_tags import CommitInfo
+from stagebake.naming.image_name import NO_IMAGE, DefaultImage, Remote, github_image, is_github_host, parse_remote
+from stagebake.naming.image_tags import CommitInfo
 
 _TIMEOUT_SECONDS = 120
 

@@ -11,7 +11,7 @@ import pytest
 
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Scope, Trigger, access_for
 from stagebake.ci.github_events import EVENTS, BuiltCode, github_trigger
-from stagebake.project.image_tags import LATEST, CommitInfo, tags_for
+from stagebake.naming.image_tags import LATEST, CommitInfo, tags_for
 
 PAGE = Path(__file__).parents[3] / "docs" / "events.md"
 COMMIT = CommitInfo(revision="1a2b3c4d5e6f")

@@ -17,7 +17,7 @@ from stagebake.cache.scopes import DEFAULT_SCOPE, GENERATIONS, Access, Scope, Tr
 from stagebake.ci.github_events import github_trigger
 from stagebake.ci.github_run import read_github_run, workflow_command
 from stagebake.errors import InputError
-from stagebake.project.image_tags import CommitInfo, ImageNames, tags_for
+from stagebake.naming.image_tags import CommitInfo, ImageNames, tags_for
 from tests.pure.cache.test_scopes import TAG
 
 FEATURE = Scope("feature/x")

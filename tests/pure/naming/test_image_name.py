@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.project.image_name import Remote, github_image, parse_remote
+from stagebake.naming.image_name import Remote, github_image, parse_remote
 
 GITHUB = Remote(host="github.com", owner_and_name="Owner/Toy")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.project.commit_order import CommitOrder, TaggedCommit, order_commits, tagged_commit
+from stagebake.naming.commit_order import CommitOrder, TaggedCommit, order_commits, tagged_commit
 
 HISTORY = ("a", "b", "c")
 """Commits of one branch, the oldest first."""

@@ -8,7 +8,7 @@ import pytest
 
 from stagebake.cache.scopes import Trigger
 from stagebake.errors import InputError
-from stagebake.project.image_tags import CommitInfo, ImageNames, from_metadata_action, labels_for, tags_for
+from stagebake.naming.image_tags import CommitInfo, ImageNames, from_metadata_action, labels_for, tags_for
 
 COMMIT = CommitInfo(revision="1a2b3c4d5e6f", created="2026-01-01T00:00:00Z", source="https://github.com/o/n")
 OURS = ImageNames(refs=("ghcr.io/o/n:latest",), labels={"org.opencontainers.image.revision": "1a2b3c4d5e6f"})

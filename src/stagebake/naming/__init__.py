@@ -1,0 +1,1 @@
+"""What is the image called? Its name, its tags and its labels."""
