@@ -14,7 +14,13 @@ from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, SavedCache, StageResult
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.explain.after_build import explain_rebuilds, ledger_entries, overhead_seconds, record_build
+from stagebake.explain.after_build import (
+    BuildRecord,
+    explain_rebuilds,
+    ledger_entries,
+    overhead_seconds,
+    record_build,
+)
 from stagebake.explain.decision import (
     BlobMissing,
     CacheMissing,
@@ -30,7 +36,6 @@ from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.reasons import cause_chain, reason_lines
 from stagebake.fingerprint.fingerprinter import Fingerprinter, Fingerprints
 from stagebake.fingerprint.model import Fingerprint, Part
-from stagebake.report.github_summary import UsualStage, usual_stages
 
 GRAPH = parse_dockerfile("""\
 FROM busybox AS base
@@ -44,7 +49,6 @@ COPY --from=2 /a /
 NAMES = ("base", "deps", "stage-2", "image")
 COPY_DEPS = "COPY deps ."
 DEPS_STEP = StepRan(COPY_DEPS)
-IMAGE_AFTER_DEPS = ParentRebuilt("deps", DEPS_STEP)
 
 
 def make_step(name: str, *, ran: bool) -> StepRun:
@@ -52,16 +56,24 @@ def make_step(name: str, *, ran: bool) -> StepRun:
 
 
 def make_stage(
-    name: str, step: str = "", *, seconds: float = 1.0, evidence: str = "", partly: bool = False
+    name: str,
+    step: str = "",
+    *,
+    seconds: float = 1.0,
+    evidence: str = "",
+    partly: bool = False,
 ) -> StageResult:
     """Return a stage that ran `step`, or was restored without one; `partly` leaves its last step cached."""
     ran = bool(step)
+    first_step = make_step(step or "RUN a", ran=ran)
+    last_step = make_step("RUN b", ran=ran and not partly)
+    cache = SavedCache(ref="r", saved=True, bytes=7, evidence=frozenset({evidence}))
     return StageResult(
         name=name,
         status="rebuilt" if ran else "restored",
         seconds=seconds,
-        steps=(make_step(step or "RUN a", ran=ran), make_step("RUN b", ran=ran and not partly)),
-        cache=SavedCache(ref="r", saved=True, bytes=7, evidence=frozenset({evidence})) if evidence else None,
+        steps=(first_step, last_step),
+        cache=cache if evidence else None,
     )
 
 
@@ -81,9 +93,12 @@ def make_build(*stages: StageResult, **fields: object) -> BuildResult:
 
 
 def make_prints(deps: str = "1") -> dict[str, Fingerprint]:
-    files = {name: Part("file", name, "1") for name in NAMES}
-    files["deps"] = Part("file", "deps", deps, 3)
-    return {name: Fingerprint(name, (file,)) for name, file in files.items()}
+    contents = dict.fromkeys(NAMES, "1") | {"deps": deps}
+    prints: dict[str, Fingerprint] = {}
+    for name, content in contents.items():
+        file = Part("file", name, content, 3)
+        prints[name] = Fingerprint(name, (file,))
+    return prints
 
 
 def make_ledger(deps: str = "1", **fields: float) -> Ledger:
@@ -94,16 +109,27 @@ def make_ledger(deps: str = "1", **fields: float) -> Ledger:
     return Ledger(stages=stages)
 
 
-def explain(
-    result: BuildResult, deps: str = "1", ledgers: Sequence[Ledger] = (), scope: str = "main"
+def explain_build(
+    result: BuildResult,
+    deps: str = "1",
+    ledgers: Sequence[Ledger] = (),
 ) -> dict[str, Reasons]:
-    return explain_rebuilds(result, GRAPH, make_prints(deps), ledgers, scope)
+    prints = make_prints(deps)
+    return explain_rebuilds(result, GRAPH, prints, ledgers, "main")
+
+
+def record_entries(result: BuildResult, ledgers: Sequence[Ledger] = ()) -> dict[str, LedgerEntry]:
+    prints = make_prints()
+    return ledger_entries(result, GRAPH, prints, ledgers, when=5)
+
+
+DEPS_BUILD = make_build(make_stage("deps", COPY_DEPS))
+IMAGE_BUILD = make_build(make_stage("deps", COPY_DEPS), make_stage("image", "COPY x"))
 
 
 def test_explain_rebuilds_file_differs_from_ledger_names_the_file() -> None:
     """Name the file instead of the step, and lead a child stage to it."""
-    built = make_build(make_stage("deps", COPY_DEPS), make_stage("image", "RUN a"))
-    reasons = explain(built, "2", [make_ledger()])
+    reasons = explain_build(IMAGE_BUILD, "2", [make_ledger()])
     assert reason_lines("deps", reasons["deps"]) == ["`deps` changed"]
     (reason,) = reasons["image"]
     assert cause_chain(reason) == ("deps", "deps")
@@ -111,54 +137,69 @@ def test_explain_rebuilds_file_differs_from_ledger_names_the_file() -> None:
 
 
 def test_explain_rebuilds_without_ledger_names_the_first_step() -> None:
-    assert explain(make_build(make_stage("deps", COPY_DEPS)), "2")["deps"] == (DEPS_STEP,)
+    reasons = explain_build(DEPS_BUILD, "2")
+    assert reasons["deps"] == (DEPS_STEP,)
 
 
 def test_explain_rebuilds_restored_steps_first_names_the_first_that_ran() -> None:
-    steps = (make_step("COPY a a", ran=False), make_step("RUN b", ran=True), make_step("RUN c", ran=True))
+    steps = (
+        make_step("COPY a a", ran=False),
+        make_step("RUN b", ran=True),
+        make_step("RUN c", ran=True),
+    )
     stage = StageResult(name="deps", status="rebuilt", steps=steps)
-    assert explain(make_build(stage))["deps"] == (StepRan("RUN b"),)
+    reasons = explain_build(make_build(stage))
+    assert reasons["deps"] == (StepRan("RUN b"),)
 
 
 def test_explain_rebuilds_two_parents_ran_names_both() -> None:
-    built = make_build(make_stage("deps", COPY_DEPS), make_stage("stage-2", "RUN true"), make_stage("image", "COPY x"))
-    assert explain(built)["image"] == (IMAGE_AFTER_DEPS, ParentRebuilt("stage-2", StepRan("RUN true")))
+    built = make_build(
+        make_stage("deps", COPY_DEPS),
+        make_stage("stage-2", "RUN true"),
+        make_stage("image", "COPY x"),
+    )
+    reasons = explain_build(built)
+    assert reasons["image"] == (
+        ParentRebuilt("deps", DEPS_STEP),
+        ParentRebuilt("stage-2", StepRan("RUN true")),
+    )
 
 
 def test_explain_rebuilds_missing_cache_names_the_scope() -> None:
-    uncached = make_build(make_stage("deps", COPY_DEPS), uncached=frozenset({"deps"}))
-    assert explain_rebuilds(uncached, GRAPH, {}, [], "feature/x")["deps"] == (CacheMissing("feature/x"),)
+    uncached = replace(DEPS_BUILD, uncached=frozenset({"deps"}))
+    reasons = explain_rebuilds(uncached, GRAPH, {}, [], "feature/x")
+    assert reasons["deps"] == (CacheMissing("feature/x"),)
 
 
 def test_explain_rebuilds_missing_cache_and_parent_ran_names_the_parent() -> None:
-    uncached = frozenset({"deps", "image"})
-    built = make_build(make_stage("deps", COPY_DEPS), make_stage("image", "COPY x"), uncached=uncached)
-    assert explain(built)["image"] == (ParentRebuilt("deps", CacheMissing("main")),)
+    uncached = replace(IMAGE_BUILD, uncached=frozenset({"deps", "image"}))
+    reasons = explain_build(uncached)
+    assert reasons["image"] == (ParentRebuilt("deps", CacheMissing("main")),)
 
 
 def test_explain_rebuilds_lost_blob_is_named_unless_a_file_changed() -> None:
-    healed = make_build(make_stage("deps", COPY_DEPS), healed=("deps",))
-    assert explain(healed, "1", [make_ledger()])["deps"] == (BlobMissing(),)
-    (reason,) = explain(healed, "2", [make_ledger()])["deps"]
+    healed = replace(DEPS_BUILD, healed=("deps",))
+    ledgers = [make_ledger()]
+    assert explain_build(healed, "1", ledgers)["deps"] == (BlobMissing(),)
+    (reason,) = explain_build(healed, "2", ledgers)["deps"]
     assert isinstance(reason, InputChanged)
 
 
 def test_explain_rebuilds_unknown_input_is_named_after_a_missing_cache() -> None:
     """Name the missing cache first: it explains the rebuild, the unknown input only may."""
     unknown = Part("unknown", "ADD x", "remote")
-    prints = {**make_prints(), "deps": Fingerprint("deps", (unknown,))}
-    built = make_build(make_stage("deps", COPY_DEPS))
-    assert explain_rebuilds(built, GRAPH, prints, [], "main")["deps"] == (InputUnknown(unknown),)
-    uncached = replace(built, uncached=frozenset({"deps"}))
-    assert explain_rebuilds(uncached, GRAPH, prints, [], "main")["deps"] == (CacheMissing("main"),)
+    prints = {"deps": Fingerprint("deps", (unknown,))}
+    reasons = explain_rebuilds(DEPS_BUILD, GRAPH, prints, [], "main")
+    assert reasons["deps"] == (InputUnknown(unknown),)
+    uncached = replace(DEPS_BUILD, uncached=frozenset({"deps"}))
+    reasons = explain_rebuilds(uncached, GRAPH, prints, [], "main")
+    assert reasons["deps"] == (CacheMissing("main"),)
 
 
 def test_explain_rebuilds_forced_stage_stays_forced() -> None:
     """Name --no-cache, whatever else changed, and name the forced parent for a stage that takes from it."""
-    built = make_build(
-        make_stage("deps", COPY_DEPS), make_stage("image", "COPY x"), forced=GRAPH.force_stages(("deps",))
-    )
-    reasons = explain(built, "2", [make_ledger()])
+    forced = replace(IMAGE_BUILD, forced=GRAPH.force_stages(("deps",)))
+    reasons = explain_build(forced, "2", [make_ledger()])
     assert reasons["deps"] == (Forced(),)
     assert reasons["image"] == (ParentRebuilt("deps", Forced()),)
 
@@ -166,44 +207,51 @@ def test_explain_rebuilds_forced_stage_stays_forced() -> None:
 def test_ledger_entries_hold_the_time_and_the_cache_of_each_stage() -> None:
     deps = make_stage("deps", COPY_DEPS, seconds=60.0, evidence="d")
     image = make_stage("image", "COPY x", evidence="i")
-    found = ledger_entries(make_build(deps, image), GRAPH, make_prints(), [], when=5)
-    deps_entry, base_entry = found["deps"], found["base"]
-    assert (deps_entry.ran, deps_entry.restored, deps_entry.bytes, deps_entry.when) == (60.0, None, 7, 5)
-    assert deps_entry.evidence == {"d"}
-    assert (base_entry.ran, base_entry.restored) == (None, 1.0)
+    entries = record_entries(make_build(deps, image))
+    prints = make_prints()
+    assert entries["deps"] == LedgerEntry(
+        fingerprint=prints["deps"],
+        evidence=frozenset({"d"}),
+        ran=60.0,
+        restored=None,
+        bytes=7,
+        when=5,
+    )
+    assert entries["base"].ran is None
+    assert entries["base"].restored == 1.0
 
 
 def test_ledger_entries_stage_without_own_cache_has_the_child_cache() -> None:
     """Record for all parents that the cache of a child stage holds their results too."""
-    found = ledger_entries(make_build(make_stage("image", "RUN a", evidence="i")), GRAPH, make_prints(), [], when=5)
-    assert {name: entry.evidence for name, entry in found.items()} == {name: {"i"} for name in NAMES}
-    nothing_saved = ledger_entries(make_build(), GRAPH, make_prints(), [], when=5)
-    assert not any(entry.evidence for entry in nothing_saved.values())
+    image = make_stage("image", "RUN a", evidence="i")
+    entries = record_entries(make_build(image))
+    assert entries.keys() == set(NAMES)
+    assert all(entry.evidence == {"i"} for entry in entries.values())
 
 
-def test_ledger_entries_partial_run_keeps_the_time_of_a_full_run() -> None:
-    partly = make_build(make_stage("deps", COPY_DEPS, seconds=2.0, partly=True))
-    assert ledger_entries(partly, GRAPH, make_prints(), [make_ledger(ran=60.0)], when=1)["deps"].ran == 60.0
-    full = make_build(make_stage("deps", COPY_DEPS, seconds=2.0))
-    assert ledger_entries(full, GRAPH, make_prints(), [make_ledger(ran=60.0)], when=1)["deps"].ran == 2.0
+def test_ledger_entries_without_saved_cache_have_no_evidence() -> None:
+    entries = record_entries(make_build())
+    assert not any(entry.evidence for entry in entries.values())
+
+
+@pytest.mark.parametrize(("partly", "seconds"), [(True, 60.0), (False, 2.0)])
+def test_ledger_entries_partial_run_keeps_the_time_of_a_full_run(partly: bool, seconds: float) -> None:
+    stage = make_stage("deps", COPY_DEPS, seconds=2.0, partly=partly)
+    entries = record_entries(make_build(stage), [make_ledger(ran=60.0)])
+    assert entries["deps"].ran == seconds
 
 
 def test_ledger_entries_stage_without_fingerprint_is_left_out() -> None:
     """Leave out a stage whose files changed during the build."""
     prints = make_prints()
     del prints["deps"]
-    assert "deps" not in ledger_entries(make_build(make_stage("deps", COPY_DEPS)), GRAPH, prints, [], when=1)
+    entries = ledger_entries(DEPS_BUILD, GRAPH, prints, [], when=1)
+    assert "deps" not in entries
 
 
 def test_overhead_seconds_is_the_time_beside_the_stages() -> None:
     """Subtract three stages of one second, one after the other, from the ten seconds until the image was available."""
     assert overhead_seconds(make_build(), GRAPH) == 10.0 - 3.0
-
-
-def test_usual_stages_take_the_nearest_ledger_that_knows() -> None:
-    known = usual_stages([Ledger(), make_ledger(ran=60.0, bytes=9)], GRAPH)
-    assert known["deps"] == UsualStage(seconds=60.0, bytes=9)
-    assert usual_stages([], GRAPH)["deps"] == UsualStage()
 
 
 class FixedFingerprinter:
@@ -213,34 +261,46 @@ class FixedFingerprinter:
         return make_prints("2")
 
 
-def record(first: Future[Fingerprints], home: Path) -> tuple[Reasons, tuple[str, ...], dict[str, LedgerEntry]]:
-    """Record a build of `deps`; return its reasons, the warnings and the ledger entries afterwards."""
+def record_deps_build(first: Future[Fingerprints], home: Path) -> tuple[BuildRecord, Ledger]:
+    """Record a build of `deps`; return the record, and the ledger afterwards."""
     access = Access(reads=(DEFAULT_SCOPE,), writes=None)
     store = LedgerStore("image", None, home)
-    built = make_build(make_stage("deps", COPY_DEPS))
-    fingerprinter = cast(Fingerprinter, FixedFingerprinter())
-    found = record_build(built, GRAPH, fingerprinter, first, store, access, "main")
+    record = record_build(
+        DEPS_BUILD,
+        GRAPH,
+        cast(Fingerprinter, FixedFingerprinter()),
+        first,
+        store,
+        access,
+        "main",
+    )
     (ledger,) = store.read_ledgers(access)
-    return found.reasons["deps"], found.result.warnings, {name: entries[0] for name, entries in ledger.stages.items()}
+    return record, ledger
 
 
-@pytest.mark.parametrize(("deps", "recorded"), [("2", set(NAMES)), ("1", set(NAMES) - {"deps"})])
+@pytest.mark.parametrize(
+    ("deps", "recorded"),
+    [
+        ("2", {"base", "deps", "stage-2", "image"}),
+        ("1", {"base", "stage-2", "image"}),
+    ],
+)
 def test_record_build_file_changed_meanwhile_leaves_the_stage_out(
     tmp_path: Path, deps: str, recorded: set[str]
 ) -> None:
     first: Future[Fingerprints] = Future()
     first.set_result(make_prints(deps))
-    reasons, warnings, entries = record(first, tmp_path)
-    assert reasons == (DEPS_STEP,)
-    assert warnings == ()
-    assert entries.keys() == recorded
+    record, ledger = record_deps_build(first, tmp_path)
+    assert record.reasons["deps"] == (DEPS_STEP,)
+    assert record.result.warnings == ()
+    assert ledger.stages.keys() == recorded
 
 
 def test_record_build_error_becomes_a_warning(tmp_path: Path) -> None:
     """Warn, and still name the step: the image is already available."""
     first: Future[Fingerprints] = Future()
     first.set_exception(OSError("disk"))
-    reasons, warnings, entries = record(first, tmp_path)
-    assert reasons == (DEPS_STEP,)
-    assert warnings == ("cannot explain the rebuilds in detail or update the ledger: disk",)
-    assert entries == {}
+    record, ledger = record_deps_build(first, tmp_path)
+    assert record.reasons["deps"] == (DEPS_STEP,)
+    assert record.result.warnings == ("cannot explain the rebuilds in detail or update the ledger: disk",)
+    assert ledger == Ledger()

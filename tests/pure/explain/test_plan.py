@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -36,13 +36,17 @@ def make_prints(**files: str) -> dict[str, Fingerprint]:
     found: dict[str, Fingerprint] = {}
     for stage in GRAPH.needed_stages():
         parts = [Part("stage", parent, found[parent].digest) for parent in stage.parents]
-        file = OWN_FILES.get(stage.name)
-        if file is not None:
-            value = files.get(file, "1")
-            unknown = Part("unknown", "ADD", "remote")
-            parts.append(unknown if value == "?" else Part("file", file, value, 3))
+        if stage.name in OWN_FILES:
+            parts.append(make_file(OWN_FILES[stage.name], files))
         found[stage.name] = Fingerprint(stage.name, tuple(parts))
     return found
+
+
+def make_file(name: str, contents: Mapping[str, str]) -> Part:
+    content = contents.get(name, "1")
+    if content == "?":
+        return Part("unknown", "ADD", "remote")
+    return Part("file", name, content, 3)
 
 
 def make_entries(prints: Mapping[str, Fingerprint], when: int = 1) -> dict[str, LedgerEntry]:
@@ -71,12 +75,25 @@ def make_evidence(*names: str, when: int = 1) -> frozenset[str]:
 
 
 FIRST_BUILD = make_entries(make_prints())
+FIRST_LEDGER = make_ledger(FIRST_BUILD)
 ALL_CACHES = AvailableCaches(available=make_evidence(), stages=ALL)
 
 
-def make_input(prints: Mapping[str, Fingerprint], caches: AvailableCaches = ALL_CACHES) -> PlanInput:
-    """Return the input of a plan after a first build that was saved."""
-    return PlanInput(graph=GRAPH, prints=prints, ledgers=(make_ledger(FIRST_BUILD),), caches=caches)
+def predict(
+    prints: Mapping[str, Fingerprint] | None = None,
+    ledgers: Sequence[Ledger] = (FIRST_LEDGER,),
+    caches: AvailableCaches = ALL_CACHES,
+    forced: frozenset[str] = frozenset(),
+) -> Plan:
+    """Return the plan after a first build that was saved."""
+    plan_input = PlanInput(
+        graph=GRAPH,
+        prints=prints or make_prints(),
+        ledgers=ledgers,
+        caches=caches,
+        forced=GRAPH.force_stages(forced),
+    )
+    return make_plan(plan_input)
 
 
 def read_verdicts(plan: Plan) -> dict[str, str]:
@@ -97,14 +114,14 @@ def read_words(plan: Plan, name: str) -> list[str]:
 
 def test_plan_unchanged_inputs_restore_all_stages() -> None:
     """Expect the time that restoring the longest path took, and the overhead."""
-    plan = make_plan(make_input(make_prints()))
+    plan = predict()
     assert stages_to("restore", plan) == ALL
     assert plan.seconds == 4 * 1.0 + 2.0
 
 
 def test_plan_changed_file_rebuilds_the_stage_and_its_dependents() -> None:
     """Name the file for the stage that copies it, and the way to it for the others."""
-    plan = make_plan(make_input(make_prints(deps="2")))
+    plan = predict(make_prints(deps="2"))
     assert stages_to("rebuild", plan) == {"deps", "builder", "image"}
     assert stages_to("restore", plan) == {"base", "side"}
     assert read_words(plan, "deps") == ["`deps` changed"]
@@ -115,7 +132,8 @@ def test_plan_changed_file_rebuilds_the_stage_and_its_dependents() -> None:
 
 def test_plan_unknown_input_makes_dependents_unknown() -> None:
     unknown = make_prints(deps="?")
-    plan = make_plan(replace(make_input(unknown), ledgers=(make_ledger(make_entries(unknown)),)))
+    ledger = make_ledger(make_entries(unknown))
+    plan = predict(unknown, [ledger])
     assert stages_to("unknown", plan) == {"deps", "builder", "image"}
     assert stages_to("restore", plan) == {"base", "side"}
     assert read_words(plan, "deps") == ["`ADD`: remote"]
@@ -123,75 +141,85 @@ def test_plan_unknown_input_makes_dependents_unknown() -> None:
 
 def test_plan_changed_file_on_an_unknown_stage_rebuilds() -> None:
     before = make_entries(make_prints(deps="?"))
-    plan = make_plan(replace(make_input(make_prints(deps="?", src="2")), ledgers=(make_ledger(before),)))
+    now = make_prints(deps="?", src="2")
+    plan = predict(now, [make_ledger(before)])
     assert stages_to("rebuild", plan) == {"builder", "image"}
 
 
 @pytest.mark.parametrize("lost", sorted(ALL))
 def test_plan_incomplete_cache_restores_neither_the_stage_nor_its_dependents(lost: str) -> None:
-    caches = replace(ALL_CACHES, available=make_evidence(*(ALL - {lost})))
-    plan = make_plan(make_input(make_prints(), caches))
+    complete = ALL - {lost}
+    caches = replace(ALL_CACHES, available=make_evidence(*complete))
+    plan = predict(caches=caches)
     assert stages_to("restore", plan) == ALL - GRAPH.with_dependents({lost})
 
 
 def test_plan_reverted_change_restores_the_older_result() -> None:
     newer = make_entries(make_prints(deps="2"), when=2)
-    plan = make_plan(replace(make_input(make_prints()), ledgers=(make_ledger(newer, FIRST_BUILD),)))
+    plan = predict(ledgers=[make_ledger(newer, FIRST_BUILD)])
     assert stages_to("restore", plan) == ALL
 
 
 def test_plan_compares_with_the_nearest_saved_build() -> None:
     """Ignore a build that was never saved."""
-    unsaved = {
-        name: replace(entry, evidence=frozenset())
-        for name, entry in make_entries(make_prints(deps="2", src="2"), when=9).items()
-    }
-    plan = make_plan(replace(make_input(make_prints(src="3")), ledgers=(make_ledger(unsaved, FIRST_BUILD),)))
+    unsaved: dict[str, LedgerEntry] = {}
+    for name, entry in make_entries(make_prints(deps="2", src="2"), when=9).items():
+        unsaved[name] = replace(entry, evidence=frozenset())
+    ledger = make_ledger(unsaved, FIRST_BUILD)
+    plan = predict(make_prints(src="3"), [ledger])
     assert read_verdicts(plan)["deps"] == "restore"
     assert read_words(plan, "builder") == ["`src` changed"]
 
 
 def test_plan_renamed_stage_is_restored() -> None:
     """Find the cache under the old stage name: a name is not part of a cache key."""
-    stages = dict(make_ledger(FIRST_BUILD).stages)
+    stages = dict(FIRST_LEDGER.stages)
     stages["wheels"] = stages.pop("deps")
-    plan = make_plan(replace(make_input(make_prints()), ledgers=(Ledger(stages=stages),)))
+    plan = predict(ledgers=[Ledger(stages=stages)])
     assert stages_to("restore", plan) == ALL
 
 
 def test_plan_branch_without_ledger_uses_the_default_branch() -> None:
-    plan = make_plan(replace(make_input(make_prints()), ledgers=(Ledger(), make_ledger(FIRST_BUILD))))
+    plan = predict(ledgers=[Ledger(), FIRST_LEDGER])
     assert stages_to("restore", plan) == ALL
 
 
 def test_plan_without_caches_rebuilds_all_stages() -> None:
-    empty = PlanInput(graph=GRAPH, prints=make_prints(), caches=AvailableCaches(scope="feature/x"))
-    plan = make_plan(empty)
+    plan = predict(ledgers=[], caches=AvailableCaches(scope="feature/x"))
     assert stages_to("rebuild", plan) == ALL
     assert read_reasons(plan, "base") == (CacheMissing("feature/x"),)
     assert plan.seconds is None
 
 
 def test_plan_without_ledger_is_unknown() -> None:
-    assert stages_to("unknown", make_plan(replace(make_input(make_prints()), ledgers=()))) == ALL
+    assert stages_to("unknown", predict(ledgers=[])) == ALL
 
 
 def test_plan_broken_cache_rebuilds_for_the_missing_blob() -> None:
-    available = make_evidence(*(ALL - {"deps"}))
-    caches = replace(ALL_CACHES, available=available, broken=frozenset({"deps"}))
-    plan = make_plan(make_input(make_prints(), caches))
+    complete = ALL - {"deps"}
+    caches = replace(
+        ALL_CACHES,
+        available=make_evidence(*complete),
+        broken=frozenset({"deps"}),
+    )
+    plan = predict(caches=caches)
     assert read_reasons(plan, "deps") == (BlobMissing(),)
     assert read_verdicts(plan)["builder"] == "rebuild"
 
 
 def test_plan_forced_stage_rebuilds_with_its_dependents() -> None:
-    plan = make_plan(replace(make_input(make_prints()), forced=GRAPH.force_stages({"deps"})))
+    plan = predict(forced=frozenset({"deps"}))
     assert read_reasons(plan, "deps") == (Forced(),)
     assert stages_to("rebuild", plan) == GRAPH.with_dependents({"deps"})
 
 
 def test_plan_since_a_commit_assumes_the_caches_of_that_commit() -> None:
-    plan = make_plan(PlanInput(graph=GRAPH, prints=make_prints(src="2"), since=make_prints()))
+    plan_input = PlanInput(
+        graph=GRAPH,
+        prints=make_prints(src="2"),
+        since=make_prints(),
+    )
+    plan = make_plan(plan_input)
     assert stages_to("rebuild", plan) == {"builder", "image"}
     assert read_words(plan, "builder") == ["`src` changed"]
 
@@ -200,56 +228,75 @@ def test_plan_new_combination_of_known_parents_rebuilds() -> None:
     """Rebuild a stage whose inputs were each built before, but never together."""
     first = make_entries(make_prints(deps="2"))
     second = make_entries(make_prints(src="2"), when=2)
-    caches = replace(ALL_CACHES, available=make_evidence() | make_evidence(when=2))
-    both = make_input(make_prints(deps="2", src="2"), caches)
-    plan = make_plan(replace(both, ledgers=(make_ledger(second, first),)))
+    evidence = make_evidence() | make_evidence(when=2)
+    plan = predict(
+        make_prints(deps="2", src="2"),
+        ledgers=[make_ledger(second, first)],
+        caches=replace(ALL_CACHES, available=evidence),
+    )
     assert read_verdicts(plan)["deps"] == "restore"
     assert read_reasons(plan, "builder") == (ParentsDiffer(("deps",)),)
 
 
 def test_plan_new_stage_beside_a_merged_cache_rebuilds() -> None:
     """Use the ledger, because a merged cache does not name its stages; without a ledger nobody knows."""
-    caches = AvailableCaches(available=make_evidence(*(ALL - {"side"})), stages=ALL, merged=True)
-    stages = dict(make_ledger(FIRST_BUILD).stages)
-    del stages["side"]
-    plan_input = make_input(make_prints(), caches)
-    plan = make_plan(replace(plan_input, ledgers=(Ledger(stages=stages),)))
+    known = ALL - {"side"}
+    caches = AvailableCaches(
+        available=make_evidence(*known),
+        stages=ALL,
+        merged=True,
+    )
+    ledger = Ledger(stages={name: FIRST_LEDGER.stages[name] for name in known})
+    plan = predict(ledgers=[ledger], caches=caches)
     assert read_reasons(plan, "side") == (CacheMissing("main"),)
-    assert read_verdicts(make_plan(replace(plan_input, ledgers=())))["side"] == "unknown"
+    without_ledger = predict(ledgers=[], caches=caches)
+    assert read_verdicts(without_ledger)["side"] == "unknown"
 
 
 def test_plan_unreadable_caches_are_unknown() -> None:
     """Treat an error of the registry neither as a cache nor as a missing one."""
+    readable = ALL - {"side"}
     caches = AvailableCaches(
-        available=make_evidence(*(ALL - {"side"})),
+        available=make_evidence(*readable),
         stages=ALL - {"deps"},
         read_failure="GET answered 429",
     )
-    plan = make_plan(make_input(make_prints(), caches))
+    plan = predict(caches=caches)
     assert read_verdicts(plan)["side"] == "unknown"
     assert read_reasons(plan, "side") == (CachesUnreadable("GET answered 429"),)
-    unreadable = AvailableCaches(read_failure="no answer")
-    assert stages_to("unknown", make_plan(make_input(make_prints(), unreadable))) == ALL
+    nothing_read = predict(caches=AvailableCaches(read_failure="no answer"))
+    assert stages_to("unknown", nothing_read) == ALL
 
 
 def test_mark_uncommitted_replaces_the_files_of_a_path_by_one_unknown_part() -> None:
-    files = (Part("file", "dist/a", "1", 3), Part("file", "dist/b/c", "1", 3), Part("file", "src", "1", 3))
-    marked = mark_uncommitted({"app": Fingerprint("app", files)}, {"dist"})
-    assert [(part.kind, part.name) for part in marked["app"].parts] == [("unknown", "dist"), ("file", "src")]
+    files = (
+        Part("file", "dist/a", "1", 3),
+        Part("file", "dist/b/c", "1", 3),
+        Part("file", "src", "1", 3),
+    )
+    prints = {"app": Fingerprint("app", files)}
+    marked = mark_uncommitted(prints, {"dist"})
+    kinds = [(part.kind, part.name) for part in marked["app"].parts]
+    assert kinds == [("unknown", "dist"), ("file", "src")]
 
 
 def test_plan_json_has_the_documented_keys() -> None:
-    """Round seconds to milliseconds; write null for an unknown time."""
-    document = json.loads(plan_json(make_plan(make_input(make_prints(deps="2")))))
+    """Round seconds to milliseconds."""
+    plan = predict(make_prints(deps="2"))
+    document = json.loads(plan_json(plan))
     assert set(document) == {"stages", "seconds", "warnings"}
-    assert all(set(stage) == {"name", "expected", "reasons", "seconds"} for stage in document["stages"])
-    deps = next(stage for stage in document["stages"] if stage["name"] == "deps")
-    assert deps == {
+    for stage in document["stages"]:
+        assert set(stage) == {"name", "expected", "reasons", "seconds"}
+    stages = {stage["name"]: stage for stage in document["stages"]}
+    assert stages["deps"] == {
         "name": "deps",
         "expected": "rebuild",
         "seconds": 10.0,
         "reasons": [{"kind": "file", "what": "`deps` changed", "chain": ["deps"]}],
     }
     assert document["seconds"] == 33.0
-    empty = make_plan(PlanInput(graph=GRAPH, prints=make_prints()))
-    assert json.loads(plan_json(empty))["seconds"] is None
+
+
+def test_plan_json_unknown_time_is_null() -> None:
+    plan = predict(ledgers=[], caches=AvailableCaches())
+    assert json.loads(plan_json(plan))["seconds"] is None
