@@ -49,7 +49,7 @@ def record_build(
 ) -> BuildRecord:
     """Explain a build and add it to the ledger; `first_prints` are the fingerprints taken when it began.
 
-    The ledger leaves out stages whose files changed during the build: nobody knows which version was built. Any error
+    The ledger leaves out stages whose files changed during the build: which version was built is not certain. Any error
     becomes a warning, because the image is already available.
     """
     ledgers: Sequence[Ledger] = ()
