@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from stagebake.project.image_tags import ImageNames
 
 from stagebake.build.engine import BakeCall, BakeResult
 from stagebake.build.events import Trace
@@ -18,6 +17,7 @@ from stagebake.cache.cache_config import serialize_cache
 from stagebake.cache.scopes import DEFAULT_SCOPE, READ_DEFAULT, Access
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import BuildFailed
+from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.stores.choose import BuildStores
 from stagebake.stores.oci_layout import OciLayout
