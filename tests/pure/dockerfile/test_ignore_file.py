@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,3 +23,15 @@ def test_included_paths_equals_matching_path_by_path(files: set[str], rules: lis
     included = {path for path in files | folders if not patterns.matches(path)}
     above = {"/".join(path.split("/")[:end]) for path in included for end in range(1, path.count("/") + 1)}
     assert included_paths(sorted(files | folders), patterns) == sorted(included | above)
+
+
+def test_is_ignored_last_matching_pattern_decides() -> None:
+    """Ignore what is in an ignored folder, unless a later pattern includes it again."""
+    level = parse_patterns(["src", "!src/keep.txt"]).top.enter_folder("src")
+    assert level.is_ignored("src/a.txt")
+    assert not level.is_ignored("src/keep.txt")
+
+
+def test_parse_patterns_invalid_pattern_raises() -> None:
+    with pytest.raises(ValueError, match="syntax error in pattern"):
+        parse_patterns(["[a"]).matches("a")
