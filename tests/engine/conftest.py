@@ -22,7 +22,7 @@ PROGRAMS = ("docker", "dockerd", "containerd", "ctr", "docker-registry", "busybo
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """Return the folder of the engine and the registry. Its path is short: a socket's path has at most 108 characters."""
+    """Return the folder of the engine and the registry. Its path is short: sockets allow 108 characters."""
     if gone := missing(*PROGRAMS):
         pytest.fail(f"{', '.join(gone)} not found: run ./bootstrap --tests nox", pytrace=False)
     with tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp") as made:

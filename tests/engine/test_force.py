@@ -111,7 +111,7 @@ def test_force_unknown_stage_exits_2_and_lists_the_stages(five: Project) -> None
 
 
 def test_force_unnamed_stage_renews_every_stage_and_warns(project: Project) -> None:
-    """Name a stage as the table shows it: every stage is new, a warning names the others, and later builds keep them."""
+    """Name a stage as the table shows it: all are new, a warning names the others, and later builds keep them."""
     project.write(SHAPES["numbers-and-no-names"])
     project.settings()
     project.commit()

@@ -44,7 +44,7 @@ def state(folder: Path) -> CommitState:
 
 
 def inline_build(project: Project) -> set[str]:
-    """Push once with an inline cache, as `docker buildx build` does it, on an empty engine; return the stages that ran."""
+    """Push once from an empty engine with the inline cache of `docker buildx build`; return the stages that ran."""
     project.engine.empty()
     command = ["docker", "buildx", "build", "--progress=rawjson", "--push", f"--tag={project.image}:latest"]
     command += [f"--build-context={name}={value}" for name, value in CONTEXTS.items()]
