@@ -225,7 +225,7 @@ def save_stages(mount: CacheMount, word: str) -> str:
 
 
 def parse_listing(listing: str) -> MountContent:
-    """Return the content that a listing of `listing_stages` describes, whatever its order."""
+    """Return the content that a listing of `listing_stages` describes, in any order."""
     entries = []
     size = 0
     for line in listing.splitlines():

@@ -197,7 +197,7 @@ class CacheSaver:
 def push_merged_cache(
     repository: CacheRepository, document: ManifestAndConfig | None, tag: str | None = None
 ) -> str | None:
-    """Push a merged cache; return the value that imports it, None where there is none. Raise RegistryError."""
+    """Push a merged cache; return the value that imports it, None without a document. Raise RegistryError."""
     if document is None:
         return None
     digest = repository.push_manifest(document, tag)

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagebake.build.cache_mounts import (
@@ -80,8 +80,9 @@ class MountSync:
     _mounts: tuple[CacheMount, ...] = ()
     _waiting: list[CacheMount] = field(default_factory=list)
     _due: list[_SavedMount] = field(default_factory=list)
-    _not_restored: set[str] = field(default_factory=set)
-    _carried: dict[str, CarriedMount] = field(default_factory=dict)
+    _restored: dict[CacheMount, int] = field(default_factory=dict)
+    _not_restored: set[CacheMount] = field(default_factory=set)
+    _saved: dict[CacheMount, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.settings.cache_mounts or self.repository is None:
@@ -95,7 +96,12 @@ class MountSync:
     @property
     def carried_mounts(self) -> tuple[CarriedMount, ...]:
         """Return the mounts that were restored or saved."""
-        return tuple(self._carried.values())
+        carried = []
+        for mount in {**self._restored, **self._saved}:
+            restored = self._restored.get(mount)
+            saved = self._saved.get(mount)
+            carried.append(CarriedMount(id=mount.id, restored=restored, saved=saved))
+        return tuple(carried)
 
     @property
     def is_due(self) -> bool:
@@ -136,9 +142,9 @@ class MountSync:
 
     def _note_restored(self, mount: CacheMount, size: int, failure: str | None) -> None:
         if failure is None:
-            self._carried[mount.name] = CarriedMount(id=mount.id, restored=size)
+            self._restored[mount] = size
         else:
-            self._not_restored.add(mount.name)
+            self._not_restored.add(mount)
             self.warnings.append(f"cache mount {mount.id} was not restored: {failure}")
 
     def save_mounts(self, trace: Trace) -> None:
@@ -160,18 +166,19 @@ class MountSync:
         saved = {entry.mount.name: entry.content for entry in self._read_saved(mounts)}
         changed = []
         for mount, content in self._read_contents(mounts):
-            if content.digest != saved.get(mount.name) or mount.name in self._not_restored:
+            if content.digest != saved.get(mount.name) or mount in self._not_restored:
                 changed.append((mount, content))
         return changed
 
     def _save_mount(self, mount: CacheMount, content: MountContent, ref: str) -> None:
-        failure = self._exceeds_limit(mount, content) or self._push_mount(mount, content, ref)
-        if failure:
+        failure = self._exceeds_limit(mount, content)
+        if failure is None:
+            failure = self._push_mount(mount, content, ref)
+        if failure is not None:
             self.warnings.append(f"cache mount {mount.id} was not saved: {failure}")
             return
-        size = sum(entry.bytes for entry in self._read_saved([mount]))
-        carried = self._carried.get(mount.name, CarriedMount(id=mount.id))
-        self._carried[mount.name] = replace(carried, saved=size)
+        stored = self._read_saved([mount])
+        self._saved[mount] = sum(entry.bytes for entry in stored)
 
     def _exceeds_limit(self, mount: CacheMount, content: MountContent) -> str | None:
         """Return why a mount is too large to be saved, None where it is not."""
@@ -185,7 +192,7 @@ class MountSync:
         )
 
     def _push_mount(self, mount: CacheMount, content: MountContent, ref: str) -> str | None:
-        """Push the content of a mount as an image. Return the failure in one line, None where there is none."""
+        """Push the content of a mount as an image. Return the failure in one line, None on success."""
         annotation = f"annotation.{_ANNOTATION}={content.digest}"
         output = f"type=image,name={ref},{_PUSH_OPTIONS},{annotation}"
         stages = save_stages(mount, _random_word())
@@ -233,7 +240,7 @@ class MountSync:
         return list(nearest.values())
 
     def _parse_saved(self, mount: CacheMount, tag: str, manifest: bytes | RegistryError | None) -> _SavedMount | None:
-        """Return the content under a tag; None where there is none, with a warning where it is something else."""
+        """Return the content under a tag; None, and a warning, where the tag holds something else."""
         if self.repository is None or not isinstance(manifest, bytes):
             return None
         try:
@@ -254,7 +261,7 @@ class MountSync:
         trace: Trace,
         *permissions: str,
     ) -> str | None:
-        """Build `stages` after the user's Dockerfile. Return the failure in one line, None where there is none."""
+        """Build `stages` after the user's Dockerfile. Return the failure in one line, None on success."""
         stall_timer = StallTimer(self.settings.patience)
 
         def observe_line(line: str) -> None:

@@ -169,7 +169,7 @@ class _Run:
         return _ShippedImage(digest=bake_result.digest, trace=trace, stage_caches=stage_caches)
 
     def _handle_failure(self, failure: BakeFailure, stage_caches: StageCaches) -> StageCaches:
-        """Prepare the next attempt and return the caches for it. Raise the failure where there is none."""
+        """Prepare the next attempt and return the caches for it. Raise a failure that is final."""
         all_stages = frozenset(self.graph.names)
         verdict = choose_retry(failure, self.retries, all_stages)
         match verdict:

@@ -61,15 +61,7 @@ def run_build(options: argparse.Namespace) -> int:
     request = _make_request(command, image_names.names)
     engine = Engine(settings.root, options.builder)
     engine.check_versions()
-    fingerprinter = command.create_fingerprinter(command.dockerfile_text)
-    prints = fingerprinter.later()
-    progress = BuildProgress(graph, make_console(stderr=True))
-    with progress.track_build():
-        result = build_image(graph, settings, request, engine, command.build_stores, progress)
-        progress("saving the ledger", Trace())
-        record = record_build(
-            result, graph, fingerprinter, prints, command.ledger_store, command.access, command.scope_name
-        )
+    record = _build_and_record(command, request, engine)
     warnings = (
         *_input_warnings(settings, graph),
         *command.input_warnings,
@@ -81,6 +73,20 @@ def run_build(options: argparse.Namespace) -> int:
     _report_build(record, command)
     check_build(record.result, record.reasons, expected)
     return 0
+
+
+def _build_and_record(command: Command, request: BuildRequest, engine: Engine) -> BuildRecord:
+    """Build the image while the fingerprints of its inputs are computed, then write both into the ledger."""
+    graph = command.graph
+    fingerprinter = command.create_fingerprinter(command.dockerfile_text)
+    prints = fingerprinter.later()
+    progress = BuildProgress(graph, make_console(stderr=True))
+    with progress.track_build():
+        result = build_image(graph, command.settings, request, engine, command.build_stores, progress)
+        progress("saving the ledger", Trace())
+        return record_build(
+            result, graph, fingerprinter, prints, command.ledger_store, command.access, command.scope_name
+        )
 
 
 def _refuse_nameless_push(command: Command) -> None:
