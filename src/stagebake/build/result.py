@@ -132,4 +132,4 @@ def forceable_steps(graph: StageGraph, trace: Trace, stages: frozenset[str]) -> 
 
 def _always_runs(stage: Stage, step: StepRun) -> bool:
     """Tell whether BuildKit runs a step each time: a WORKDIR on scratch. The steps after it are still restored."""
-    return step.number == 1 and step.name.startswith("WORKDIR ") and not stage.steps[0].sources
+    return step.number == 1 and step.name.startswith("WORKDIR ") and stage.base is None

@@ -55,7 +55,7 @@ def chosen(source: str, **flags: object) -> set[str]:
     ],
 )
 def test_choose_paths_wildcards_match_like_go(source: str, files: set[str]) -> None:
-    """A star stays within a folder, two stars are one, and a folder stands for all files below it."""
+    """Match a star within a folder, two stars as one, and a folder with all files below it."""
     assert chosen(source) == files
 
 

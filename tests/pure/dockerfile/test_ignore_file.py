@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stagebake.dockerfile.copy_sources import parent_folders
 from stagebake.dockerfile.ignore_file import included_paths, parse_patterns
 from tests.pure.fingerprint.test_stage_inputs import BACK, PATHS, RULES
 
@@ -14,15 +15,22 @@ PATTERN_LISTS = st.lists(
 )
 
 
+def with_folders(paths: set[str]) -> set[str]:
+    """Return the paths and the folders above them."""
+    found = set(paths)
+    for path in paths:
+        found.update(parent_folders(path))
+    return found
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sets(st.sampled_from(PATHS)), PATTERN_LISTS)
 def test_included_paths_equals_matching_path_by_path(files: set[str], rules: list[str]) -> None:
     """Include exactly what the matcher of the library includes path by path, and the folders above these paths."""
-    folders = {"/".join(path.split("/")[:end]) for path in files for end in range(1, path.count("/") + 1)}
     patterns = parse_patterns(rules)
-    included = {path for path in files | folders if not patterns.matches(path)}
-    above = {"/".join(path.split("/")[:end]) for path in included for end in range(1, path.count("/") + 1)}
-    assert included_paths(sorted(files | folders), patterns) == sorted(included | above)
+    paths = with_folders(files)
+    included = {path for path in paths if not patterns.matches(path)}
+    assert included_paths(sorted(paths), patterns) == sorted(with_folders(included))
 
 
 def test_is_ignored_last_matching_pattern_decides() -> None:
