@@ -1,6 +1,6 @@
-"""A build that is interrupted: its work ends, nothing is left half written, and the next build is right.
+"""Interrupt builds in each phase: all processes end, nothing is half written, and the next build is right.
 
-The phase is told by what really happens: the request that is under way is held, or the step's process is there.
+Each test knows the phase from what really happens: a request is held, or the step's process exists.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COPY --from=app /step.sh /app.txt /
 
 @dataclass
 class Gate:
-    """Holds the requests that are meant, after `spared` that go well, until it is opened; then they are broken off."""
+    """Hold the matching requests, after `spared` of them, until `opened` is set; then break them off."""
 
     meant: str
     spared: int = 0
@@ -70,7 +70,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """When a build is interrupted, and what it then says it was doing."""
+    """Moment of the interrupt, and what stagebake then says it was doing."""
 
     doing: str
     agent: str = BUILDKIT
@@ -100,7 +100,7 @@ PHASES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """A way to end a process: to itself, or as a terminal does to its whole group."""
+    """Signal for a process alone or, as from a terminal, for its whole group."""
 
     number: int
     group: bool = False
@@ -118,7 +118,7 @@ STAGEBAKE_BUILD = ("stagebake", "build")
 
 @pytest.fixture(scope="module")
 def small_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
-    """The name under which the three stages were pushed once."""
+    """Push the three stages once; return the name of the image."""
     folder = tmp_path_factory.mktemp("small") / "project"
     folder.mkdir()
     project = Project(folder=folder, name="small", engine=engine, registry=registry)
@@ -130,7 +130,7 @@ def small_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registr
 
 @pytest.fixture
 def small(small_push: str, project: Project) -> Project:
-    """The three stages, pushed, and an engine that remembers nothing."""
+    """Return the three stages, pushed, and an empty engine."""
     fill(project)
     project.registry.copy(small_push, project.name)
     return project
@@ -143,7 +143,7 @@ def fill(project: Project) -> None:
 
 @contextmanager
 def started(project: Project, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m COMMAND`, leader of a process group, with a folder of its own for what is temporary."""
+    """Start `python -m COMMAND` as leader of a process group, with a folder of its own for temporary files."""
     temporary(project).mkdir(exist_ok=True)
     with interruptible(), (project.folder.parent / "said.txt").open("wb") as output:
         process = subprocess.Popen(
@@ -178,7 +178,7 @@ def wait_for(what: str, there: Callable[[], object], seconds: float = PATIENCE) 
 
 
 def processes(found: Callable[[Path], bool]) -> list[int]:
-    """The processes of this machine of which that is so; those in containers are among them."""
+    """Return the processes of this machine, containers included, for which `found` is true."""
     numbers = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
@@ -187,25 +187,25 @@ def processes(found: Callable[[Path], bool]) -> list[int]:
 
 
 def clients(project: Project) -> list[int]:
-    """What runs for the project: stagebake, docker, buildx."""
+    """Return the processes that work for the project: stagebake, docker, buildx."""
     name = f"DOCKER_HOST={project.engine.host}\0".encode()
     return processes(lambda folder: name in (folder / "environ").read_bytes())
 
 
 def end_orphans(project: Project) -> None:
-    """Ends what SIGKILL has left behind; the engine then ends the step."""
+    """End what SIGKILL has left behind; the engine then ends the step."""
     for client in clients(project):
         os.kill(client, signal.SIGKILL)
     wait_for("the end of the orphans", lambda: not (steps() or clients(project)), BOUND)
 
 
 def steps() -> list[int]:
-    """The step that never ends by itself, in its container."""
+    """Return the step that never ends, in its container."""
     return processes(lambda folder: (folder / "cmdline").read_bytes() == LONG.replace(" ", "\0").encode() + b"\0")
 
 
 def interrupt(project: Project, phase: Phase, sign: Signal, *command: str) -> int:
-    """Interrupts a build of changed sources in this phase; returns its exit code once all that it started is gone."""
+    """Interrupt a build of changed sources in this phase; return its exit code once all its processes are gone."""
     with begun(project, phase, *command) as process:
         sign.send(process)
         start = time.monotonic()
@@ -217,7 +217,7 @@ def interrupt(project: Project, phase: Phase, sign: Signal, *command: str) -> in
 
 @contextmanager
 def begun(project: Project, phase: Phase, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A pushing build that has come to this phase, and gets no further."""
+    """Start a pushing build and wait until it has reached this phase, where it is held."""
     gate = Gate(phase.request, phase.spared)
     arguments = (*command, "--push", f"--report={project.folder.parent}/report.json")
     with project.registry.proxy.faults(gate, phase.agent), started(project, *arguments) as process:
@@ -231,12 +231,12 @@ def begun(project: Project, phase: Phase, *command: str) -> Iterator[subprocess.
 
 
 def change(project: Project, number: int, phase: Phase) -> None:
-    """Sources that no build has seen yet; the last step of `app` is long where the phase wants that."""
+    """Write sources that no build has seen; the last step of `app` never ends where the phase needs that."""
     project.write({"step.sh": f"# {number}\n" + ("true\n" if phase.request else f"exec {LONG}\n")})
 
 
 def assert_whole(project: Project) -> None:
-    """Nothing in the registry is broken, and no draft of a file is left."""
+    """Check that nothing in the registry is broken and no draft of a file is left."""
     assert unsound(project) == set()
     report = project.folder.parent / "report.json"
     assert not report.exists() or json.loads(report.read_text(encoding="utf-8"))
@@ -244,7 +244,7 @@ def assert_whole(project: Project) -> None:
 
 
 def assert_next_is_right(project: Project, base: str) -> None:
-    """The next build ships its own sources and restores the rest."""
+    """Check that the next build ships its own sources and restores the rest."""
     project.build("--push")
     values = project.pushed()
     sources = (project.folder / "step.sh").read_bytes()
@@ -254,7 +254,7 @@ def assert_next_is_right(project: Project, base: str) -> None:
 
 
 def assert_saved(project: Project) -> None:
-    """An engine that remembers nothing restores all of what was shipped."""
+    """Check that an empty engine restores all that was shipped."""
     values = project.pushed()
     project.engine.empty()
     assert project.build("--push").ran == set()
@@ -263,9 +263,12 @@ def assert_saved(project: Project) -> None:
 
 @pytest.mark.xdist_group("interrupts")
 @pytest.mark.parametrize("name", PHASES)
-def test_an_interrupt_ends_the_work_and_the_next_build_is_right(small: Project, name: str) -> None:
-    """^C of a terminal, then SIGTERM: 130 and 143, no process is left on this machine or in the engine, no file and no
-    ref is half written, and the message says what was under way. Where the image was out, the next build saves it."""
+def test_build_interrupted_ends_all_processes_and_the_next_build_is_right(small: Project, name: str) -> None:
+    """Send ^C as a terminal does, then SIGTERM: exit codes 130 and 143, and a message that names the phase.
+
+    No process is left on this machine or in the engine, no file or ref is half written. Where the image was already
+    pushed, the next build saves its caches.
+    """
     phase, before = PHASES[name], small.pushed()
     late = phase.doing.startswith("saving")
     for number, (sign, code) in enumerate([(TERMINAL, 130), (TERMINATE, 143)]):
@@ -286,8 +289,8 @@ def test_an_interrupt_ends_the_work_and_the_next_build_is_right(small: Project, 
         assert_saved(small)
 
 
-def test_an_interrupt_of_stagebake_alone(small: Project) -> None:
-    """SIGINT to its process only, as a supervisor sends it, is as good as ^C; more of them change nothing."""
+def test_build_interrupted_alone_several_times_ends_once(small: Project) -> None:
+    """Send SIGINT to stagebake's process only, as a supervisor does; more of them change nothing."""
     change(small, 1, PHASES["running"])
     with begun(small, PHASES["running"], *STAGEBAKE_BUILD) as process:
         for _ in range(3):
@@ -297,9 +300,11 @@ def test_an_interrupt_of_stagebake_alone(small: Project) -> None:
     assert_told(small, PHASES["running"])
 
 
-def test_a_signal_that_wakes_nobody(small: Project) -> None:
-    """The main thread hears of a signal that comes just before it waits, although nothing wakes it: one that another
-    thread gets is such a one (signal(7): the kernel chooses, and takes the thread that is named)."""
+def test_build_signal_to_another_thread_ends_the_build(small: Project) -> None:
+    """Send SIGINT to a thread that is not the main one: the main thread, which waits, still hears of it.
+
+    signal(7): the kernel chooses the thread, and takes the one that is named.
+    """
     change(small, 1, PHASES["importing"])
     with begun(small, PHASES["importing"], *STAGEBAKE_BUILD) as process:
         time.sleep(1)  # until all that buildx has to say is read
@@ -311,9 +316,11 @@ def test_a_signal_that_wakes_nobody(small: Project) -> None:
 
 @pytest.mark.xdist_group("kills")
 @pytest.mark.parametrize("name", PHASES)
-def test_the_build_after_one_that_was_killed_is_right(small: Project, name: str) -> None:
-    """SIGKILL, after which nothing can be put in order: no ref is half written, and the next build is right although
-    the other's work is still under way."""
+def test_build_after_a_killed_build_is_right(small: Project, name: str) -> None:
+    """Kill stagebake with SIGKILL:
+
+    no ref is half written, and the next build is right while the first one's work still goes on.
+    """
     phase, before = PHASES[name], small.pushed()
     change(small, 1, phase)
     with begun(small, phase, *STAGEBAKE_BUILD) as process:
@@ -329,9 +336,12 @@ def test_the_build_after_one_that_was_killed_is_right(small: Project, name: str)
 
 
 @pytest.mark.parametrize("below", ["", "FROM early AS app\n"], ids=["in-the-stage", "in-the-stage-below"])
-def test_a_step_that_the_engine_has_lost(project: Project, below: str) -> None:
-    """A cancelled build may leave the result of a step that is known and is not there, on which every build fails:
-    the stage is built anew, or all are, a warning says so, and the next build finds nothing wrong."""
+def test_build_on_a_lost_step_result_builds_the_stage_again(project: Project, below: str) -> None:
+    """Remove the result of a step that the engine still lists, as a cancelled build may leave it.
+
+    Every plain build would fail. stagebake builds the stage again, or all stages, and warns; the next build has nothing
+    to say.
+    """
     first = f"FROM busybox:1 AS early\n{draw('early')}\nCOPY code.txt /\n"
     project.write({"Dockerfile": first, "code.txt": "1\n"})
     project.settings()
@@ -352,8 +362,8 @@ def test_a_step_that_the_engine_has_lost(project: Project, below: str) -> None:
 @pytest.mark.parametrize(
     ("sign", "code"), [(TERMINAL, 130), (INTERRUPT, 130), (TERMINATE, 143)], ids=["^C", "INT", "TERM"]
 )
-def test_nox_lets_stagebake_end_its_work(small: Project, sign: Signal, code: int) -> None:
-    """`nox -s build`: ^C, and a signal to nox alone, as when a run of GitHub Actions is cancelled."""
+def test_nox_interrupted_lets_stagebake_end_its_work(small: Project, sign: Signal, code: int) -> None:
+    """Interrupt `nox -s build` by ^C, and by a signal to nox alone, as GitHub Actions cancels a run."""
     phase, before = PHASES["running"], small.pushed()
     small.write({"noxfile.py": "from stagebake.sessions import *\n"})
     change(small, 1, phase)

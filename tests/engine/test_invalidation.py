@@ -1,5 +1,7 @@
-"""What runs after a change is what BuildKit's rules say: each on an engine that remembers nothing, with the caches of a
-first push. Whether a stage ran is seen by the value that it draws. docs/invalidation.md is written from this table."""
+"""Build after each single change on an empty engine: exactly the stages run that BuildKit's rules name.
+
+The value that a stage draws tells whether it ran. docs/invalidation.md is written from this table.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,14 @@ pytestmark = pytest.mark.xdist_group("invalidation")
 ROUNDS = 3
 
 
-def test_the_document_has_each_row() -> None:
-    """docs/invalidation.md names every change of these tables."""
+def test_invalidation_page_names_every_change_of_the_tables() -> None:
     document = (Path(__file__).parents[2] / "docs/invalidation.md").read_text(encoding="utf-8")
     assert not {name for name in (*CHANGES, *NOT_CHANGES) if f"`{name}`" not in document}
 
 
 @pytest.fixture(scope="module")
 def wide_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
-    """The name under which the Dockerfile of this table was pushed once."""
+    """Push the Dockerfile of this table once; return the name of the image."""
     folder = tmp_path_factory.mktemp("wide") / "project"
     folder.mkdir()
     project = Project(folder=folder, name="wide", engine=engine, registry=registry)
@@ -40,15 +41,15 @@ def wide_push(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry
 
 @pytest.fixture
 def wide(wide_push: str, project: Project) -> Project:
-    """The same sources and caches, and an engine that remembers nothing."""
+    """Return the same sources and caches, and an empty engine."""
     fill(project)
     project.registry.copy(wide_push, project.name)
     return project
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_runs_what_depends_on_it_and_nothing_else(wide: Project, change: Change) -> None:
-    """The values of these stages are new, all others are those of before, and the report says the same."""
+def test_push_after_each_change_runs_only_what_depends_on_it(wide: Project, change: Change) -> None:
+    """Compare the values in the image: only these are new, and the report says the same."""
     before = wide.pushed()
     change.act(wide)
     outcome = release(wide)
@@ -56,8 +57,8 @@ def test_a_change_runs_what_depends_on_it_and_nothing_else(wide: Project, change
     assert outcome.ran == (change.new if change.ran is None else change.ran)
 
 
-def test_what_is_no_change_runs_nothing(wide: Project) -> None:
-    """All of NOT_CHANGES at once: no stage runs. But what LABEL and CMD say is new in the image, on the same layers."""
+def test_push_after_harmless_changes_runs_nothing(wide: Project) -> None:
+    """Make all of NOT_CHANGES at once: the layers stay, and LABEL and CMD are new in the image."""
     before, layers = wide.pushed(), wide.registry.image_manifest(wide.name, "latest")["layers"]
     for act in NOT_CHANGES.values():
         act(wide)
@@ -74,8 +75,8 @@ def release(project: Project, *arguments: str, word: str = "one") -> Outcome:
     return project.release(*arguments, WORD=word)
 
 
-def test_a_secret_s_value_is_no_reason(wide: Project) -> None:
-    """A secret with another value: the step that reads it is restored. Forcing the stage runs it."""
+def test_push_with_another_secret_value_runs_nothing(wide: Project) -> None:
+    """Change a secret's value: its step is restored. Forcing the stage runs it."""
     before = wide.pushed()
     assert release(wide, word="two").ran == set()
     assert wide.pushed() == before
@@ -83,9 +84,11 @@ def test_a_secret_s_value_is_no_reason(wide: Project) -> None:
     assert changed(before, wide.pushed()) == {"secret", "image"}
 
 
-def test_a_checkout_under_another_umask_misses_and_is_told_why(shipped: Project) -> None:
-    """The same commit checked out under umask 002: modes count, so what is copied is rebuilt. stagebake says so, and
-    what it says to run brings the caches back."""
+def test_push_of_a_checkout_with_umask_002_rebuilds_and_warns(shipped: Project) -> None:
+    """Check the same commit out with umask 002: file modes are part of the cache keys, so copied files miss.
+
+    The command in the warning brings the caches back.
+    """
     before = shipped.pushed()
     loose = cloned(shipped, "0002")
     outcome = loose.stagebake("build", "--image", f"{shipped.image}:loose", "--push")
@@ -101,8 +104,8 @@ def test_a_checkout_under_another_umask_misses_and_is_told_why(shipped: Project)
     assert loose.pushed() == before
 
 
-def test_a_checkout_under_the_same_umask_misses_nothing(shipped: Project) -> None:
-    """A clone under umask 022 is another folder with other times: all is restored, and no warning is given."""
+def test_push_of_a_checkout_with_the_same_umask_runs_nothing(shipped: Project) -> None:
+    """Clone with umask 022: another folder with other times restores all, without a warning."""
     before = shipped.pushed()
     assert cloned(shipped, "0022").build("--push").ran == set()
     assert shipped.pushed() == before
@@ -117,9 +120,11 @@ def cloned(project: Project, umask: str) -> Project:
     return replace(project, folder=folder)
 
 
-def test_a_stage_that_comes_out_the_same_again_and_again(project: Project) -> None:
-    """Three times `builder` runs with other sources and the same result: what copies from it is restored each time, and
-    no stage beside it ever runs, with a plain build on another engine after each."""
+def test_push_of_a_stage_with_an_unchanged_result_restores_what_follows(project: Project) -> None:
+    """Run `builder` three times with other sources and the same result: the stages after it are restored each time.
+
+    No other stage runs, in a plain build on another engine after each push either.
+    """
     dockerfile = FIVE["Dockerfile"].replace(draw("builder"), "RUN echo built > /builder.txt")
     project.write({**FIVE, "Dockerfile": dockerfile})
     project.settings()

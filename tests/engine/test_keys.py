@@ -1,5 +1,8 @@
-"""Fingerprints against BuildKit's cache keys: after each change an engine that knows the builds before runs no stage of
-which the fingerprint says that it is the same. Where it says more than ran, the table has it under `more`."""
+"""Compare fingerprints with BuildKit's cache keys on an engine that knows earlier builds.
+
+No stage runs whose fingerprint is the same. Where a fingerprint differs and BuildKit restores, the table says so under
+`more`.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ Act = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to the folder, the stages that ran then, and those of which the fingerprint is wrong to think so."""
+    """Change of the folder, the stages that ran after it, and those whose fingerprint differs although they did not."""
 
     act: Act
     ran: set[str]
@@ -190,13 +193,13 @@ NOT_CHANGES: tuple[Act, ...] = (
 
 @dataclass(frozen=True)
 class Workshop:
-    """Folders in which the Dockerfile is built, each new: of a folder it knows BuildKit overlooks some changes."""
+    """Folders in which the Dockerfile is built, each of them new: BuildKit overlooks some changes of a known folder."""
 
     folder: Path
     engine: Engine
 
     def make(self, name: str, *acts: Act) -> tuple[dict[str, Fingerprint], set[str]]:
-        """The fingerprints of the files after these acts, and the stages that run when they are built."""
+        """Return the fingerprints of the files after these acts, and the stages that run when they are built."""
         root = self.folder / name
         for path, text in FILES.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -232,25 +235,24 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Worksh
 
 @pytest.fixture(scope="module")
 def before(workshop: Workshop) -> dict[str, Fingerprint]:
-    """The fingerprints of what the engine has built."""
+    """Return the fingerprints of what the engine has built."""
     prints, ran = workshop.make("before")
     assert ran >= STAGES.keys()
     return prints
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_is_said_to_be_the_same_is_restored(
+def test_fingerprints_after_each_change_differ_where_stages_run(
     workshop: Workshop, before: dict[str, Fingerprint], change: Change, request: pytest.FixtureRequest
 ) -> None:
-    """What ran is what differs; what differs and was restored is known, and has to do with BuildKit's own reading."""
+    """Compare the stages that ran with those whose fingerprint differs; the exceptions are known and listed."""
     prints, ran = workshop.make(request.node.callspec.id, change.act)
     assert ran - {"all"} == change.ran
     assert changed(before, prints) - {"all"} == change.ran | change.more
 
 
-def test_what_is_no_change_is_restored(workshop: Workshop, before: dict[str, Fingerprint]) -> None:
-    """All of NOT_CHANGES at once: every fingerprint is the same, but that of the stage which has another name, and the
-    one that names it; and nothing runs."""
+def test_fingerprints_after_harmless_changes_are_the_same(workshop: Workshop, before: dict[str, Fingerprint]) -> None:
+    """Make all of NOT_CHANGES at once: nothing runs, and only the renamed stage and the one that names it differ."""
     prints, ran = workshop.make("same", *NOT_CHANGES)
     assert ran == set()
     assert prints["other"].digest == before["copier"].digest

@@ -1,4 +1,4 @@
-"""What `doctor` says of COPY --link: with it a changed file is shipped without pulling what lies below."""
+"""Ship a changed file with `COPY --link`, as doctor recommends: nothing below it is pulled."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def is_image(exchange: Exchange) -> bool:
 
 
 @pytest.mark.parametrize(("link", "pulls"), [("", True), ("--link", False)])
-def test_what_a_linked_copy_pulls(project: Project, link: str, pulls: bool) -> None:
-    """Until the image is out, a fresh engine downloads the base below a COPY, and none of it below a COPY --link."""
+def test_push_of_a_changed_copy_pulls_the_base_only_without_link(project: Project, link: str, pulls: bool) -> None:
+    """Count the bytes that an empty engine downloads until the image is pushed."""
     project.write({"Dockerfile": dockerfile(link), "notes.md": "one\n", "code.txt": "one\n"})
     project.settings()
     project.commit()

@@ -1,6 +1,6 @@
-"""Two engines build for one scope at the same time; branches build beside the default branch.
+"""Build with two engines for one scope at the same time, and on branches beside the default branch.
 
-STAGEBAKE_MANY=20 lets the two build twenty times, without it five times.
+STAGEBAKE_MANY=20 lets the two engines build twenty times; the default is five times.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RUN cp /app.txt /image.txt && {ADD} /image.txt
 
 @pytest.fixture(scope="module")
 def second_engine(folder: Path) -> Iterator[Engine]:
-    """Another engine, as that of another runner."""
+    """Start another engine, as another runner has."""
     home = folder / "second-home"
     home.mkdir()
     running = Engine(folder / "second", home, (make_busybox(BUSYBOX, home),))
@@ -48,9 +48,11 @@ def second_engine(folder: Path) -> Iterator[Engine]:
     running.stop()
 
 
-def test_two_builds_of_one_scope_at_the_same_time(project: Project, second_engine: Engine) -> None:
-    """Several times two simultaneous pushes, mostly of different sources: each image holds its own and is whole, all
-    refs are whole after it, and a stage that nobody changed never runs again."""
+def test_push_from_two_engines_at_once_keeps_every_ref_intact(project: Project, second_engine: Engine) -> None:
+    """Push several times from two engines at once, mostly different sources: each image is built from its own sources.
+
+    All refs are intact after it, and a stage that did not change never runs again.
+    """
     there = project.folder.parent / "second"
     there.mkdir()
     builders = {"left": project, "right": replace(project, folder=there / "project", engine=second_engine)}
@@ -87,7 +89,7 @@ def push(project: Project, tag: str) -> Outcome:
 
 
 def assert_right(project: Project, tag: str, base: str) -> None:
-    """The image is made of this project's sources, each stage of the one before it."""
+    """Check that the image is made from this project's sources, each stage from the one before it."""
     source = project.folder.joinpath("source.txt").read_text(encoding="utf-8").strip()
     values = project.pushed(tag)
     assert (values["source"], values["base"]) == (source, base)
@@ -95,9 +97,11 @@ def assert_right(project: Project, tag: str, base: str) -> None:
     assert values["image"].startswith(f"{values['app']}\n")
 
 
-def test_a_branch_reads_the_default_branch_s_caches_and_writes_its_own(shipped: Project) -> None:
-    """A new branch restores all; its change is saved in its own refs; the default branch's are as they were, and its
-    next build restores its own. --scope names a branch's caches from anywhere."""
+def test_push_on_branch_reads_the_default_branch_and_writes_its_own_refs(shipped: Project) -> None:
+    """Restore all on a new branch, save its change in its own refs, and leave the default branch's refs alone.
+
+    The next build of the default branch restores its own. --scope reads a branch's caches from anywhere.
+    """
     latest = f"--image={shipped.image}:latest"
     before, refs = shipped.pushed(), contents(shipped)
     shipped.git("checkout", "--quiet", "-b", "feature/x")
@@ -126,8 +130,8 @@ def test_a_branch_reads_the_default_branch_s_caches_and_writes_its_own(shipped: 
 
 
 @pytest.mark.parametrize("scope", [(), ("--scope", "main")], ids=["plain", "scope"])
-def test_a_fork_s_pull_request_writes_no_cache(shipped: Project, scope: tuple[str, ...]) -> None:
-    """It restores what the default branch has and runs its change; no cache ref changes, whatever --scope says."""
+def test_push_for_a_fork_s_pull_request_writes_no_cache(shipped: Project, scope: tuple[str, ...]) -> None:
+    """Restore what the default branch has and run the change; no cache ref changes, whatever --scope says."""
     refs = contents(shipped)
     event = shipped.folder.parent / "event.json"
     event.write_text(
@@ -148,5 +152,5 @@ def test_a_fork_s_pull_request_writes_no_cache(shipped: Project, scope: tuple[st
 
 
 def contents(project: Project) -> dict[str, str]:
-    """Tag to what it names."""
+    """Return the manifest of each tag."""
     return {tag: str(project.registry.read_manifest(project.name, tag)) for tag in project.tags()}

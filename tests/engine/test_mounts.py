@@ -1,4 +1,4 @@
-"""Cache mounts keep their content over engines that remember nothing."""
+"""Keep the content of cache mounts across empty engines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KINDS: Mapping[str, str] = {
 
 
 def fetch(kind: str, options: str) -> str:
-    """A RUN that fetches each package that its mount lacks, and writes down which those were."""
+    """Return a RUN that fetches the packages that its mount lacks, and writes down which."""
     place = next(part.partition("=")[2] for part in options.split(",") if part.startswith("target="))
     return (
         f"RUN --mount=type=cache,{options} cd {place} && for p in $(cat /packages.txt); do [ -e $p ] || "
@@ -76,7 +76,7 @@ COPY code.txt /
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry) -> str:
-    """The name under which the Dockerfile with two cache mounts was pushed once."""
+    """Push the Dockerfile with two cache mounts once; return the name of the image."""
     folder = tmp_path_factory.mktemp("pushed") / "project"
     folder.mkdir()
     project = Project(folder=folder, name="mounted", engine=engine, registry=registry)
@@ -89,7 +89,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: R
 
 @pytest.fixture
 def mounted(pushed: str, project: Project) -> Project:
-    """That repository with its image, caches and mounts in the registry, and an engine that remembers nothing."""
+    """Return that repository with its image, caches and mounts in the registry, and an empty engine."""
     begin(project, SMALL)
     project.registry.copy(pushed, project.name)
     return project
@@ -106,15 +106,15 @@ def add_a_package(project: Project) -> None:
 
 
 def of_mounts(project: Project, seen: list[Exchange], tag: str = "cache.mount") -> list[Exchange]:
-    """What was asked or moved for the sake of a mount: its tags, and all that the manifests under them name."""
+    """Return the requests for a mount: for its tags, and for all blobs in the manifests under them."""
     tags = [name for name in project.tags() if name.startswith(tag)]
     manifests = [project.registry.read_manifest(project.name, name) for name in tags]
     blobs = {blob["digest"] for manifest in manifests for blob in (manifest["config"], *manifest["layers"])}
     return [e for e in seen if "cache.mount" in e.path or any(blob in e.path for blob in blobs)]
 
 
-def test_every_kind_of_mount_is_restored_on_an_emptied_engine(project: Project) -> None:
-    """By target, id, owner, stage, image, with variables and any sharing: a package that is there is not fetched."""
+def test_mounts_of_every_kind_are_restored_on_an_empty_engine(project: Project) -> None:
+    """Declare mounts by target, id, owner, stage, image, variable and sharing: no known package is fetched again."""
     begin(project, DOCKERFILE)
     first = project.build("--push")
     assert {project.pushed()[kind] for kind in KINDS} == {"one"}
@@ -134,8 +134,8 @@ def test_every_kind_of_mount_is_restored_on_an_emptied_engine(project: Project) 
     assert third.report["mounts"] == []
 
 
-def test_a_change_of_code_asks_for_no_mount(mounted: Project) -> None:
-    """The stages with mounts are restored: not one request is about a mount. Nor is where nothing changed."""
+def test_mounts_of_restored_stages_cause_no_request(mounted: Project) -> None:
+    """Change the code, and then nothing: the stages with mounts are restored, without a request for a mount."""
     for code in ("1\n", "2\n"):
         mounted.write({"code.txt": code})
         mounted.engine.empty()
@@ -146,8 +146,8 @@ def test_a_change_of_code_asks_for_no_mount(mounted: Project) -> None:
     assert outcome.ran == {"app"}
 
 
-def test_the_report_is_that_of_the_whole_build(mounted: Project) -> None:
-    """The build was broken off for a mount; what had run by then counts as run, and its cache is saved."""
+def test_mounts_restored_during_a_build_leave_one_report_of_all_stages(mounted: Project) -> None:
+    """Interrupt the build to restore a mount: what had run by then counts as run, and its cache is saved."""
     mounted.write({"Dockerfile": SMALL.replace("COPY packages", f"{draw('before')}\nCOPY packages")})
     outcome = mounted.build("--push")
     assert outcome.ran == {"deps", "app"}
@@ -157,8 +157,8 @@ def test_the_report_is_that_of_the_whole_build(mounted: Project) -> None:
     assert mounted.pushed() == before
 
 
-def test_what_did_not_change_is_not_saved_again(mounted: Project) -> None:
-    """A stage runs, and its mount holds what it held: nothing is pushed for it."""
+def test_mounts_with_unchanged_content_are_not_saved_again(mounted: Project) -> None:
+    """Run a stage whose mount keeps its content: nothing is pushed for it."""
     mounted.write({"packages.txt": "one \n"})
     with mounted.registry.proxy.watched() as seen:
         outcome = mounted.build("--push")
@@ -169,16 +169,16 @@ def test_what_did_not_change_is_not_saved_again(mounted: Project) -> None:
     assert all(exchange.method in ("GET", "HEAD") for exchange in of_mounts(mounted, seen))
 
 
-def test_a_forced_stage_begins_with_an_empty_mount(mounted: Project) -> None:
-    """BuildKit empties it, so nothing is restored in vain; what is in it then takes the old content's place."""
+def test_mounts_of_a_forced_stage_start_empty_and_are_saved(mounted: Project) -> None:
+    """Force the stage: BuildKit empties its mount, so nothing is restored; the new content replaces the old."""
     outcome = mounted.build("--push", "--no-cache", "deps")
     assert mounted.pushed()["plain"] == "one"
     assert [mount["restored"] for mount in outcome.report["mounts"] if mount["id"] == "/mnt"] == [None]
     assert all(mount["saved"] for mount in outcome.report["mounts"])
 
 
-def test_a_mount_over_the_bound_is_not_saved_and_named(mounted: Project) -> None:
-    """It is said how large it is; the content that was saved before stays."""
+def test_mounts_over_the_size_limit_are_not_saved_and_warned_about(mounted: Project) -> None:
+    """Name the size in the warning; the content that was saved before stays."""
     before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
     outcome = mounted.stagebake("build", "--push", STAGEBAKE_CACHE_MOUNTS_LIMIT="50")
@@ -190,8 +190,8 @@ def test_a_mount_over_the_bound_is_not_saved_and_named(mounted: Project) -> None
 
 
 @pytest.mark.parametrize("what", ["restoring", "saving"])
-def test_a_mount_that_cannot_be_carried_is_a_warning(mounted: Project, what: str) -> None:
-    """The registry refuses: the build ships, says so, and the saved content stays as it was."""
+def test_mounts_that_the_registry_refuses_cause_one_warning(mounted: Project, what: str) -> None:
+    """Refuse reading or writing: the image is pushed, and the saved content stays."""
     before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     layer = before["layers"][0]["digest"]
     add_a_package(mounted)
@@ -215,8 +215,8 @@ def test_a_mount_that_cannot_be_carried_is_a_warning(mounted: Project, what: str
 
 
 @pytest.mark.parametrize("garbage", ["<html>", "[]", '{"layers": [{}]}', '{"layers": 7}'])
-def test_garbage_in_the_place_of_a_mount_is_a_warning(mounted: Project, garbage: str) -> None:
-    """What a tag holds that is no mount's content is named, and what the mount holds now is saved over it."""
+def test_mounts_with_an_invalid_manifest_are_warned_about_and_replaced(mounted: Project, garbage: str) -> None:
+    """Answer garbage for a mount's tag: a warning names it, and the mount's present content overwrites it."""
     add_a_package(mounted)
 
     def answer(method: str, path: str) -> Fault | None:
@@ -232,8 +232,8 @@ def test_garbage_in_the_place_of_a_mount_is_a_warning(mounted: Project, garbage:
     assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))["layers"]
 
 
-def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
-    """The image and the caches are out when the mounts are saved; ^C then costs the new content alone."""
+def test_mounts_save_interrupted_keeps_the_old_content(mounted: Project) -> None:
+    """Interrupt the save after image and caches are pushed: only the new content is lost."""
     before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
 
@@ -264,8 +264,7 @@ def test_an_interrupted_save_leaves_the_old_content(mounted: Project) -> None:
     assert mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt")) == before
 
 
-def test_a_fork_reads_the_default_branchs_mounts_and_writes_none(mounted: Project) -> None:
-    """What reads only is restored from the default branch; nothing is written."""
+def test_mounts_of_a_read_only_build_are_restored_and_not_saved(mounted: Project) -> None:
     add_a_package(mounted)
     tags = mounted.tags()
     outcome = mounted.build()
@@ -274,10 +273,10 @@ def test_a_fork_reads_the_default_branchs_mounts_and_writes_none(mounted: Projec
     assert mounted.tags() == tags
 
 
-def test_a_branch_reads_the_default_branchs_and_writes_its_own(mounted: Project) -> None:
-    """A first push of a branch fetches what is new; the default branch's content stays.
+def test_mounts_on_a_branch_read_the_default_branch_and_are_saved_separately(mounted: Project) -> None:
+    """Fetch only new packages in a branch's first push; the default branch's content stays.
 
-    A step that comes before what changed is restored, so its mount stays where it is.
+    A step before the change is restored, so its mount is not moved.
     """
     before = mounted.registry.read_manifest(mounted.name, tag_of(mounted, "mnt"))
     add_a_package(mounted)
@@ -292,8 +291,8 @@ def test_a_branch_reads_the_default_branchs_and_writes_its_own(mounted: Project)
     assert len([tag for tag in mounted.tags() if tag.startswith("cache.mount_topic.")]) == 1
 
 
-def test_a_stage_without_a_shell_is_named(project: Project) -> None:
-    """On a base in which no program can copy, and on scratch: a warning each, and the image ships."""
+def test_mounts_of_stages_without_a_shell_are_warned_about(project: Project) -> None:
+    """Use a base without any program to copy, and scratch: a warning for each, and the image is pushed."""
     dockerfile = """\
 FROM busybox:1 AS base
 FROM scratch AS bare

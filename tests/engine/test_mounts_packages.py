@@ -1,4 +1,4 @@
-"""The download caches of real pip and real npm, over engines that remember nothing."""
+"""Keep the download caches of real pip and npm across empty engines."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def shop() -> Iterator[Shop]:
 
 
 def write(project: Project, shop: Shop, *names: str, code: str = "1\n") -> None:
-    """The repository with these packages, of pip and of npm."""
+    """Write the repository with these packages for pip and for npm."""
     project.write({"requirements.txt": "".join(f"py{name}\n" for name in names), "code.txt": code})
     project.write(shop.lock([f"js{name}" for name in names]))
 
 
 def push(project: Project, installers: Base, shop: Shop) -> tuple[Outcome, list[str], list[Exchange]]:
-    """A push on an engine that knows the base images alone; what was fetched, and what passed the registry's proxy."""
+    """Push from an empty engine; return the outcome, the fetched packages, and the registry's exchanges."""
     project.engine.empty()
     project.engine.docker("image", "load", "--quiet", "--input", str(installers.archive))
     shop.fetched.clear()
@@ -66,9 +66,13 @@ def push(project: Project, installers: Base, shop: Shop) -> tuple[Outcome, list[
     return outcome, shop.fetched, seen
 
 
-def test_a_package_that_is_added_is_all_that_is_fetched(project: Project, installers: Base, shop: Shop) -> None:
-    """With the caches of pip and npm carried, an emptied engine fetches the new package alone, of 21 of each; a change
-    of code then fetches nothing, and not one byte of a mount moves."""
+def test_mounts_of_pip_and_npm_make_them_fetch_only_a_new_package(
+    project: Project, installers: Base, shop: Shop
+) -> None:
+    """Add one package of 21 to each: only these two are fetched. A change of code then fetches nothing.
+
+    No byte of a mount moves for the change of code.
+    """
     names = [f"{number:02}" for number in range(20)]
     project.write({"Dockerfile": DOCKERFILE})
     project.settings("cache-mounts = true\n")

@@ -1,4 +1,4 @@
-"""The plan on a real registry: without an engine, as a guard, with broken caches, and without its ledger."""
+"""Plan against a real registry: without an engine, as a guard, with broken caches, and without a ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEPENDENCIES = "restore:base,python-deps,node-deps"
 
 @pytest.fixture
 def planned(project: Project) -> Project:
-    """The five-stage repository, pushed once, on base images that the registry tells of."""
+    """Push the five-stage repository once, on base images that the registry has; return it with an empty engine."""
     hosted = project.hosting("first")
     hosted.write(FIVE)
     hosted.settings()
@@ -28,20 +28,22 @@ def planned(project: Project) -> Project:
 
 
 def plan(project: Project, *arguments: str, **environment: str) -> dict[str, str]:
-    """Stage to what is expected of it."""
+    """Return what the plan expects of each stage."""
     outcome = project.stagebake("plan", "--json", *arguments, **environment)
     assert outcome.exit_code == 0, outcome.stderr
     return {stage["name"]: stage["expected"] for stage in json.loads(outcome.stdout)["stages"]}
 
 
 def said(outcome: Outcome, stage: str) -> str:
-    """The line of a stage in the table of a plan or a build."""
+    """Return the line of a stage in the table of a plan or a build."""
     return next(line for line in outcome.stdout.splitlines() if line.startswith(f"{stage} "))
 
 
-def test_a_guard_before_and_after_the_build(planned: Project) -> None:
-    """Without an engine and without git, the plan says what then happens; --expect makes both exit 1 where it is
-    otherwise, with the reason, after the image is out."""
+def test_plan_expect_fails_before_and_after_the_build_with_the_reason(planned: Project) -> None:
+    """Plan without an engine and without git: it says what the build then does.
+
+    With --expect, plan and build exit 1 where a stage differs, and name the reason; the build pushes the image first.
+    """
     assert plan(planned, "--push", **NO_ENGINE) == dict.fromkeys(STAGES, "restore")
     planned.write({"src/page.ts": "export default 2\n\n"})
     expected = {**dict.fromkeys(STAGES, "restore"), "builder": "rebuild", "runtime": "rebuild"}
@@ -63,9 +65,8 @@ def test_a_guard_before_and_after_the_build(planned: Project) -> None:
     assert set(planned.pushed()) == set(STAGES)
 
 
-def test_a_lost_blob_is_a_reason(planned: Project) -> None:
-    """The registry lost a layer that a new step wants: the plan names it, the build runs that stage and no more, and
-    the next plan restores all."""
+def test_plan_with_a_lost_blob_names_it_as_the_reason(planned: Project) -> None:
+    """Lose a layer that a new step needs: the build runs that stage and no other, and the next plan restores all."""
     broken = Broken()
     broken.make(planned.registry.blob(blob_of(planned, "builder")), "gone")
     planned.write({"Dockerfile": FIVE["Dockerfile"].replace("AS runtime\n", "AS runtime\nRUN true\n")})
@@ -78,9 +79,8 @@ def test_a_lost_blob_is_a_reason(planned: Project) -> None:
     assert set(plan(planned, "--push").values()) == {"restore"}
 
 
-def test_a_lost_ledger_loses_explanations_only(planned: Project) -> None:
-    """Without a ledger the plan says that it does not know, and the build restores all the same. The next change
-    brings it back for all that was saved, as far as that goes without the stages' own caches."""
+def test_plan_without_a_ledger_says_unknown_and_the_build_still_restores(planned: Project) -> None:
+    """Remove the ledger: the next change writes it again for all saved stages, as far as the merged cache goes."""
     elsewhere = {"XDG_CACHE_HOME": str(planned.folder.parent / "empty")}
     planned.registry.untag(planned.name, "cache.ledger")
     assert plan(planned, "--push", **elsewhere) == dict.fromkeys(STAGES, "unknown")
@@ -96,8 +96,8 @@ def test_a_lost_ledger_loses_explanations_only(planned: Project) -> None:
     assert not {stage for stage in ran if verdicts[stage] == "restore"}
 
 
-def test_a_ledger_that_lies_changes_nothing(planned: Project) -> None:
-    """Whatever lies under its tag, the build restores what it restored before, and writes the ledger anew."""
+def test_plan_with_a_wrong_ledger_says_unknown_and_the_build_replaces_it(planned: Project) -> None:
+    """Put another manifest under the ledger's tag: the build restores the same stages as before."""
     elsewhere = {"XDG_CACHE_HOME": str(planned.folder.parent / "empty")}
     base = planned.registry.read_manifest(planned.name, "cache-base")
     put_manifest(planned, "cache.ledger", base, base["mediaType"])
@@ -108,16 +108,16 @@ def test_a_ledger_that_lies_changes_nothing(planned: Project) -> None:
     assert set(plan(planned, "--push", **elsewhere).values()) == {"restore"}
 
 
-def test_an_image_that_no_registry_has_is_unknown(five: Project) -> None:
-    """A base image that was made on the machine: the plan says so and promises nothing, before and after a push."""
+def test_plan_on_a_base_image_without_a_registry_says_unknown(five: Project) -> None:
+    """Use a base image that exists on this machine only: the plan promises nothing, before and after a push."""
     five.build("--push")
     outcome = five.stagebake("plan", "--push")
     assert set(plan(five, "--push").values()) == {"unknown"}
     assert "cannot be known: `busybox:1`" in said(outcome, "base")
 
 
-def test_the_ledger_of_a_branch_is_its_own(planned: Project, registry: Registry) -> None:
-    """A branch's first plan stands on the default branch's ledger; what it pushes is in its own."""
+def test_plan_on_a_branch_starts_from_the_default_branch_s_ledger(planned: Project, registry: Registry) -> None:
+    """Plan on a new branch with the default branch's ledger; a push from there writes only the branch's own."""
     before = registry.digest(planned.name, "cache.ledger")
     planned.git("checkout", "--quiet", "-b", "feature/x")
     assert set(plan(planned, "--push").values()) == {"restore"}

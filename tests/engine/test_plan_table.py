@@ -1,6 +1,6 @@
-"""Every single change planned, then built on an engine that remembers nothing: the plan, its words, what ran.
+"""Plan every single change, then build it on an empty engine: compare the plan, its words, and the stages that ran.
 
-STAGEBAKE_TABLE=all does all of them; without it the test stops after a while, having begun at a random one.
+STAGEBAKE_TABLE=all tries all changes; by default the test starts at a random one and stops after a while.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ HARMLESS = {"stage-that-came-out-the-same"}
 
 @dataclass
 class Table:
-    """What was planned, and what then ran."""
+    """Planned stages beside the stages that then ran."""
 
     rows: list[str] = field(default_factory=list)
     restored_and_ran: list[str] = field(default_factory=list)
@@ -113,9 +113,8 @@ def reasons(stages: list[dict[str, Any]]) -> str:
     return "; ".join(reason["what"] for stage in stages for reason in stage["reasons"] if reason["kind"] != "parent")
 
 
-def test_no_stage_is_said_to_be_restored_that_then_runs(project: Project) -> None:
-    """Each change alone: what the plan says is restored is, words name the change, and what is rebuilt in vain is
-    what comes out the same."""
+def test_plan_of_each_change_never_restores_a_stage_that_then_runs(project: Project) -> None:
+    """Make each change alone: the plan's reason names it, and a stage rebuilt in vain had the same result."""
     wide = project.hosting("first")
     fill(wide)
     wide.build("--push", WORD="one")
@@ -138,7 +137,7 @@ def test_no_stage_is_said_to_be_restored_that_then_runs(project: Project) -> Non
 
 
 def tried(table: Table, name: str, act: Act, project: Project) -> None:
-    """Plans and builds one change, which starts from the sources of the first push."""
+    """Plan and build one change, starting from the sources of the first push."""
     project.git("checkout", "--quiet", "--force", "start")
     project.git("clean", "--quiet", "--force", "-d", "-x")
     act(project)

@@ -1,4 +1,4 @@
-"""`stagebake cache purge`: the caches of one scope leave the registry, and nothing else does."""
+"""Delete the caches of one scope with `stagebake cache purge`, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHERS = ("cache", "cache.ledger", "cache-base", "latest", "pr-7", Scope("pr-7")
 
 
 def put(project: Project, tag: str, note: str) -> None:
-    """Pushes something that is different for each note."""
+    """Push a manifest that differs for each note."""
     config = json.dumps({"note": note}).encode()
     described = {"mediaType": CONFIG_TYPE, "digest": f"sha256:{hashlib.sha256(config).hexdigest()}"}
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": described | {"size": len(config)}}
@@ -28,8 +28,8 @@ def put(project: Project, tag: str, note: str) -> None:
         registry.push_manifest(document, tag)
 
 
-def test_one_scope_goes(repository: Project) -> None:
-    """All tags of a pull request's caches go and those of a branch with its name stay; a dry run says so beforehand."""
+def test_purge_scope_deletes_all_its_tags_and_no_others(repository: Project) -> None:
+    """Purge a pull request: a branch with the same name keeps its tags. A dry run lists the tags beforehand."""
     for tag in (*OWN, *OTHERS):
         put(repository, tag, tag)
     names = [f"{repository.image}:{tag}" for tag in sorted(OWN)]
@@ -43,8 +43,8 @@ def test_one_scope_goes(repository: Project) -> None:
     assert repository.stagebake(*flags).stdout == f"{repository.image}: no matching caches\n"
 
 
-def test_what_another_tag_names_stays(repository: Project) -> None:
-    """A manifest goes with all its tags: one that another tag names too is kept, and the other tag is named."""
+def test_purge_keeps_a_manifest_that_another_tag_names(repository: Project) -> None:
+    """Keep the manifest, because deleting it would delete both tags; name the other tag."""
     put(repository, "cache-base", "the same")
     put(repository, SEVEN.stage_tag("base"), "the same")
     answer = repository.stagebake("cache", "purge", "--scope=pr-7", f"--image={repository.image}")
@@ -53,8 +53,7 @@ def test_what_another_tag_names_stays(repository: Project) -> None:
     assert repository.tags() == {"cache-base", SEVEN.stage_tag("base")}
 
 
-def test_a_registry_that_deletes_nothing(repository: Project) -> None:
-    """A registry without deletion is named with the way to turn it on; nothing is gone."""
+def test_purge_on_a_registry_without_deletion_says_how_to_turn_it_on(repository: Project) -> None:
     put(repository, OWN[0], "x")
     proxy = repository.registry.proxy
     refusal = Fault(status=405, body=b'{"errors":[{"code":"UNSUPPORTED","message":"The operation is unsupported."}]}')
@@ -66,8 +65,8 @@ def test_a_registry_that_deletes_nothing(repository: Project) -> None:
     assert repository.tags() == {OWN[0]}
 
 
-def test_on_ghcr_github_is_asked(repository: Project) -> None:
-    """For an image on ghcr.io the packages API is used, with the token of the environment, which is never shown."""
+def test_purge_on_ghcr_uses_the_packages_api(repository: Project) -> None:
+    """Send the token of the environment to GitHub, and never show it."""
     with Packages("users", "owner", {"app": {1: ["latest"], 2: ["cache"], 3: [OWN[0]], 4: [OWN[1]]}}) as github:
         command = ("cache", "purge", "--scope=pr-7", "--image=ghcr.io/owner/app")
         refused = repository.stagebake(*command, GITHUB_API_URL=github.url, GITHUB_TOKEN=POWERLESS)

@@ -1,7 +1,7 @@
-"""The commits of a repository with a history like a team's, one push after the other: the plan against what ran.
+"""Push the commits of a history like a team's, one after the other: compare each plan with the stages that ran.
 
-STAGEBAKE_REPLAY=100 replays 100 of them; without it the test stops after a while. Every push is built on an engine that
-remembers nothing, and saves its caches.
+STAGEBAKE_REPLAY=100 replays 100 of them; by default the test stops after a while. Every push runs on an empty engine
+and saves its caches.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def ignored(project: Project, chance: random.Random) -> None:
 
 
 def revert(project: Project, _chance: random.Random) -> None:
-    """Takes back the last commit."""
+    """Take back the last commit."""
     project.git("checkout", "--quiet", "HEAD~1", "--", ".")
 
 
 def nothing(_project: Project, _chance: random.Random) -> None:
-    """An empty commit: a release, a change of what is not in the image."""
+    """Commit no change: a release, or a change outside the image."""
 
 
 # How often each is drawn
@@ -108,7 +108,7 @@ HISTORY: dict[Commit, int] = {
 
 @dataclass
 class Count:
-    """Stages by what was planned and what became of them; each push is printed, for a long replay is looked at."""
+    """Stages by what was planned and what became of them. Each push is printed: a long replay can be watched."""
 
     pushes: int = 0
     stages: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -132,8 +132,8 @@ def drawn(chance: random.Random) -> Iterator[Commit]:
         yield from chance.choices(list(HISTORY), weights=list(HISTORY.values()))
 
 
-def test_a_history_runs_as_it_was_planned(project: Project) -> None:
-    """No stage that a plan says is restored runs; what is rebuilt in vain is seldom, and nothing is unknown."""
+def test_plan_of_each_push_in_a_history_never_restores_a_stage_that_runs(project: Project) -> None:
+    """Replay the history: at most every tenth push rebuilds a stage in vain, and no stage is unknown."""
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     replay = project.hosting("first")

@@ -1,4 +1,4 @@
-"""A secret reaches the step that mounts it, and nothing that stagebake, the engine or the registry keeps."""
+"""Hand a secret to the step that mounts it; stagebake, the engine and the registry keep nothing of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MD5 = hashlib.md5(CANARY.encode(), usedforsecurity=False).hexdigest()
 
 
 def given(project: Project, way: str) -> tuple[tuple[str, ...], str]:
-    """The flags and settings by which a secret is given."""
+    """Return the flags and settings that pass the secret in this way."""
     file = project.folder.parent / "token"
     file.write_text(CANARY, encoding="utf-8")
     return {
@@ -50,13 +50,13 @@ def run(project: Project, way: str, dockerfile: str) -> Outcome:
 
 
 def on_github(project: Project) -> dict[str, str]:
-    """A push to the default branch, with the files that a run of GitHub Actions writes its results to."""
+    """Return the variables of a push to the default branch in GitHub Actions, with its result files."""
     files = {name: str(project.folder.parent / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
     return {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/main", **files}
 
 
 def written(project: Project) -> Iterator[tuple[str, bytes]]:
-    """All files of the project, beside it and in the user's cache folder, but the one that the secret was given in."""
+    """Yield all files of the project, beside it and in the user's cache folder, except the secret's own file."""
     for folder in (project.folder.parent, Path(project.engine.environment()["HOME"], ".cache")):
         for path in folder.rglob("*"):
             if path.is_file() and path.name != "token":
@@ -64,7 +64,7 @@ def written(project: Project) -> Iterator[tuple[str, bytes]]:
 
 
 def kept(project: Project) -> Iterator[tuple[str, bytes]]:
-    """Every manifest and blob of the repository, as it is and unpacked."""
+    """Yield every manifest and blob of the repository, as stored and decompressed."""
     for tag in project.tags():
         pending = [tag]
         while pending:
@@ -85,12 +85,12 @@ def kept(project: Project) -> Iterator[tuple[str, bytes]]:
 
 
 def unpacked(content: bytes) -> bytes:
-    """The ledger's content is packed."""
+    """Decompress the content of a ledger."""
     return lzma.decompress(content) if content.startswith(b"\xfd7zXZ") else content
 
 
 def assert_unseen(project: Project, outcome: Outcome) -> None:
-    """The canary is in nothing that anybody can read afterwards."""
+    """Check that nothing that can be read afterwards holds the secret."""
     for name, content in (*written(project), *kept(project)):
         assert CANARY.encode() not in content, name
     assert CANARY not in outcome.stdout + outcome.stderr
@@ -98,9 +98,11 @@ def assert_unseen(project: Project, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("way", ["flag", "flag-with-file", "settings", "environment"])
-def test_a_secret_is_seen_by_its_step_and_kept_nowhere(project: Project, way: str) -> None:
-    """By --secret, in the settings or, on GitHub, in STAGEBAKE_SECRETS: the step reads the value. Files, the run's
-    summary, refs, layers, labels, history and output do not hold it."""
+def test_secret_passed_in_any_way_reaches_its_step_and_is_stored_nowhere(project: Project, way: str) -> None:
+    """Pass it by --secret, in the settings or, on GitHub, in STAGEBAKE_SECRETS.
+
+    The summary, refs, layers, labels, history and output do not hold it.
+    """
     outcome = run(project, way, DOCKERFILE)
     assert outcome.exit_code == 0, outcome.stderr
     assert project.pushed()["digest"].split()[0] == MD5
@@ -109,16 +111,15 @@ def test_a_secret_is_seen_by_its_step_and_kept_nowhere(project: Project, way: st
     assert_unseen(project, outcome)
 
 
-def test_a_failing_build_does_not_tell_it_either(project: Project) -> None:
-    """The step's own words are shown, and the secret is not among them."""
+def test_secret_of_a_failing_step_is_not_in_the_error(project: Project) -> None:
+    """Show the step's own output without the secret."""
     outcome = run(project, "settings", FAILING)
     assert outcome.exit_code == 1
     assert "it is there" in outcome.stderr
     assert_unseen(project, outcome)
 
 
-def test_a_secret_that_is_missing_is_named_without_a_value(project: Project) -> None:
-    """A variable that is not set: the build fails and names the id."""
+def test_secret_that_is_missing_fails_the_build_and_is_named(project: Project) -> None:
     project.write({"Dockerfile": DOCKERFILE.replace("id=token", "id=token,required=true")})
     project.settings()
     outcome = project.stagebake("build", "--push", WORD=CANARY)
@@ -127,8 +128,8 @@ def test_a_secret_that_is_missing_is_named_without_a_value(project: Project) -> 
     assert_unseen(project, outcome)
 
 
-def test_an_arg_or_env_that_holds_a_secret_is_warned_about(project: Project) -> None:
-    """The line, and what to write instead; the value itself is not repeated."""
+def test_secret_in_arg_or_env_is_warned_about_without_its_value(project: Project) -> None:
+    """Name the line, and the instruction to use instead."""
     dockerfile = DOCKERFILE.replace("FROM base AS image\n", "FROM base AS image\nARG NPM_TOKEN\nENV API_KEY=of-test\n")
     project.write({"Dockerfile": dockerfile})
     project.settings()

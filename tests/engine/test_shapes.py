@@ -1,4 +1,4 @@
-"""Dockerfiles of all shapes: a repository that holds nothing else is made ready, built, pushed and restored."""
+"""Init, build, push and restore repositories that hold only a Dockerfile, of all shapes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ UNUSED = {"numbers-and-no-names": {"never-used"}}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_repository_with_only_a_dockerfile(project: Project, shape: str) -> None:
-    """init, build, build --push, and build --push on an engine that remembers nothing: always the same image."""
+def test_init_build_and_push_of_each_shape_give_the_same_image(project: Project, shape: str) -> None:
+    """Push again from an empty engine: the image is still the same."""
     project.write(SHAPES[shape])
     project.commit()
     place = project.environment()
@@ -32,8 +32,8 @@ def test_a_repository_with_only_a_dockerfile(project: Project, shape: str) -> No
     assert second.stages("restored") | second.stages("unused") == {stage["name"] for stage in second.report["stages"]}
 
 
-def test_nox_builds_through_the_generated_noxfile(project: Project) -> None:
-    """After `stagebake init`, `nox -s build` builds at once, and hands on what stands behind `--`."""
+def test_init_noxfile_builds_and_passes_arguments_on(project: Project) -> None:
+    """Run `nox -s build` right after `stagebake init`; it passes on what follows `--`."""
     project.write(SHAPES["eight-with-a-diamond"])
     place = project.environment()
     project.stagebake("init", **place)
@@ -46,8 +46,8 @@ def test_nox_builds_through_the_generated_noxfile(project: Project) -> None:
     assert {name for name in values if values[name] != project.loaded()[name]} == {"image"}
 
 
-def test_init_asks_before_it_overwrites(repository: Project) -> None:
-    """What is there stays where nobody can be asked; a second init has nothing to do."""
+def test_init_without_a_terminal_overwrites_nothing(repository: Project) -> None:
+    """Keep existing files where nobody can be asked; a second init has nothing to do."""
     own = "import nox\n\n\n@nox.session\ndef build(session):\n    pass\n"
     repository.write({**SHAPES["one-stage"], "noxfile.py": own})
     first = repository.stagebake("init", "--image", repository.image)
@@ -59,8 +59,7 @@ def test_init_asks_before_it_overwrites(repository: Project) -> None:
     assert "wrote" not in second.stdout
 
 
-def test_settings_are_added_behind_what_pyproject_has(repository: Project) -> None:
-    """init in a Python project: the settings go into pyproject.toml, whose own text stays."""
+def test_init_in_a_python_project_appends_its_settings_to_pyproject(repository: Project) -> None:
     repository.write({**SHAPES["one-stage"], "pyproject.toml": '[project]\nname = "mine"\n'})
     outcome = repository.stagebake("init", "--image", repository.image)
     assert outcome.exit_code == 0, outcome.stderr

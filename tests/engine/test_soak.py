@@ -1,6 +1,6 @@
-"""Many builds in a row with random changes, each on an engine that remembers nothing, behind a slow registry.
+"""Build many times in a row after random changes, each on an empty engine, behind a slow registry.
 
-STAGEBAKE_SOAK=200 runs 200 of them; without it the test stops after a few seconds. The value that a stage draws tells
+STAGEBAKE_SOAK=200 builds 200 times; by default the test stops after a few seconds. The value that a stage draws tells
 whether the stage ran, whatever the report says.
 """
 
@@ -36,7 +36,7 @@ Key = tuple[str, str, tuple[str, ...]]
 
 @dataclass
 class Model:
-    """What may be in an image: a stage runs if and only if its key is none of those of its last runs."""
+    """Values that an image may hold: a stage runs if and only if its key differs from those of its last runs."""
 
     newest: dict[Key, str] = field(default_factory=dict)
     runs: dict[str, list[Key]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
@@ -46,7 +46,7 @@ class Model:
     wrong: list[str] = field(default_factory=list)
 
     def check(self, sources: Sources, forced: set[str], image: Mapping[str, str]) -> set[str]:
-        """Compares the image with what it must hold; returns the stages that are new in it."""
+        """Compare the image with what it must hold; return the stages that are new in it."""
         new: set[str] = set()
         for stage in STAGES:
             key = (stage, sources.get(FILES.get(stage, ""), ""), tuple(image[parent] for parent in PARENTS[stage]))
@@ -75,8 +75,8 @@ def dependents(stage: str) -> set[str]:
     return found
 
 
-def test_no_step_runs_that_need_not_and_none_is_skipped_that_must(shipped: Project) -> None:
-    """Nothing, a changed file, a revert, a forced stage, in any order: each image holds what its sources lead to."""
+def test_push_of_random_changes_runs_exactly_the_stages_that_must_run(shipped: Project) -> None:
+    """Change nothing, a file, revert, or force a stage, in any order: each image holds what its sources lead to."""
     seed = random.randrange(10**6)
     chance, delays = random.Random(seed), random.Random()
     model = Model()
@@ -105,7 +105,7 @@ def test_no_step_runs_that_need_not_and_none_is_skipped_that_must(shipped: Proje
 
 
 def draw_change(chance: random.Random, history: list[Sources]) -> tuple[Sources, str]:
-    """The next sources, and the stage that is forced, if any. A revert is mostly to something recent."""
+    """Return the next sources and the stage to force, if any. Most reverts go to something recent."""
     now = dict(history[-1])
     kind = chance.choice(["nothing", *FILES.values(), FILES["builder"], "revert", "revert", "forced"])
     if kind in now:

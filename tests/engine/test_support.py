@@ -1,4 +1,4 @@
-"""What the other tests stand on does what it says."""
+"""Test what the other tests are built on: the proxy's faults, and the emptied engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.registry import Registry
 
 
 class Layer:
-    """The first layer of a pushed image."""
+    """First layer of a pushed image."""
 
     def __init__(self, registry: Registry, name: str) -> None:
         self.proxy = registry.proxy
@@ -24,7 +24,7 @@ class Layer:
 
     @contextmanager
     def asked(self, fault: Fault, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
-        """The answer to a request for it while there is a fault."""
+        """Yield the answer to a request for the layer while there is a fault."""
         with (
             closing(http.client.HTTPConnection(self._host)) as connection,
             self.proxy.faults(lambda _method, path: fault if path == self._path else None),
@@ -39,16 +39,15 @@ def layer(registry: Registry, first_push: str) -> Layer:
     return Layer(registry, first_push)
 
 
-def test_without_a_fault_the_bytes_are_those_of_the_registry(layer: Layer) -> None:
-    """The proxy hands on what the registry sends, and counts it."""
+def test_proxy_without_a_fault_passes_on_and_counts_the_bytes(layer: Layer) -> None:
     with layer.proxy.watched() as seen, layer.asked(Fault()) as answer:
         content = answer.read()
     assert answer.status == 200
     assert seen[-1].sent == len(content) == int(answer.headers["Content-Length"])
 
 
-def test_a_status(layer: Layer) -> None:
-    """The registry is not asked; an answer to HEAD has no body."""
+def test_proxy_status_fault_answers_instead_of_the_registry(layer: Layer) -> None:
+    """Send no body in the answer to HEAD."""
     with layer.asked(Fault(status=503)) as answer:
         assert answer.status == 503
         assert b"FAULT" in answer.read()
@@ -56,29 +55,25 @@ def test_a_status(layer: Layer) -> None:
         assert (answer.status, answer.read()) == (503, b"")
 
 
-def test_a_delay(layer: Layer) -> None:
-    """The answer comes late, and whole."""
+def test_proxy_delay_fault_answers_late_and_completely(layer: Layer) -> None:
     start = time.monotonic()
     with layer.asked(Fault(delay=0.3)) as answer:
         assert answer.status == 200
     assert time.monotonic() - start >= 0.3
 
 
-def test_a_reset(layer: Layer) -> None:
-    """The connection breaks before an answer."""
+def test_proxy_reset_fault_breaks_the_connection(layer: Layer) -> None:
     with pytest.raises(ConnectionError), layer.asked(Fault(reset=True)):
         pass
 
 
-def test_a_body_that_ends_early(layer: Layer) -> None:
-    """The answer promises more than comes."""
+def test_proxy_truncate_fault_sends_half_of_the_body(layer: Layer) -> None:
     with layer.asked(Fault(truncate=True)) as answer, pytest.raises(http.client.IncompleteRead) as error:
         answer.read()
     assert len(error.value.partial) == int(answer.headers["Content-Length"]) // 2
 
 
-def test_a_flipped_byte(layer: Layer) -> None:
-    """One byte is another, the length is the same."""
+def test_proxy_flip_fault_changes_one_byte(layer: Layer) -> None:
     with layer.asked(Fault()) as answer:
         good = answer.read()
     with layer.asked(Fault(flip=True)) as answer:
@@ -87,8 +82,7 @@ def test_a_flipped_byte(layer: Layer) -> None:
     assert sum(a != b for a, b in zip(good, bad, strict=True)) == 1
 
 
-def test_an_emptied_engine_knows_the_base_images_only(shipped: Project) -> None:
-    """No build cache, no other image."""
+def test_engine_emptied_has_only_the_base_images(shipped: Project) -> None:
     shipped.build()
     shipped.engine.empty()
     images = shipped.engine.docker("image", "ls", "--format", "{{.Repository}}").split()

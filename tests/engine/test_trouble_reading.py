@@ -1,7 +1,7 @@
-"""A registry in trouble while caches are read: the image is right, the exit code 0, and one warning says what was lost.
+"""Read caches from a registry in trouble: the image is right, the exit code 0, and one warning names the loss.
 
-docs/troubleshooting.md has this table. A source file changed, so `image` runs whatever happens, and what is pulled for
-it is the layer of `base`: whether that stage runs again tells whether its cache was used.
+docs/troubleshooting.md has this table. A source file changed, so `image` always runs and the layer of `base` is pulled
+for it: whether `base` runs again tells whether its cache was used.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ PULL = {
 
 
 def check(project: Project, meant: Pattern, agent: str, row: Row) -> None:
-    """Builds while there is trouble, and again on an engine that remembers nothing when it has passed."""
+    """Build while there is trouble, and again on an empty engine when it has passed."""
     before = project.pushed()
     rule = Rule(meant, row.fault, times=row.times)
     with project.registry.proxy.faults(rule, agent):
@@ -89,7 +89,7 @@ def check(project: Project, meant: Pattern, agent: str, row: Row) -> None:
 
 
 def assert_said(warnings: list[str], said: str | None) -> None:
-    """One warning, and no more."""
+    """Check that there is this one warning, or none."""
     if said is None:
         assert warnings == []
     else:
@@ -98,7 +98,7 @@ def assert_said(warnings: list[str], said: str | None) -> None:
 
 
 def assert_mended(project: Project) -> None:
-    """The next build restores all, and says nothing."""
+    """Check that the next build restores all, without a warning."""
     before = project.pushed()
     project.engine.empty()
     again = project.build("--push", f"--image={project.image}:latest")
@@ -108,22 +108,22 @@ def assert_mended(project: Project) -> None:
 
 
 @pytest.mark.parametrize("what", COMPOSE)
-def test_compose(two: Project, what: str) -> None:
-    """What stagebake itself asks for before the build."""
+def test_reading_fault_in_stage_caches_costs_at_most_their_stages(two: Project, what: str) -> None:
+    """Break what stagebake itself reads before the build."""
     check(two, lambda method, path: method == "GET" and "/manifests/cache" in path, STAGEBAKE, COMPOSE[what])
 
 
 @pytest.mark.parametrize("what", IMPORT)
-def test_import(two: Project, what: str) -> None:
-    """The composed cache that BuildKit reads by its digest: composing gives the same as after the last build."""
+def test_reading_fault_in_the_merged_cache_costs_at_most_the_cache(two: Project, what: str) -> None:
+    """Break the merged cache that BuildKit reads by its digest; merging again gives the same digest."""
     digest = two.registry.digest(two.name, "cache")
     check(two, lambda _method, path: path.endswith(f"/manifests/{digest}"), BUILDKIT, IMPORT[what])
 
 
-def test_an_import_that_stalls(two: Project) -> None:
-    """BuildKit waits on when the build is cancelled, and does nothing else: exit code 1, and what to do about it.
+def test_reading_stall_of_the_merged_cache_exits_1_and_the_engine_recovers(two: Project) -> None:
+    """Stall the import: BuildKit ignores the cancellation, so the build fails with a hint.
 
-    When the registry has let go, the engine is as good as before.
+    The engine works again once the registry has let go.
     """
     before, digest = two.pushed(), two.registry.digest(two.name, "cache")
     with two.registry.proxy.faults(Rule(lambda _method, path: path.endswith(f"/manifests/{digest}"), STALL), BUILDKIT):
@@ -138,15 +138,15 @@ def test_an_import_that_stalls(two: Project) -> None:
 
 
 @pytest.mark.parametrize("what", PULL)
-def test_pull(two: Project, what: str) -> None:
-    """A layer that BuildKit pulls while it builds. What it could not have is made anew, as another blob."""
+def test_reading_fault_in_a_layer_heals_its_stage(two: Project, what: str) -> None:
+    """Break a layer that BuildKit pulls while it builds; its stage is built again, as another blob."""
     blob = blob_of(two, "base")
     check(two, lambda method, path: method == "GET" and path.endswith(blob), BUILDKIT, PULL[what])
 
 
 @pytest.mark.parametrize("methods", ["HEAD", "GET HEAD"])
-def test_blobs_in_a_storage_behind(two: Project, methods: str) -> None:
-    """A registry that redirects blobs to another origin is as good as any: caches are read, saved and read again."""
+def test_reading_blobs_behind_a_redirect_works(two: Project, methods: str) -> None:
+    """Redirect blobs to another origin: caches are read, saved and read again."""
     before = two.pushed()
     rule = Rule(
         lambda method, path: method in methods.split() and "/blobs/sha256:" in path, Fault(status=307, away=True)

@@ -1,7 +1,7 @@
-"""A registry in trouble while an image and its caches are written, and caches that lie wrong in it.
+"""Write images and caches to a registry in trouble, and read caches that are wrong in it.
 
-docs/troubleshooting.md has this table. An image that cannot be pushed fails the build with the registry's own words;
-a cache that cannot be saved is one warning.
+docs/troubleshooting.md has this table. An image that cannot be pushed fails the build with the registry's own message;
+a cache that cannot be saved causes one warning.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 def build(project: Project, what: str = "") -> Outcome:
-    """Only what stalls is given up soon: BuildKit asks anew for what is refused, and pauses for as much as 4 s."""
+    """Build; give up soon only what stalls: BuildKit pauses for up to 4 s before it repeats a refused request."""
     return project.stagebake("build", "--push", f"--image={project.image}:latest", **(QUICK if what == "stall" else {}))
 
 
 @pytest.mark.parametrize("what", FAULTS)
-def test_push(two: Project, what: str) -> None:
-    """Exit code 1, the registry's own words, the old image stays; the next build pushes the new one."""
+def test_writing_fault_in_the_image_exits_1_and_keeps_the_old_image(two: Project, what: str) -> None:
+    """Show the registry's own message; the next build pushes the new image."""
     before = two.pushed()
     rule = Rule(lambda method, path: method == "POST" and "/blobs/uploads/" in path, FAULTS[what])
     with two.registry.proxy.faults(rule, BUILDKIT):
@@ -52,8 +52,8 @@ def test_push(two: Project, what: str) -> None:
     assert changed(before, two.pushed()) == {*again.ran, "source"} == {"image", "source"}
 
 
-def test_a_push_that_is_wanted_later(two: Project) -> None:
-    """429 is repeated with growing pauses, and nothing is said of it; what ran in the first attempt is saved."""
+def test_writing_image_refused_with_429_is_repeated_silently(two: Project) -> None:
+    """Repeat with growing pauses; what ran in the first attempt is saved."""
     before = two.pushed()
     rule = Rule(lambda method, path: method == "PUT" and path.endswith("/manifests/latest"), TOO_MANY, times=2)
     with two.registry.proxy.faults(rule, BUILDKIT):
@@ -64,8 +64,8 @@ def test_a_push_that_is_wanted_later(two: Project) -> None:
 
 
 @pytest.mark.parametrize("what", FAULTS)
-def test_save(two: Project, what: str) -> None:
-    """The image is out: exit code 0 and one warning; the next build runs again what was not saved, and saves it."""
+def test_writing_fault_in_a_stage_cache_causes_one_warning(two: Project, what: str) -> None:
+    """Push the image first: the next build runs again what was not saved, and saves it."""
     before = two.pushed()
     rule = Rule(lambda method, path: method == "PUT" and "/manifests/cache" in path, FAULTS[what])
     with two.registry.proxy.faults(rule, BUILDKIT):
@@ -80,8 +80,8 @@ def test_save(two: Project, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["403", "503", "stall"])
-def test_the_composed_cache_after_the_build(two: Project, what: str) -> None:
-    """The stage caches are saved, what they make together is not: one warning, and the next build restores all."""
+def test_writing_fault_in_the_merged_cache_after_the_build_causes_one_warning(two: Project, what: str) -> None:
+    """Save the stage caches: the next build restores all."""
     before = two.pushed()
     rule = Rule(lambda method, path: method == "PUT" and path.endswith("/manifests/cache"), FAULTS[what])
     with two.registry.proxy.faults(rule, STAGEBAKE):
@@ -93,8 +93,8 @@ def test_the_composed_cache_after_the_build(two: Project, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["403", "429"])
-def test_the_composed_cache_before_the_build(two: Project, what: str) -> None:
-    """Without it no cache is read: all runs, and is saved."""
+def test_writing_fault_in_the_merged_cache_before_the_build_runs_all(two: Project, what: str) -> None:
+    """Read no cache without it; all stages run and are saved."""
     before = two.pushed()
     rule = Rule(lambda method, path: method == "PUT" and "/manifests/sha256:" in path, FAULTS[what], times=4)
     with two.registry.proxy.faults(rule, STAGEBAKE):
@@ -110,14 +110,14 @@ def test_the_composed_cache_before_the_build(two: Project, what: str) -> None:
 
 
 def garbage(project: Project) -> None:
-    """A config that is no JSON."""
+    """Put a config that is not JSON."""
     manifest = project.registry.read_manifest(project.name, "cache-base")
     config = manifest["config"] | {"digest": put_blob(project, b"garbage"), "size": 7}
     put_manifest(project, "cache-base", manifest | {"config": config}, MANIFEST)
 
 
 def index(project: Project) -> None:
-    """An index where a manifest is expected: BuildKit writes one unless it is told not to."""
+    """Put an index where a manifest is expected; BuildKit writes one by default."""
     digest = project.registry.digest(project.name, "cache-base")
     size = project.registry.blob(digest).stat().st_size
     entry = {"mediaType": MANIFEST, "digest": digest, "size": size}
@@ -125,24 +125,24 @@ def index(project: Project) -> None:
 
 
 def media_type(project: Project) -> None:
-    """A manifest of something else: the image."""
+    """Put the manifest of an image."""
     put_manifest(project, "cache-base", project.registry.image_manifest(project.name, "latest"), MANIFEST)
 
 
 def too_large(project: Project) -> None:
-    """A config of more than 1 MiB, which BuildKit drops without a word."""
+    """Put a config of more than 1 MiB, which BuildKit drops silently."""
     padding = [{"digest": sha256(str(number)), "layers": [{"layer": 0}]} for number in range(10_000)]
     rewrite(project, "cache-base", lambda records: records + padding)
 
 
 def another_architecture(project: Project) -> None:
-    """There the same steps have other keys."""
+    """Put a cache of another architecture, in which the same steps have other keys."""
     for stage in ("base", "image"):
         rewrite(project, f"cache-{stage}", lambda records: [r | {"digest": sha256(r["digest"])} for r in records])
 
 
 def missing(project: Project) -> None:
-    """Somebody deleted the tag."""
+    """Delete the tag."""
     project.registry.untag(project.name, "cache-base")
 
 
@@ -157,8 +157,8 @@ LYING: Mapping[Callable[[Project], None], tuple[str | None, set[str]]] = {
 
 
 @pytest.mark.parametrize("make", LYING, ids=lambda function: function.__name__)
-def test_a_cache_that_lies_wrong(two: Project, make: Callable[[Project], None]) -> None:
-    """`base` is restored from the cache of `image`, which knows it too, else it runs; its ref is written anew."""
+def test_push_with_a_wrong_stage_cache_overwrites_it(two: Project, make: Callable[[Project], None]) -> None:
+    """Restore `base` from the cache of `image`, which has it too, or run it."""
     said, again = LYING[make]
     before = two.pushed()
     make(two)
@@ -172,8 +172,8 @@ def test_a_cache_that_lies_wrong(two: Project, make: Callable[[Project], None]) 
 @pytest.mark.parametrize(
     "command", ["echo unexpected EOF {blob}; exit 1", "echo httpReadSeeker: 416 {blob} >&2; exit 1"]
 )
-def test_a_build_s_own_failure(two: Project, command: str) -> None:
-    """It is never tried again and never blamed on the cache, whatever it prints."""
+def test_push_with_a_failing_step_is_not_tried_again(two: Project, command: str) -> None:
+    """Let a step print what looks like a broken cache: the cache is not blamed."""
     command = command.format(blob=blob_of(two, "base"))
     two.write({"Dockerfile": f"{TWO['Dockerfile']}RUN echo >> /ran; {command}\n"})
     with two.registry.proxy.watched() as seen:
@@ -187,8 +187,8 @@ def test_a_build_s_own_failure(two: Project, command: str) -> None:
     assert len(imports) == 1
 
 
-def test_blobs_are_asked_for_at_once(two: Project) -> None:
-    """Each once, sixteen at a time: none of these is answered before sixteen have been asked."""
+def test_registry_reads_sixteen_blob_sizes_at_once(two: Project) -> None:
+    """Answer none of the requests before sixteen have come; each blob is asked for once."""
     gate = threading.Barrier(16, timeout=60)
     digests = [sha256(str(number)) for number in range(128)]
 
@@ -202,8 +202,8 @@ def test_blobs_are_asked_for_at_once(two: Project) -> None:
     assert sorted(e.path.rpartition("/")[2] for e in seen if e.method == "HEAD") == sorted(digests)
 
 
-def test_a_composed_cache_whose_config_lies_wrong(two: Project) -> None:
-    """The registry keeps the wrong bytes, which are as many: what is read is another blob, and restores all."""
+def test_push_with_wrong_bytes_in_the_merged_cache_restores_all(two: Project) -> None:
+    """Keep wrong bytes of the same size in the registry: the merged cache is then written as another blob."""
     before, broken = two.pushed(), Broken()
     config = two.registry.read_manifest(two.name, "cache")["config"]["digest"]
     broken.make(two.registry.blob(config), "flipped")
@@ -217,7 +217,7 @@ def test_a_composed_cache_whose_config_lies_wrong(two: Project) -> None:
 
 
 def rewrite(project: Project, tag: str, change: Callable[[list[Any]], list[Any]]) -> None:
-    """Puts another cache under a tag, with other records in its config."""
+    """Put another cache under a tag, with other records in its config."""
     manifest = project.registry.read_manifest(project.name, tag)
     config = json.loads(project.registry.get(f"{project.name}/blobs/{manifest['config']['digest']}"))
     content = json.dumps(config | {"records": change(config["records"])}).encode()
