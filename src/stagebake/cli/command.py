@@ -21,8 +21,8 @@ from stagebake.errors import InputError, RegistryError
 from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
 from stagebake.files import read_text, user_cache_folder
-from stagebake.fingerprint.context import hash_memory_file
 from stagebake.fingerprint.fingerprinter import Fingerprinter
+from stagebake.fingerprint.hash_memory import hash_memory_file
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.naming.image_name import DefaultImage
 from stagebake.naming.image_refs import ChosenNames, NamingInput, choose_names

@@ -1,66 +1,57 @@
-"""The build context as a folder on disk; `history.Snapshot` is one in a commit of a git repository.
+"""Read the build context from a folder on disk; `tree_context` reads one from a git tree.
 
-Content is compared by git's blob id (SHA-1 over `blob SIZE`, a zero byte and the content), so that a commit and a
-folder can be held against each other without reading any blob. Two files made to collide would count as one here;
-BuildKit, which decides by SHA-256, would still build the right image: a fingerprint is advice.
+The content of a file is compared by git's blob id (SHA-1 over `blob SIZE`, a zero byte and the content), so a folder
+and a commit can be compared without reading any blob. Two files made to collide count as equal here. BuildKit, which
+compares SHA-256, still builds the right image: a fingerprint only predicts.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import stat
 import time
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from stagebake.dockerfile.ignore_file import IgnoreLevel, IgnorePatterns, parse_patterns
 from stagebake.errors import InputError
-from stagebake.files import user_cache_folder, write_file
+from stagebake.fingerprint.hash_memory import FileStats, HashMemory
 from stagebake.fingerprint.model import ContextEntry
 
-_BATCH = 256
-_BLOCK = 1 << 20
-_FRESH = 2 * 10**9  # nanoseconds in which a file may change again without another time, as git counts
-_MEMORY = 1  # version of the format
-_NOTHING = (None,)
-_ROW = ("key", "digest", "mode", "size", "lines")
+_BATCH_FILES = 256
+_BLOCK_BYTES = 1 << 20
 
 
 def git_blob_id(content: bytes) -> str:
-    """git's name for this content."""
-    return f"sha1:{_hasher(len(content), content).hexdigest()}"
-
-
-def _hasher(size: int, content: bytes = b"") -> hashlib._Hash:
-    return hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
-
-
-def hash_memory_file(root: Path, environment: Mapping[str, str]) -> Path:
-    """Where the hashes of a folder are kept for the next time: in the user's cache directory."""
-    name = hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return user_cache_folder(environment) / f"{name}.json"
+    """Return git's id for this content."""
+    hasher = _start_blob(len(content))
+    hasher.update(content)
+    return f"sha1:{hasher.hexdigest()}"
 
 
 class ContextFolder:
-    """A folder on disk as BuildKit would be sent it; `dockerfile` may have an ignore file of its own beside it.
+    """Build context in the folder `root`, as BuildKit reads it.
 
-    `memory` is a file that keeps what was hashed, by path, size, inode and times; `rules` are ignore rules that count
-    in the place of the file's.
+    `dockerfile` may have its own ignore file beside it. `memory` is a file that remembers the hashes of files. `rules`
+    replace the text of the ignore file.
     """
 
     def __init__(
-        self, root: Path, dockerfile: Path | None = None, memory: Path | None = None, *, rules: str | None = None
+        self,
+        root: Path,
+        dockerfile: Path | None = None,
+        memory: Path | None = None,
+        *,
+        rules: str | None = None,
     ) -> None:
         self._root = root
         self._dockerfile = dockerfile
-        self._memory = memory
-        self._given = rules
+        self._memory = HashMemory(memory)
+        self._given_rules = rules
         self._hashed: dict[str, ContextEntry] = {}
 
     @property
@@ -69,141 +60,161 @@ class ContextFolder:
 
     @cached_property
     def rules(self) -> str:
-        if self._given is not None:
-            return self._given
-        path = self._rules_file
-        return path.read_text(encoding="utf-8-sig", errors="replace") if path else ""
+        if self._given_rules is not None:
+            return self._given_rules
+        if self._rules_file is None:
+            return ""
+        return self._rules_file.read_text(encoding="utf-8-sig", errors="replace")
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        return tuple(sorted(self._found))
+        return tuple(sorted(self._stats))
 
     @cached_property
     def links(self) -> dict[str, str]:
-        links = (path for path, found in self._found.items() if stat.S_ISLNK(found.st_mode))
-        return {path: str((self._root / path).readlink()) for path in links}
+        targets: dict[str, str] = {}
+        for path, found in self._stats.items():
+            if stat.S_ISLNK(found.st_mode):
+                targets[path] = str((self._root / path).readlink())
+        return targets
 
     def read_entries(self, paths: Collection[str]) -> Mapping[str, ContextEntry]:
-        regular = [path for path in paths if stat.S_ISREG(self._found[path].st_mode)]
-        self._hash([path for path in regular if path not in self._hashed])
-        return {path: self._hashed.get(path) or self._other(path) for path in paths}
+        new_files: dict[str, os.stat_result] = {}
+        for path in paths:
+            found = self._stats[path]
+            if stat.S_ISREG(found.st_mode) and path not in self._hashed:
+                new_files[path] = found
+        self._hash_files(new_files)
+        return {path: self._hashed.get(path) or self._describe_path(path) for path in paths}
 
     @cached_property
     def _rules_file(self) -> Path | None:
-        own = self._dockerfile.with_name(f"{self._dockerfile.name}.dockerignore") if self._dockerfile else None
-        return next((path for path in (own, self._root / ".dockerignore") if path and path.is_file()), None)
+        candidates = [self._root / ".dockerignore"]
+        if self._dockerfile:
+            candidates.insert(0, self._dockerfile.with_name(f"{self._dockerfile.name}.dockerignore"))
+        for path in candidates:
+            if path.is_file():
+                return path
+        return None
 
     @cached_property
-    def _found(self) -> dict[str, os.stat_result]:
-        found: dict[str, os.stat_result] = {}
+    def _stats(self) -> FileStats:
+        """Everything that the ignore rules include, by path. Raise InputError for rules or folders that fail."""
         try:
             patterns = parse_patterns(self.rules.splitlines())
-            self._walk("", patterns.top, patterns, found)
+            walk = _FolderWalk(self._root, patterns)
+            walk.add_folder("", patterns.top)
         except ValueError as error:
             raise InputError(f"{self._rules_file}: {error}", "correct or remove the pattern") from None
         except OSError as error:
             raise InputError(
-                f"{error.filename}: {error.strerror}", "let the build context be a readable folder"
+                f"{error.filename}: {error.strerror}",
+                "use a readable folder as the build context",
             ) from None
         except RecursionError:
-            raise InputError(f"{self._root}: folders too deep to read", "keep them out by .dockerignore") from None
-        return found
+            raise InputError(
+                f"{self._root}: folders are nested too deeply",
+                "exclude them in .dockerignore",
+            ) from None
+        return walk.found
 
-    def _walk(
-        self, folder: str, level: IgnoreLevel, patterns: IgnorePatterns, found: dict[str, os.stat_result]
-    ) -> bool:
-        """Adds what is in a folder and not ignored; returns whether there is anything."""
-        before = len(found)
-        with os.scandir(self._root / folder) as items:
-            for item in items:
-                path = f"{folder}{item.name}"
-                ignored = level.is_ignored(path)
-                inside = item.is_dir(follow_symlinks=False) and (not ignored or patterns.may_match_under(path))
-                if (inside and self._walk(f"{path}/", level.enter_folder(path), patterns, found)) or not ignored:
-                    found[path] = item.stat(follow_symlinks=False)
-        return len(found) > before
-
-    def _hash(self, paths: list[str]) -> None:
-        known = _recall(self._memory)
-        keys = {path: _key(self._found[path]) for path in paths}
-        self._hashed.update(
-            (path, ContextEntry(*known[path][1:])) for path in paths if known.get(path, _NOTHING)[0] == keys[path]
-        )
-        fresh = [path for path in paths if path not in self._hashed]
+    def _hash_files(self, files: FileStats) -> None:
+        self._hashed |= self._memory.recall_entries(files)
+        fresh = [path for path in files if path not in self._hashed]
         if not fresh:
             return
-        now = time.time_ns()
+        started = time.time_ns()
+        batches = [fresh[start : start + _BATCH_FILES] for start in range(0, len(fresh), _BATCH_FILES)]
         with ThreadPoolExecutor() as pool:
-            batches = (fresh[i : i + _BATCH] for i in range(0, len(fresh), _BATCH))
-            for found in pool.map(self._read, batches):
-                self._hashed.update(found)
-        settled = (path for path in paths if self._found[path].st_ctime_ns < now - _FRESH and self._hashed[path].digest)
-        _remember(self._memory, {path: (keys[path], self._hashed[path]) for path in settled})
+            for entries in pool.map(self._hash_batch, batches):
+                self._hashed |= entries
+        self._memory.remember_entries(files, self._hashed, hashed_at=started)
 
-    def _read(self, paths: Iterable[str]) -> dict[str, ContextEntry]:
-        return {path: _read(f"{self._root}/{path}", self._found[path]) for path in paths}
+    def _hash_batch(self, paths: Iterable[str]) -> dict[str, ContextEntry]:
+        # a Path for each of many thousand files is slow
+        return {path: _hash_file(f"{self._root}/{path}", self._stats[path]) for path in paths}
 
-    def _other(self, path: str) -> ContextEntry:
-        found = self._found[path]
+    def _describe_path(self, path: str) -> ContextEntry:
+        """Return the entry of a link, a folder or a device."""
+        found = self._stats[path]
         if stat.S_ISLNK(found.st_mode):
             return ContextEntry(f"link {self.links[path]}")
-        kind = "folder" if stat.S_ISDIR(found.st_mode) else f"device {stat.S_IFMT(found.st_mode):o} {found.st_rdev}"
-        return ContextEntry(f"{kind}{_attributes(f'{self._root}/{path}')}", stat.S_IMODE(found.st_mode))
+        attributes = _hash_attributes(f"{self._root}/{path}")
+        mode = stat.S_IMODE(found.st_mode)
+        if stat.S_ISDIR(found.st_mode):
+            return ContextEntry(f"folder{attributes}", mode)
+        file_type = stat.S_IFMT(found.st_mode)
+        return ContextEntry(f"device {file_type:o} {found.st_rdev}{attributes}", mode)
 
 
-def _key(found: os.stat_result) -> str:
-    return f"{found.st_mode} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+@dataclass(frozen=True)
+class _FolderWalk:
+    """Walk through a folder that skips what the ignore patterns exclude."""
+
+    root: Path
+    patterns: IgnorePatterns
+    found: dict[str, os.stat_result] = field(default_factory=dict)
+
+    def add_folder(self, folder: str, level: IgnoreLevel) -> bool:
+        """Add what a folder contains and the patterns include; return True if there is anything."""
+        before = len(self.found)
+        with os.scandir(self.root / folder) as items:
+            for item in items:
+                path = f"{folder}{item.name}"
+                is_folder = item.is_dir(follow_symlinks=False)
+                is_included = not level.is_ignored(path)
+                if is_folder and (is_included or self.patterns.may_match_under(path)):
+                    has_content = self.add_folder(f"{path}/", level.enter_folder(path))
+                    is_included = is_included or has_content
+                if is_included:
+                    self.found[path] = item.stat(follow_symlinks=False)
+        return len(self.found) > before
 
 
-def _read(path: str, found: os.stat_result) -> ContextEntry:
-    """One file; without a digest where it cannot be read, or changes while it is read."""
-    hashed = _hasher(found.st_size)
-    size = lines = 0
-    binary = False
+def _hash_file(path: str, found: os.stat_result) -> ContextEntry:
+    """Return the entry of a file; without a digest if it cannot be read or changes meanwhile."""
+    hasher = _start_blob(found.st_size)
+    size = 0
+    lines = 0
+    is_binary = False
     try:
         with Path(path).open("rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                hashed.update(block)
+            while block := file.read(_BLOCK_BYTES):
+                hasher.update(block)
                 size += len(block)
                 lines += block.count(b"\n")
-                binary = binary or b"\0" in block
-        attributes = _attributes(path)
+                is_binary = is_binary or b"\0" in block
+        attributes = _hash_attributes(path)
     except OSError:
         return ContextEntry("")
     if size != found.st_size:
         return ContextEntry("")
-    digest = f"sha1:{hashed.hexdigest()}{attributes}"
-    return ContextEntry(digest, stat.S_IMODE(found.st_mode), size, None if binary else lines)
+    return ContextEntry(
+        digest=f"sha1:{hasher.hexdigest()}{attributes}",
+        mode=stat.S_IMODE(found.st_mode),
+        size=size,
+        lines=None if is_binary else lines,
+    )
 
 
-def _attributes(path: str) -> str:
-    """Extended attributes are in BuildKit's content hash, but for most of the system's own (contenthash/tarsum.go)."""
+def _start_blob(size: int) -> hashlib._Hash:
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def _hash_attributes(path: str) -> str:
+    """Return a hash of the extended attributes that are in BuildKit's content hash (contenthash/tarsum.go), or ""."""
     if not hasattr(os, "listxattr"):
         return ""
     try:
-        names = [name for name in os.listxattr(path) if not name.startswith(("security.", "system."))]
-        names += [name for name in ("security.capability",) if name in os.listxattr(path)]
+        names = [name for name in os.listxattr(path) if _is_hashed_attribute(name)]
         values = [(name, os.getxattr(path, name)) for name in sorted(names)]
     except OSError:
         return ""
-    return f" {hashlib.sha256(repr(values).encode()).hexdigest()[:16]}" if values else ""
+    if not values:
+        return ""
+    digest = hashlib.sha256(repr(values).encode()).hexdigest()
+    return f" {digest[:16]}"
 
 
-def _recall(memory: Path | None) -> dict[str, list[Any]]:
-    """Path to its key and the four fields of its Entry; empty where there is nothing to trust."""
-    if memory is None:
-        return {}
-    try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-        rows = dict(found["files"]) if found["version"] == _MEMORY else {}
-        return {path: row for path, row in rows.items() if isinstance(row, list) and len(row) == len(_ROW)}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _remember(memory: Path | None, entries: Mapping[str, tuple[str, ContextEntry]]) -> None:
-    if memory is None:
-        return
-    rows = {path: [key, e.digest, e.mode, e.size, e.lines] for path, (key, e) in entries.items()}
-    with contextlib.suppress(OSError):  # a home that cannot be written to costs time, nothing else
-        write_file(memory, json.dumps({"version": _MEMORY, "files": rows}))
+def _is_hashed_attribute(name: str) -> bool:
+    return name == "security.capability" or not name.startswith(("security.", "system."))

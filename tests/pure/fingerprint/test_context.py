@@ -11,7 +11,8 @@ import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import InputError
-from stagebake.fingerprint.context import ContextFolder, git_blob_id, hash_memory_file
+from stagebake.fingerprint.context import ContextFolder, git_blob_id
+from stagebake.fingerprint.hash_memory import hash_memory_file
 from stagebake.fingerprint.model import BuildInputs
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.memory_files import BUSYBOX
