@@ -256,4 +256,4 @@ def test_fingerprints_after_harmless_changes_are_the_same(workshop: Workshop, be
     prints, ran = workshop.make("same", *NOT_CHANGES)
     assert ran == set()
     assert prints["other"].digest == before["copier"].digest
-    assert {name for name in before.keys() & prints.keys() if not before[name].same(prints[name])} <= {"all"}
+    assert {name for name in before.keys() & prints.keys() if not before[name].is_same(prints[name])} <= {"all"}

@@ -70,4 +70,4 @@ def prints(
 
 def changed(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> set[str]:
     """The stages whose result is not known to be the same."""
-    return {name for name in after if name not in before or not before[name].same(after[name])}
+    return {name for name in after if name not in before or not before[name].is_same(after[name])}

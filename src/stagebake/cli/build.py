@@ -79,7 +79,7 @@ def _build_and_record(command: Command, request: BuildRequest, engine: Engine) -
     """Build the image while the fingerprints of its inputs are computed, then write both into the ledger."""
     graph = command.graph
     fingerprinter = command.create_fingerprinter(command.dockerfile_text)
-    prints = fingerprinter.later()
+    prints = fingerprinter.fingerprint_later()
     progress = BuildProgress(graph, make_console(stderr=True))
     with progress.track_build():
         result = build_image(graph, command.settings, request, engine, command.build_stores, progress)

@@ -98,7 +98,7 @@ class PlanInput:
         """Tell whether the caches hold the stage as it is now, under any stage name."""
         now = self.prints[stage]
         if self.since is not None:
-            return stage in self.since and now.same(self.since[stage])
+            return stage in self.since and now.is_same(self.since[stage])
         for ledger in self.ledgers:
             for entries in ledger.stages.values():
                 if any(self._is_cached(entry, now) for entry in entries):
@@ -118,7 +118,7 @@ class PlanInput:
 
     def _is_cached(self, entry: LedgerEntry, now: Fingerprint) -> bool:
         saved = bool(entry.evidence) and entry.evidence <= self.caches.available
-        return saved and entry.fingerprint.same(now)
+        return saved and entry.fingerprint.is_same(now)
 
 
 def make_plan(plan_input: PlanInput) -> Plan:

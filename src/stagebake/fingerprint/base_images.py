@@ -1,4 +1,4 @@
-"""What the registries say of the images that stages take from: digest, variables, ONBUILD triggers."""
+"""Ask registries about the images that stages take from: digest, variables, ONBUILD triggers."""
 
 from __future__ import annotations
 
@@ -17,45 +17,72 @@ _REFERENCE = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[^/:@]+))?(?:@(?P<digest>s
 
 
 def look_up_images(references: Iterable[str], platform: str) -> dict[str, ImageInfo]:
-    """What is known of each image for a platform (`linux/amd64`); one of which no registry tells is absent."""
-    answers = fetch_all(lambda reference: _image(reference, platform), references)
-    return {reference: image for reference, image in answers.items() if isinstance(image, ImageInfo)}
+    """Return what registries say of each image for a platform (`linux/amd64`), without images that none answers for."""
+    answers = fetch_all(lambda reference: _look_up_image(reference, platform), references)
+    images: dict[str, ImageInfo] = {}
+    for reference, answer in answers.items():
+        if isinstance(answer, ImageInfo):
+            images[reference] = answer
+    return images
 
 
-def _image(reference: str, platform: str) -> ImageInfo | None:
+def _look_up_image(reference: str, platform: str) -> ImageInfo | None:
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         return None
     registry = Registry(found["name"])
     try:
-        digest = found["digest"] or registry.read_digest(found["tag"] or "latest")
-        return _described(registry, digest, platform) if digest else None
+        tag = found["tag"] or "latest"
+        digest = found["digest"] or registry.read_digest(tag)
+        if not digest:
+            return None
+        return _read_image(registry, digest, platform)
     except RegistryError:
         return None
     finally:
         registry.close()
 
 
-def _described(registry: Registry, digest: str, platform: str) -> ImageInfo:
-    """The image with its configuration, or with its digest alone where that cannot be read."""
+def _read_image(registry: Registry, digest: str, platform: str) -> ImageInfo:
+    """Return an image with its configuration; with the digest only if its configuration cannot be read."""
     try:
-        manifest = json.loads(registry.read_manifest(digest) or b"{}")
+        manifest = _read_json_manifest(registry, digest)
         if "manifests" in manifest:
-            manifest = json.loads(registry.read_manifest(_of_platform(manifest["manifests"], platform)) or b"{}")
-        content = registry.read_blobs([manifest["config"]["digest"]])[manifest["config"]["digest"]]
-        config = json.loads(content if isinstance(content, bytes) else b"{}")["config"]
-        env = dict(pair.split("=", 1) for pair in config.get("Env") or ())
-        return ImageInfo(digest=digest, env=env, triggers=tuple(config.get("OnBuild") or ()))
-    except (RegistryError, ValueError, KeyError, TypeError, StopIteration):
+            own_digest = _find_platform(manifest["manifests"], platform)
+            manifest = _read_json_manifest(registry, own_digest)
+        config = _read_config(registry, manifest["config"]["digest"])
+        variables = config.get("Env") or ()
+        triggers = config.get("OnBuild") or ()
+        return ImageInfo(
+            digest=digest,
+            env=dict(pair.split("=", 1) for pair in variables),
+            triggers=tuple(triggers),
+        )
+    except (RegistryError, ValueError, KeyError, TypeError):
         return ImageInfo(digest=digest)
 
 
-def _of_platform(manifests: Iterable[Mapping[str, Any]], platform: str) -> str:
-    """The digest of the image of a platform. Raises StopIteration where an index has none."""
-    system, architecture, variant = (*platform.split("/"), None, None)[:3]
-    return next(
-        str(entry["digest"])
-        for entry in manifests
-        if (entry["platform"]["os"], entry["platform"]["architecture"]) == (system, architecture)
-        and variant in (None, entry["platform"].get("variant"))
-    )
+def _read_json_manifest(registry: Registry, digest: str) -> dict[str, Any]:
+    content = registry.read_manifest(digest) or b"{}"
+    manifest: dict[str, Any] = json.loads(content)
+    return manifest
+
+
+def _read_config(registry: Registry, digest: str) -> dict[str, Any]:
+    blobs = registry.read_blobs([digest])
+    content = blobs[digest]
+    document = json.loads(content if isinstance(content, bytes) else b"{}")
+    config: dict[str, Any] = document["config"]
+    return config
+
+
+def _find_platform(manifests: Iterable[Mapping[str, Any]], platform: str) -> str:
+    """Return the digest of the image for a platform. Raise KeyError if the index has none."""
+    system, architecture, *variant = platform.split("/")
+    for entry in manifests:
+        offered = entry["platform"]
+        if (offered["os"], offered["architecture"]) != (system, architecture):
+            continue
+        if not variant or variant[0] == offered.get("variant"):
+            return str(entry["digest"])
+    raise KeyError(platform)

@@ -1,8 +1,8 @@
-"""The fingerprints of a repository's stages: as it lies in its folder, and as a commit has it."""
+"""Compute the fingerprints of all stages of a build, with its settings, platforms and base images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from stagebake.project.settings import Settings
 
 _IMAGE = "docker-image://"
 
-# In a target of the user's bake file: what neither changes what a stage is made from nor which caches it is read from
+# Keys of a target in the user's bake file that change neither what a stage is made from nor the caches it is read from
 _HARMLESS = frozenset({"annotations", "attest", "description", "labels", "output", "tags", "__is_block__"})
 
 Fingerprints = Mapping[str, Fingerprint]
@@ -27,9 +27,10 @@ Fingerprints = Mapping[str, Fingerprint]
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprinter:
-    """What is built: the Dockerfile as read for each platform, the settings, and the text of the user's own bake file.
+    """Computes the fingerprints of a build.
 
-    What was hashed once is remembered in the file `memory`.
+    `graphs` are those of the Dockerfile, one for each platform. `override` is the text of the user's own bake file.
+    `memory` is a file that remembers the hashes of files.
     """
 
     graphs: Sequence[StageGraph]
@@ -38,72 +39,104 @@ class Fingerprinter:
     memory: Path | None = None
 
     def fingerprint_folder(self) -> Fingerprints:
-        """The fingerprints of the files as they lie there now."""
+        """Return the fingerprints of the stages with the files in the context's folder."""
         root = self.settings.root
-        return self._take(ContextFolder(root / self.settings.context, root / self.settings.dockerfile, self.memory))
+        folder = ContextFolder(
+            root / self.settings.context,
+            root / self.settings.dockerfile,
+            self.memory,
+        )
+        return self.fingerprint_context(folder)
 
-    def fingerprint_context(self, commit: BuildContext) -> Fingerprints:
-        """The fingerprints of the files as a commit has them; the graphs were read from its Dockerfile."""
-        return self._take(commit)
+    def fingerprint_context(self, context: BuildContext) -> Fingerprints:
+        """Return the fingerprints of the stages with this build context.
 
-    def later(self) -> Future[Fingerprints]:
-        """Those of the folder, taken while something else goes on; an interrupt does not wait for them."""
+        With several platforms a stage has the parts of each platform, one after the other.
+        """
+        parts: dict[str, list[Part]] = {}
+        for graph in self.graphs:
+            inputs = self._build_inputs(graph, context)
+            for name, fingerprint in fingerprint_stages(graph, inputs).items():
+                parts.setdefault(name, []).extend(fingerprint.parts)
+        shared = self._shared_parts()
+        return {name: Fingerprint(name, (*own, *shared)) for name, own in parts.items()}
+
+    def fingerprint_later(self) -> Future[Fingerprints]:
+        """Start `fingerprint_folder` in a thread, which an interrupt does not wait for."""
         future: Future[Fingerprints] = Future()
 
-        def take() -> None:
+        def set_result() -> None:
             try:
                 future.set_result(self.fingerprint_folder())
             except Exception as error:
                 future.set_exception(error)
 
-        Thread(target=take, daemon=True).start()
+        Thread(target=set_result, daemon=True).start()
         return future
 
-    def _take(self, context: BuildContext) -> Fingerprints:
-        """Of several platforms a stage's parts are those of each, one after the other."""
-        here = None if self.settings.remote_context else context
-        run = {"network": self.settings.network} if self.settings.network else {}
-        prints = [
-            fingerprint_stages(graph, BuildInputs(context=here, images=_images(graph, self.settings), settings=run))
-            for graph in self.graphs
-        ]
-        more = tuple(self._for_all())
-        return {
-            name: Fingerprint(name, (*(part for each in prints for part in each[name].parts), *more))
-            for name in prints[0]
-        }
+    def _build_inputs(self, graph: StageGraph, context: BuildContext) -> BuildInputs:
+        settings = self.settings
+        return BuildInputs(
+            context=None if settings.remote_context else context,
+            images=_look_up_sources(graph, settings),
+            settings={"network": settings.network} if settings.network else {},
+        )
 
-    def _for_all(self) -> Iterator[Part]:
-        """What counts for every stage."""
-        if self.override is not None:
-            yield Part("setting", OVERRIDE_FILE, sha256_digest(self.override.encode()))
-            if not _harmless(self.override):
-                yield Part("unknown", OVERRIDE_FILE, "it may set what stages are made from")
+    def _shared_parts(self) -> list[Part]:
+        """Return the parts of the user's bake file, which every stage has."""
+        if self.override is None:
+            return []
+        parts = [Part("setting", OVERRIDE_FILE, sha256_digest(self.override.encode()))]
+        if not _is_harmless(self.override):
+            parts.append(Part("unknown", OVERRIDE_FILE, "it may set what stages are made from"))
+        return parts
 
 
-def _harmless(text: str) -> bool:
-    """Whether a bake file has nothing but what is known to leave the stages as they are."""
+def _is_harmless(text: str) -> bool:
+    """Return True if a bake file has only settings that leave the stages as they are."""
     import hcl2  # slow to load, and few projects have such a file
 
     try:
         document = hcl2.loads(text)
-        targets = [body for block in document.get("target", ()) for body in block.values()]
-        return document.keys() <= {"target", "group"} and all(body.keys() <= _HARMLESS for body in targets)
+        if not document.keys() <= {"target", "group"}:
+            return False
+        for block in document.get("target", ()):
+            for body in block.values():
+                if not body.keys() <= _HARMLESS:
+                    return False
     except Exception:  # the parser has errors of its own; bake reads more than it does
         return False
+    return True
 
 
-def _images(graph: StageGraph, settings: Settings) -> dict[str, ImageInfo]:
-    """What registries tell of the images that stages take from, after the settings' `contexts`."""
-    names: Iterable[str] = {image.name for stage in graph.needed_stages() for image in stage.images}
-    contexts = {familiar_name(name): value for name, value in settings.contexts.items()}
-    stands = {name: contexts.get(familiar_name(name), f"{_IMAGE}{name}") for name in {*names, graph.syntax} if name}
-    references = {name: value.removeprefix(_IMAGE) for name, value in stands.items() if value.startswith(_IMAGE)}
+def _look_up_sources(graph: StageGraph, settings: Settings) -> dict[str, ImageInfo]:
+    """Return what registries say of the images that stages take from, with the settings' named contexts instead."""
+    references = _image_references(graph, settings)
     answers = look_up_images(references.values(), graph.variables["TARGETPLATFORM"])
-    return {name: answers[reference] for name, reference in references.items() if reference in answers}
+    found: dict[str, ImageInfo] = {}
+    for name, reference in references.items():
+        if reference in answers:
+            found[name] = answers[reference]
+    return found
+
+
+def _image_references(graph: StageGraph, settings: Settings) -> dict[str, str]:
+    """Return the image that each name of the Dockerfile stands for; names of other contexts are left out."""
+    names = {graph.syntax} if graph.syntax else set()
+    for stage in graph.needed_stages():
+        names.update(image.name for image in stage.images)
+    contexts = {familiar_name(name): value for name, value in settings.contexts.items()}
+    references: dict[str, str] = {}
+    for name in names:
+        value = contexts.get(familiar_name(name), f"{_IMAGE}{name}")
+        if value.startswith(_IMAGE):
+            references[name] = value.removeprefix(_IMAGE)
+    return references
 
 
 def familiar_name(name: str) -> str:
-    """The name by which a context and an image are the same (docker/buildx, build/opt.go; frontend/dockerui)."""
+    """Return the name by which a context and an image are the same (docker/buildx, build/opt.go; frontend/dockerui)."""
     short = name.removeprefix("index.").removeprefix("docker.io/")
-    return (short.removeprefix("library/") if short.count("/") == 1 else short).removesuffix(":latest")
+    if short.count("/") == 1:
+        short = short.removeprefix("library/")
+    return short.removesuffix(":latest")

@@ -14,8 +14,13 @@ _MAX_NAME = 72
 def instruction_part(instruction: Instruction, value: object) -> Part:
     """Return the part of an instruction; `value` is what it says after expansion, compared by its repr."""
     text = repr((instruction.keyword, instruction.json, value))
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-    return Part("instruction", _short_text(instruction), f"sha256:{digest}", instruction.line)
+    content = text.encode("utf-8", "surrogateescape")
+    return Part(
+        kind="instruction",
+        name=_short_text(instruction),
+        value=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        line=instruction.line,
+    )
 
 
 def stage_part(parent: Fingerprint, line: int) -> Part:
@@ -23,14 +28,27 @@ def stage_part(parent: Fingerprint, line: int) -> Part:
     if parent.unknown:
         names = ", ".join(part.name for part in parent.unknown)
         return Part("unknown", parent.stage, names, line)
-    return Part("stage", parent.stage, parent.digest, line)
+    return Part(
+        kind="stage",
+        name=parent.stage,
+        value=parent.digest,
+        line=line,
+    )
 
 
 def file_part(path: str, entry: ContextEntry, line: int) -> Part:
     """Return the part of a file, link or folder of the build context."""
     if not entry.digest:
         return Part("unknown", path, "it cannot be read", line)
-    return Part("file", path, entry.digest, line, entry.mode, entry.size, entry.lines)
+    return Part(
+        kind="file",
+        name=path,
+        value=entry.digest,
+        line=line,
+        mode=entry.mode,
+        size=entry.size,
+        lines=entry.lines,
+    )
 
 
 def unknown_part(name: str, reason: str, line: int) -> Part:
@@ -43,7 +61,8 @@ def _short_text(instruction: Instruction) -> str:
     _, *words = instruction.text.split()
     if instruction.keyword == "RUN":
         words = words[len(instruction.flags) :]
-    text = redact_credentials(" ".join([instruction.keyword, *words]))
+    text = " ".join([instruction.keyword, *words])
+    text = redact_credentials(text)
     if len(text) <= _MAX_NAME:
         return text
     return f"{text[: _MAX_NAME - 1]}…"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.variables import declared_args, expand_heredoc, expand_word, hide_secret, is_hidden
-from stagebake.fingerprint.model import Part
+from stagebake.fingerprint.model import Part, PartKind
 
 # moby/buildkit, util/system/path.go: the PATH of a stage whose image sets none
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -54,28 +54,46 @@ class RunEnvironment:
         declared = declared_args(instruction, self.variables, graph.variables, graph.args, graph.path)
         for name, value in declared:
             if value is not None:
-                self.variables[name] = hide_secret(name, value)
-                self.pending.append(Part("arg", name, self.variables[name], instruction.line))
+                hidden = hide_secret(name, value)
+                self.variables[name] = hidden
+                self.add_pending("arg", name, hidden, instruction.line)
 
     def assign_variables(self, instruction: Instruction) -> None:
         """Set the variables of an ENV; its values see the environment before the first assignment."""
-        names = [name for name, _ in instruction.assignments]
-        values = self.expand_words([word for _, word in instruction.assignments], instruction)
-        for name, value in zip(names, values, strict=True):
+        assigned: list[tuple[str, str]] = []
+        for name, word in instruction.assignments:
+            value = self.expand_word(word, instruction)
+            assigned.append((name, value))
+        for name, value in assigned:
             hidden = hide_secret(name, value)
             self.variables[name] = hidden
             self.exported[name] = hidden
-            self.pending.append(Part("env", name, hidden, instruction.line))
+            self.add_pending("env", name, hidden, instruction.line)
+
+    def add_pending(self, kind: PartKind, name: str, value: str, line: int = 0) -> None:
+        """Add a part that counts only if a RUN follows."""
+        part = Part(kind, name, value, line)
+        self.pending.append(part)
 
     def take_pending(self, prefix: str = "") -> list[Part]:
         """Return and forget the pending parts whose name starts with the prefix: they count from now on."""
-        taken = [part for part in self.pending if part.name.startswith(prefix)]
-        self.pending = [part for part in self.pending if not part.name.startswith(prefix)]
+        taken: list[Part] = []
+        left: list[Part] = []
+        for part in self.pending:
+            matching = taken if part.name.startswith(prefix) else left
+            matching.append(part)
+        self.pending = left
         return taken
 
     def expand_word(self, word: str, instruction: Instruction) -> str:
         """Return a word of an instruction with its variables expanded."""
-        return expand_word(word, self.variables, instruction, self.graph.path, keep_unset=not self.complete)
+        return expand_word(
+            word,
+            self.variables,
+            instruction,
+            self.graph.path,
+            keep_unset=not self.complete,
+        )
 
     def expand_words(self, words: Iterable[str], instruction: Instruction) -> list[str]:
         """Return words of an instruction with their variables expanded."""
@@ -83,17 +101,25 @@ class RunEnvironment:
 
     def expand_heredocs(self, instruction: Instruction) -> list[str]:
         """Return the texts of an instruction's heredocs, with variables expanded where BuildKit does so."""
-        path = self.graph.path
         texts: list[str] = []
         for text, expands in zip(instruction.heredocs, instruction.expands, strict=True):
-            if expands:
-                text = expand_heredoc(text, self.variables, instruction, path, keep_unset=not self.complete)
-            texts.append(text)
+            texts.append(self._expand_heredoc(text, instruction) if expands else text)
         return texts
 
     def has_unknown_value(self, written: str, expanded: str) -> bool:
         """Return True if a word contains a variable that only the image sets, or one whose value is hidden."""
         if "$" not in written:
             return False
+        if "$" in expanded:
+            return True
         hidden = [value for value in self.variables.values() if is_hidden(value)]
-        return "$" in expanded or any(value in expanded for value in hidden)
+        return any(value in expanded for value in hidden)
+
+    def _expand_heredoc(self, text: str, instruction: Instruction) -> str:
+        return expand_heredoc(
+            text,
+            self.variables,
+            instruction,
+            self.graph.path,
+            keep_unset=not self.complete,
+        )

@@ -17,7 +17,15 @@ from stagebake.dockerfile.copy_sources import PathSelector
 from stagebake.dockerfile.parser import Instruction, parse_instructions
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph, StageStep
 from stagebake.dockerfile.variables import expand_word, hide_secret
-from stagebake.fingerprint.model import BuildContext, BuildInputs, ContextEntry, Fingerprint, ImageInfo, Part
+from stagebake.fingerprint.model import (
+    BuildContext,
+    BuildInputs,
+    ContextEntry,
+    Fingerprint,
+    ImageInfo,
+    Part,
+    PartKind,
+)
 from stagebake.fingerprint.parts import file_part, instruction_part, stage_part, unknown_part
 from stagebake.fingerprint.run_environment import RunEnvironment
 
@@ -37,8 +45,14 @@ def fingerprint_stages(graph: StageGraph, inputs: BuildInputs) -> dict[str, Fing
     selector = PathSelector(context.paths, context.links) if context is not None else None
     readers: dict[str, _StageReader] = {}
     for name in _parents_first(graph):
-        readers[name] = _StageReader(stage=graph[name], graph=graph, given=inputs, selector=selector)
-        readers[name].read_stage(readers)
+        reader = _StageReader(
+            stage=graph[name],
+            graph=graph,
+            given=inputs,
+            selector=selector,
+        )
+        reader.read_stage(readers)
+        readers[name] = reader
     entries = _hash_files(context, readers.values())
     fingerprints: dict[str, Fingerprint] = {}
     for name, reader in readers.items():
@@ -124,9 +138,10 @@ class _StageReader:
 
     def _start_stage(self, start: StageStep, readers: Mapping[str, _StageReader]) -> None:
         match start.sources:
-            case (str(parent),):
-                self.inputs.append(_ParentStage(parent, start.instruction.line))
-                self.environment.start_from_stage(readers[parent].environment)
+            case (str(name),):
+                parent = _ParentStage(name, start.instruction.line)
+                self.inputs.append(parent)
+                self.environment.start_from_stage(readers[name].environment)
             case (ImageReference(name=name),):
                 self._read_build_options(start.instruction)
                 self._start_from_image(name, start.instruction)
@@ -136,16 +151,17 @@ class _StageReader:
 
     def _read_build_options(self, start: Instruction) -> None:
         """List what counts for a stage that starts from no other stage: platform, frontend, network."""
-        self.inputs.append(Part("platform", "platform", self._read_platform(start), start.line))
+        platform = self._read_platform(start)
+        self._add_part("platform", "platform", platform, start.line)
         if self.graph.syntax:
             self._read_frontend(self.graph.syntax, start)
         for name, value in sorted(self.graph.args.items()):
             if _FRONTEND_ARG.match(name):
-                self.inputs.append(Part("arg", name, hide_secret(name, value)))
+                self._add_part("arg", name, hide_secret(name, value))
             if name == "BUILDKIT_SYNTAX":
                 self._read_frontend(value, start)
         for name, value in sorted(self.given.settings.items()):
-            self.environment.pending.append(Part("setting", name, value))
+            self.environment.add_pending("setting", name, value)
 
     def _read_platform(self, start: Instruction) -> str:
         written = start.flag_value("platform")
@@ -159,7 +175,7 @@ class _StageReader:
         if image is None:
             self._add_unknown(f"# syntax={name}", "its digest is not known", start)
         else:
-            self.inputs.append(Part("setting", "syntax", f"{name} {image.digest}", 1))
+            self._add_part("setting", "syntax", f"{name} {image.digest}", line=1)
 
     def _start_from_image(self, name: str, start: Instruction) -> None:
         image = self._read_image(name, start, is_base=True)
@@ -170,15 +186,18 @@ class _StageReader:
             self._add_unknown(f"ONBUILD of {name}", "its configuration was not read", start)
             return
         for trigger in image.triggers:
-            for instruction in parse_instructions(trigger, self.graph.path):
+            instructions = parse_instructions(trigger, self.graph.path)
+            for instruction in instructions:
                 self._read_trigger(instruction, start)
 
     def _read_trigger(self, instruction: Instruction, start: Instruction) -> None:
-        takes_from = instruction.flag_value("from") or any("from" in mount for mount in instruction.mounts)
-        if takes_from:
-            self._add_unknown(f"ONBUILD {instruction.text}", "it takes from another stage or image", start)
-        else:
-            self._read_step(StageStep(instruction=instruction))
+        mounts_source = any("from" in mount for mount in instruction.mounts)
+        if instruction.flag_value("from") or mounts_source:
+            name = f"ONBUILD {instruction.text}"
+            self._add_unknown(name, "it takes from another stage or image", start)
+            return
+        step = StageStep(instruction=instruction)
+        self._read_step(step)
 
     def _read_image(self, name: str, instruction: Instruction, *, is_base: bool = False) -> ImageInfo | None:
         image = self.given.images.get(name)
@@ -187,7 +206,8 @@ class _StageReader:
         if image is None:
             self._add_unknown(name, "its digest is not known", instruction)
         else:
-            self.inputs.append(Part("image", name, image.digest, instruction.line, base=is_base))
+            part = Part("image", name, image.digest, instruction.line, base=is_base)
+            self.inputs.append(part)
         return image
 
     def _read_step(self, step: StageStep) -> None:
@@ -199,54 +219,71 @@ class _StageReader:
             case "ENV":
                 environment.assign_variables(instruction)
             case "SHELL" | "USER":
-                environment.pending.append(self._expanded_part(instruction))
+                part = self._expand_part(instruction)
+                environment.pending.append(part)
             case "WORKDIR":
                 self.inputs += environment.take_pending("USER ")
-                self.inputs.append(self._expanded_part(instruction))
+                part = self._expand_part(instruction)
+                self.inputs.append(part)
             case "COPY" | "ADD":
                 self._read_copy(step)
             case "RUN":
                 self.inputs += environment.take_pending()
                 self._read_run(step)
 
-    def _expanded_part(self, instruction: Instruction) -> Part:
+    def _expand_part(self, instruction: Instruction) -> Part:
         words = self.environment.expand_words(instruction.args, instruction)
         return instruction_part(instruction, words)
 
     def _read_run(self, step: StageStep) -> None:
         instruction = step.instruction
-        flags = [_without_source(flag) for flag in instruction.flags]
-        self.inputs.append(instruction_part(instruction, [flags, instruction.args, instruction.heredocs]))
+        value = [
+            [_remove_source(flag) for flag in instruction.flags],
+            instruction.args,
+            instruction.heredocs,
+        ]
+        part = instruction_part(instruction, value)
+        self.inputs.append(part)
         self._read_sources(step)
         for mount in instruction.mounts:
-            if mount.get("type", "bind") == "bind" and not mount.get("from"):
+            mount_type = mount.get("type", "bind")
+            if mount_type == "bind" and not mount.get("from"):
                 source = mount.get("source", mount.get("src", "/"))
                 self._read_files([source], instruction)
 
     def _read_copy(self, step: StageStep) -> None:
         instruction = step.instruction
+        environment = self.environment
         flags = [flag for flag in instruction.flags if not flag.startswith("--from=")]
         value = [
-            self.environment.expand_words(flags, instruction),
-            self.environment.expand_words(instruction.args, instruction),
-            self.environment.expand_heredocs(instruction),
+            environment.expand_words(flags, instruction),
+            environment.expand_words(instruction.args, instruction),
+            environment.expand_heredocs(instruction),
         ]
-        self.inputs.append(instruction_part(instruction, value))
+        part = instruction_part(instruction, value)
+        self.inputs.append(part)
         self._read_sources(step)
+        local = self._read_downloads(instruction)
+        if local and not instruction.flag_value("from"):
+            self._read_files(local, instruction)
+
+    def _read_downloads(self, instruction: Instruction) -> list[str]:
+        """List the sources that ADD downloads; return the others, without heredocs."""
         local: list[str] = []
         for word in instruction.args[:-1]:
             is_heredoc = instruction.heredocs and "<<" in word
             if not is_heredoc and not self._read_download(word, instruction):
                 local.append(word)
-        if local and not instruction.flag_value("from"):
-            self._read_files(local, instruction)
+        return local
 
     def _read_download(self, word: str, instruction: Instruction) -> bool:
         """Return True for a source that ADD downloads, which is unknown unless a checksum or a commit pins it."""
-        source = self.environment.expand_word(word, instruction)
+        environment = self.environment
+        source = environment.expand_word(word, instruction)
         if instruction.keyword != "ADD" or not _REMOTE_SOURCE.search(source):
             return False
-        checksum = self.environment.expand_word(instruction.flag_value("checksum") or "", instruction)
+        written = instruction.flag_value("checksum") or ""
+        checksum = environment.expand_word(written, instruction)
         has_checksum = checksum and "$" not in checksum
         if not has_checksum and not _PINNED_COMMIT.search(source):
             self._add_unknown(source, "it is downloaded, without a checksum", instruction)
@@ -256,44 +293,60 @@ class _StageReader:
         """List the stages and images that a step takes from."""
         for source in step.sources:
             if isinstance(source, str):
-                self.inputs.append(_ParentStage(source, step.instruction.line))
+                parent = _ParentStage(source, step.instruction.line)
+                self.inputs.append(parent)
             else:
                 self._read_image(source.name, step.instruction)
 
     def _read_files(self, sources: Iterable[str], instruction: Instruction) -> None:
         """List the files of the build context that these sources name."""
-        context, selector = self.given.context, self.selector
+        context = self.given.context
+        selector = self.selector
         if context is None or selector is None:
             self._add_unknown("the build context", "it is not on this machine", instruction)
             return
-        if not any(isinstance(item, Part) and item.kind == "ignore" for item in self.inputs):
-            self.inputs.append(Part("ignore", context.rules_name, context.rules))
-        chosen = [self._choose_paths(selector, word, instruction) for word in sources]
-        paths = chosen[0] if len(chosen) == 1 else set().union(*chosen)
-        self.inputs.append(_ContextFiles(sorted(paths), instruction.line))
+        ignore_file = Part("ignore", context.rules_name, context.rules)
+        if ignore_file not in self.inputs:
+            self.inputs.append(ignore_file)
+        paths: set[str] = set()
+        for word in sources:
+            paths.update(self._choose_paths(selector, word, instruction))
+        files = _ContextFiles(sorted(paths), instruction.line)
+        self.inputs.append(files)
 
     def _choose_paths(self, selector: PathSelector, word: str, instruction: Instruction) -> Collection[str]:
         """Return the paths that a source names; all paths if its value is unknown."""
-        path = self.environment.expand_word(word, instruction)
-        if self.environment.has_unknown_value(word, path):
+        environment = self.environment
+        path = environment.expand_word(word, instruction)
+        if environment.has_unknown_value(word, path):
             return selector.all_paths
-        excludes = self._read_excludes(instruction)
         try:
-            return selector.choose_paths(path, parents=instruction.has_switch("parents"), excludes=excludes)
+            return selector.choose_paths(
+                path,
+                parents=instruction.has_switch("parents"),
+                excludes=self._read_excludes(instruction),
+            )
         except ValueError:
             return selector.all_paths
 
     def _read_excludes(self, instruction: Instruction) -> list[str]:
         """Return the patterns of COPY --exclude; none if the value of one is unknown."""
-        written = instruction.flag_values("exclude")
-        excludes = self.environment.expand_words(written, instruction)
-        for word, expanded in zip(written, excludes, strict=True):
-            if self.environment.has_unknown_value(word, expanded):
+        environment = self.environment
+        excludes: list[str] = []
+        for word in instruction.flag_values("exclude"):
+            expanded = environment.expand_word(word, instruction)
+            if environment.has_unknown_value(word, expanded):
                 return []
+            excludes.append(expanded)
         return excludes
 
+    def _add_part(self, kind: PartKind, name: str, value: str, line: int = 0) -> None:
+        part = Part(kind, name, value, line)
+        self.inputs.append(part)
+
     def _add_unknown(self, name: str, reason: str, instruction: Instruction) -> None:
-        self.inputs.append(unknown_part(name, reason, instruction.line))
+        part = unknown_part(name, reason, instruction.line)
+        self.inputs.append(part)
 
 
 def _pinned_image(name: str) -> ImageInfo | None:
@@ -302,10 +355,11 @@ def _pinned_image(name: str) -> ImageInfo | None:
     return ImageInfo(digest=digest) if at and digest else None
 
 
-def _without_source(flag: str) -> str:
+def _remove_source(flag: str) -> str:
     """Remove the source stage or image from a --mount: it is a part by itself."""
     name, equals, value = flag.partition("=")
     if name != "--mount":
         return flag
     fields = [part for part in value.split(",") if not part.lower().startswith("from=")]
-    return f"{name}{equals}{','.join(fields)}"
+    kept = ",".join(fields)
+    return f"{name}{equals}{kept}"

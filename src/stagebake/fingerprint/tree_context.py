@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from stagebake.fingerprint.model import ContextEntry
 from stagebake.project.git_objects import GitObjects, TreeItem
 
 _LINK = "link "
+_FOLDER = ContextEntry("folder", 0o755)
 
 # Content of a path that no commit holds: two of them are never known to be equal
 _UNCOMMITTED = ContextEntry("uncommitted")
@@ -25,6 +26,14 @@ class IgnoreFile(NamedTuple):
 
     name: str
     text: str
+
+
+class _NamedEntry(NamedTuple):
+    """Entry of a folder with its name; `tree` is the id of a folder's tree, "" for other entries."""
+
+    name: str
+    entry: ContextEntry
+    tree: str = ""
 
 
 class GitTrees(GitObjects):
@@ -42,7 +51,7 @@ class GitTrees(GitObjects):
     ) -> None:
         super().__init__(repository, environment)
         self._expand_submodules = expand_submodules
-        self._items: dict[str, tuple[tuple[str, ContextEntry, str], ...]] = {}
+        self._items: dict[str, tuple[_NamedEntry, ...]] = {}
         self._patterns: dict[str, IgnorePatterns] = {}
         self._last_filter: tuple[IgnorePatterns | None, list[str], list[str]] = (None, [], [])
 
@@ -52,11 +61,11 @@ class GitTrees(GitObjects):
         queue = [("", tree)]  # no recursion: git stores folders of any depth
         while queue:
             prefix, folder = queue.pop()
-            for name, entry, subtree in self._list_items(folder):
-                path = prefix + name
-                found[path] = entry
-                if subtree:
-                    queue.append((f"{path}/", subtree))
+            for item in self._list_items(folder):
+                path = prefix + item.name
+                found[path] = item.entry
+                if item.tree:
+                    queue.append((f"{path}/", item.tree))
         return found
 
     def filter_paths(self, paths: list[str], ignore_file: IgnoreFile) -> list[str]:
@@ -65,43 +74,49 @@ class GitTrees(GitObjects):
         The last answer is kept: most commits have the same paths as the one before.
         """
         patterns = self._parse_rules(ignore_file)
-        if (patterns, paths) != self._last_filter[:2]:
-            self._last_filter = (patterns, paths, included_paths(paths, patterns))
-        return self._last_filter[2]
+        last_patterns, last_paths, included = self._last_filter
+        if patterns != last_patterns or paths != last_paths:
+            included = included_paths(paths, patterns)
+            self._last_filter = (patterns, paths, included)
+        return included
 
-    def _list_items(self, tree: str) -> Sequence[tuple[str, ContextEntry, str]]:
-        """Return name, content and, of a folder, the id of its tree ("" otherwise) for each entry of a tree."""
+    def _list_items(self, tree: str) -> Sequence[_NamedEntry]:
+        """Return the entries right in a tree."""
         if tree not in self._items:
-            items = list(self.read_tree(tree))  # before links are read: one process answers in turn
-            self._items[tree] = tuple(self._describe_items(items))
+            items = [self._describe_item(item) for item in self.read_tree(tree)]
+            self._items[tree] = tuple(items)
         return self._items[tree]
 
-    def _describe_items(self, items: Iterable[TreeItem]) -> Iterator[tuple[str, ContextEntry, str]]:
-        for item in items:
-            match item.mode:
-                case "40000":  # a folder
-                    yield item.name, ContextEntry("folder", 0o755), item.id
-                case "120000":  # a link
-                    yield item.name, ContextEntry(f"{_LINK}{self.read_text(item.id) or ''}"), ""
-                case "160000":  # a submodule
-                    yield self._describe_submodule(item)
-                case _:
-                    yield item.name, ContextEntry(f"sha1:{item.id}", int(item.mode, 8) & 0o777), ""
+    def _describe_item(self, item: TreeItem) -> _NamedEntry:
+        match item.mode:
+            case "40000":  # a folder
+                return _NamedEntry(item.name, _FOLDER, item.id)
+            case "120000":  # a link
+                target = self.read_text(item.id) or ""
+                return _NamedEntry(item.name, ContextEntry(f"{_LINK}{target}"))
+            case "160000":  # a submodule
+                return self._describe_submodule(item)
+            case _:
+                permissions = int(item.mode, 8) & 0o777
+                return _NamedEntry(item.name, ContextEntry(f"sha1:{item.id}", permissions))
 
-    def _describe_submodule(self, item: TreeItem) -> tuple[str, ContextEntry, str]:
-        """Return the submodule as a folder if its commit can be read, else its commit as the content."""
-        tree = self.read_object(f"{item.id}^{{tree}}") if self._expand_submodules else None
+    def _describe_submodule(self, item: TreeItem) -> _NamedEntry:
+        """Return the submodule as a folder if its commit can be read, else with its commit as the content."""
+        tree = None
+        if self._expand_submodules:
+            tree = self.read_object(f"{item.id}^{{tree}}")
         if tree is None:
-            return item.name, ContextEntry(f"commit {item.id}", 0), ""
-        return item.name, ContextEntry("folder", 0o755), tree.id
+            return _NamedEntry(item.name, ContextEntry(f"commit {item.id}", 0))
+        return _NamedEntry(item.name, _FOLDER, tree.id)
 
     def _parse_rules(self, ignore_file: IgnoreFile) -> IgnorePatterns:
-        if ignore_file.text not in self._patterns:
+        name, text = ignore_file
+        if text not in self._patterns:
             try:
-                self._patterns[ignore_file.text] = parse_patterns(ignore_file.text.splitlines())
+                self._patterns[text] = parse_patterns(text.splitlines())
             except ValueError as error:
-                raise InputError(f"{ignore_file.name}: {error}", "correct or remove the pattern") from None
-        return self._patterns[ignore_file.text]
+                raise InputError(f"{name}: {error}", "correct or remove the pattern") from None
+        return self._patterns[text]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +174,9 @@ class TreeContext:
     def _ignore_file(self) -> IgnoreFile:
         if self.ignore_file is not None:
             return self.ignore_file
-        for path in (f"{self.dockerfile}.dockerignore", posixpath.join(self.folder, ".dockerignore")):
+        own = f"{self.dockerfile}.dockerignore"
+        general = posixpath.join(self.folder, ".dockerignore")
+        for path in (own, general):
             text = self.trees.read_text(f"{self.revision}:{path}")
             if text is not None:
                 return IgnoreFile(posixpath.basename(path), text)

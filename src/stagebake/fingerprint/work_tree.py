@@ -84,7 +84,11 @@ def _refuse_missing_files(context: TreeContext, reference: str) -> None:
 def _add_uncommitted(context: TreeContext, root: Path, uncommitted: Collection[str]) -> TreeContext:
     """Add the files on disk at and below the uncommitted paths, as far as the context's ignore file includes them."""
     folder = ContextFolder(root, rules=context.rules)
-    paths = [path for path in folder.paths if not frozenset(uncommitted).isdisjoint((path, *parent_folders(path)))]
+    roots = frozenset(uncommitted)
+    paths: list[str] = []
+    for path in folder.paths:
+        if path in roots or not roots.isdisjoint(parent_folders(path)):
+            paths.append(path)
     return replace(context, uncommitted=paths)
 
 
@@ -119,9 +123,9 @@ class _TreeWriter:
 
         listed = split_paths(git("ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard"))
         changed = [path for path in listed if self._is_wanted(folder / path)]
+        nested = [path.rstrip("/") for path in changed if path.endswith("/")]  # repositories that are not submodules
         files = [path for path in changed if not path.endswith("/")]
         git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", paths=files)
-        nested = [path.rstrip("/") for path in changed if path.endswith("/")]  # repositories that are not submodules
         submodules = _list_submodules(folder, git("ls-files", "--stage", "-z"))
         for path in (*nested, *submodules):
             tree = self.write_tree(folder / path)
@@ -135,8 +139,8 @@ class _TreeWriter:
 
     def _copy_index(self, folder: Path) -> Path:
         """Copy the index of a repository, and remember where its objects are."""
-        objects = folder / run_git(folder, "rev-parse", "--git-path", "objects").rstrip("\n")
-        index = folder / run_git(folder, "rev-parse", "--git-path", "index").rstrip("\n")
+        objects = _find_git_path(folder, "objects")
+        index = _find_git_path(folder, "index")
         self._object_folders.append(_quote_path(objects))
         copy = self._scratch / f"index{len(self._object_folders)}"
         if index.exists():  # it has the times of the files, so git reads only those that changed
@@ -144,12 +148,18 @@ class _TreeWriter:
         return copy
 
 
+def _find_git_path(folder: Path, name: str) -> Path:
+    path = run_git(folder, "rev-parse", "--git-path", name)
+    return folder / path.rstrip("\n")
+
+
 def _list_submodules(folder: Path, stage: str) -> list[str]:
     """Return the submodules that are checked out, from the output of `git ls-files --stage -z`."""
     paths: list[str] = []
     for line in split_paths(stage):
         properties, _, path = line.partition("\t")
-        if properties.startswith(_SUBMODULE_MODE) and (folder / path / ".git").exists():
+        is_submodule = properties.startswith(_SUBMODULE_MODE)
+        if is_submodule and (folder / path / ".git").exists():
             paths.append(path)
     return paths
 

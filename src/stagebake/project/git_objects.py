@@ -90,11 +90,12 @@ class GitObjects:
         found = self.read_object(name)
         return found.content.decode("utf-8-sig", "replace") if found else None
 
-    def read_tree(self, tree: str) -> Iterator[TreeItem]:
-        """Yield the entries of a tree, given by its id; none for a missing tree."""
+    def read_tree(self, tree: str) -> list[TreeItem]:
+        """Return the entries of a tree, given by its id; none for a missing tree."""
         found = self.read_object(tree)
-        if found is not None:
-            yield from _parse_tree(found.content, id_size=len(tree) // 2)
+        if found is None:
+            return []
+        return list(_parse_tree(found.content, id_size=len(tree) // 2))
 
     def _send_request(self, name: str) -> None:
         requests = cast(IO[bytes], self._process.stdin)

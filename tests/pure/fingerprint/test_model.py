@@ -56,8 +56,8 @@ def test_fingerprint_secret_is_stored_as_a_digest() -> None:
     one = prints(text, args={"API_TOKEN": "hunter2"})["a"]
     other = prints(text, args={"API_TOKEN": "hunter3"})["a"]
     assert "hunter" not in repr(one)
-    assert not one.same(other)
-    assert one.same(prints(text, args={"API_TOKEN": "hunter2"})["a"])
+    assert not one.is_same(other)
+    assert one.is_same(prints(text, args={"API_TOKEN": "hunter2"})["a"])
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def fingerprint_variable_path(env: dict[str, str] | None, **contents: str) -> Fi
 
 def test_fingerprint_path_with_known_variable_has_that_file_only() -> None:
     known = {"PLACE": "here"}
-    assert fingerprint_variable_path(known).same(fingerprint_variable_path(known, there="2"))
-    assert not fingerprint_variable_path(known).same(fingerprint_variable_path(known, here="2"))
+    assert fingerprint_variable_path(known).is_same(fingerprint_variable_path(known, there="2"))
+    assert not fingerprint_variable_path(known).is_same(fingerprint_variable_path(known, here="2"))
 
 
 def test_fingerprint_path_with_unknown_variable_has_every_file() -> None:
-    assert not fingerprint_variable_path(None).same(fingerprint_variable_path(None, there="2"))
+    assert not fingerprint_variable_path(None).is_same(fingerprint_variable_path(None, there="2"))
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_fingerprint_path_with_unknown_variable_has_every_file() -> None:
 )
 def test_fingerprint_unknown_frontend_or_empty_checksum_is_never_the_same(text: str, args: Mapping[str, str]) -> None:
     found = prints(text, args=args)["app"]
-    assert not found.same(found)
+    assert not found.is_same(found)
 
 
 def test_fingerprint_frontend_by_digest_is_known() -> None:
     found = prints(f"# syntax=docker/dockerfile@sha256:{'a' * 64}\nFROM scratch AS app\nWORKDIR /a\n")["app"]
-    assert found.same(found)
+    assert found.is_same(found)
