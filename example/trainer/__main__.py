@@ -1,4 +1,4 @@
-"""The Python half: one JSON request on standard input, one JSON reply on standard output."""
+"""Answer one JSON request from standard input with a JSON reply on standard output: the Python half."""
 
 import json
 import platform
@@ -10,26 +10,35 @@ import scipy
 from trainer import audio, transcript
 
 
-def check(request: dict) -> dict:
+def check_health(request: dict) -> dict:
+    """Return what Python computes for the note and the transcript of Node, and whether both agree."""
     node = request["node"]
-    hertz = audio.pitch(audio.tone(node["hertz"]))
-    note = audio.note(hertz)
-    errors = transcript.word_errors(request["said"], request["heard"])
+    tone = audio.synthesize_tone(node["hertz"])
+    hertz = audio.find_pitch(tone)
+    note = audio.nearest_note(hertz)
+    errors = transcript.count_word_errors(request["said"], request["heard"])
+    speech = audio.speak_text(request["said"])
+    wheels = (numpy, scipy, rapidfuzz)
     return {
         "python": platform.python_version(),
-        "wheels": {wheel.__name__: wheel.__version__ for wheel in (numpy, scipy, rapidfuzz)},
+        "wheels": {wheel.__name__: wheel.__version__ for wheel in wheels},
         "note": note,
         "hertz": round(hertz, 3),
         "wordErrors": errors,
-        "speechSeconds": round(audio.seconds(audio.speak(request["said"])), 2),
+        "speechSeconds": round(audio.count_seconds(speech), 2),
         "agrees": note == node["note"] and errors == node["wordErrors"],
     }
 
 
-def speak(request: dict) -> dict:
-    return {"wav": audio.wav_base64(audio.speak(request["text"]))}
+def speak_sentence(request: dict) -> dict:
+    speech = audio.speak_text(request["text"])
+    return {"wav": audio.encode_wav(speech)}
+
+
+TASKS = {"check": check_health, "speak": speak_sentence}
 
 
 if __name__ == "__main__":
     request = json.load(sys.stdin)
-    json.dump({"check": check, "speak": speak}[request["task"]](request), sys.stdout)
+    run_task = TASKS[request["task"]]
+    json.dump(run_task(request), sys.stdout)

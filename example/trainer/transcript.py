@@ -1,10 +1,13 @@
-"""Scoring of what a learner wrote down; the same measure as lib/score.ts, found another way."""
+"""Count the errors of a transcript: the same measure as lib/score.ts, computed in another way."""
 
 import re
 
 from rapidfuzz.distance import Levenshtein
 
 
-def word_errors(said: str, heard: str) -> int:
-    said_words, heard_words = (re.findall(r"[a-z0-9']+", text.lower()) for text in (said, heard))
-    return Levenshtein.distance(said_words, heard_words)
+def count_word_errors(said: str, heard: str) -> int:
+    return Levenshtein.distance(_split_words(said), _split_words(heard))
+
+
+def _split_words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower())
