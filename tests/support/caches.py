@@ -1,4 +1,4 @@
-"""Cache manifests for tests: written by hand, as BuildKit wrote them, and drawn at random."""
+"""Provide cache manifests for tests: written by hand, written by BuildKit, and drawn at random."""
 
 from __future__ import annotations
 
@@ -16,19 +16,25 @@ from stagebake.cache.manifest import CONFIG_TYPE, MANIFEST_TYPE, sha256_digest
 CACHES = Path(__file__).parents[1] / "pure/caches"
 REAL = ("base", "python-deps", "node-deps", "builder", "runtime")
 Raw = dict[str, list[dict[str, Any]]]
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 T1, T2, T3 = "2026-01-01T10:00:00Z", "2026-01-01T10:00:00.5Z", "2026-01-01T10:00:01Z"
 
 
 def digest(name: object) -> str:
+    """Return a digest that stands for a name."""
     return sha256_digest(str(name).encode())
 
 
 def layer(blob: str, parent: int = -1, **more: Any) -> dict[str, Any]:
+    """Return an entry of `layers` as BuildKit writes it; `parent` is an index."""
     return {"blob": digest(blob), "parent": parent, **more}
 
 
 def record(name: str, *inputs: list[int], at: str = T1, **results: Any) -> dict[str, Any]:
-    """A step as BuildKit writes it: `layer` an index, `chain` a list of indexes; each input a list of links."""
+    """Return an entry of `records` as BuildKit writes it.
+
+    Each input is a list of indexes of records. `layer` is an index of a layer, `chain` a list of such indexes.
+    """
     entry: dict[str, Any] = {"digest": digest(name)}
     if inputs:
         entry["inputs"] = [[{"link": link} for link in links] for links in inputs]
@@ -40,116 +46,139 @@ def record(name: str, *inputs: list[int], at: str = T1, **results: Any) -> dict[
 
 
 def files_of(raw: Raw) -> tuple[bytes, bytes]:
-    """Manifest and config of a cache of these layers and records."""
+    """Return manifest and config of a cache with these layers and records."""
     config = json.dumps(raw).encode()
-    blobs = dict.fromkeys(entry["blob"] for entry in raw.get("layers", []))
+    descriptors = {}
+    for entry in raw.get("layers", []):
+        blob = entry["blob"]
+        descriptors[blob] = {"mediaType": LAYER_TYPE, "digest": blob, "size": 7}
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": {"mediaType": CONFIG_TYPE, "digest": sha256_digest(config), "size": len(config)},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": b, "size": 7} for b in blobs],
+        "layers": list(descriptors.values()),
     }
     return json.dumps(manifest).encode(), config
 
 
 def cache_of(*layers: dict[str, Any], records: list[dict[str, Any]]) -> CacheConfig:
+    """Parse a cache with these layers and records."""
     return parse_cache(*files_of({"layers": list(layers), "records": records}))
 
 
 def rewritten(cache: CacheConfig) -> CacheConfig:
+    """Write a cache and parse it again."""
     document = serialize_cache(cache)
     return parse_cache(document.manifest, document.config)
 
 
 def plain(cache: CacheConfig) -> CacheConfig:
-    """The cache without `proven`, which is worked out on reading and is not part of the format."""
-    records = {
-        identity: replace(entry, results=tuple(replace(result, proven="") for result in entry.results[-1:]))
-        for identity, entry in cache.records.items()
-    }
+    """Return the cache with the newest results only and without `proven`, which the file does not contain."""
+    records = {}
+    for identity, entry in cache.records.items():
+        newest = [replace(result, proven="") for result in entry.results[-1:]]
+        records[identity] = replace(entry, results=tuple(newest))
     return replace(cache, records=records)
 
 
 def config_of(cache: CacheConfig) -> Any:
+    """Return the JSON of a cache's config."""
     return json.loads(serialize_cache(cache).config)
 
 
 def blobs_of(cache: CacheConfig, identity: str) -> list[str]:
-    """The blobs of one layer's chain, its own first."""
+    """Return the blobs of a layer's chain, its own first."""
     chain = []
-    step: str | None = identity
-    while step is not None:
-        chain.append(cache.layers[step].blob)
-        step = cache.layers[step].parent
+    current: str | None = identity
+    while current is not None:
+        chain.append(cache.layers[current].blob)
+        current = cache.layers[current].parent
     return chain
 
 
 def results_of(cache: CacheConfig) -> dict[str, list[list[str]]]:
-    """Digest of each step that has a result, and the blobs of that result."""
-    return {
-        entry.digest: [blobs_of(cache, identity) for identity in entry.result.layers]
-        for entry in cache.records.values()
-        if entry.result
-    }
+    """Return the blobs of each layer of each result, by the digest of the step."""
+    results = {}
+    for entry in cache.records.values():
+        if entry.result:
+            results[entry.digest] = [blobs_of(cache, identity) for identity in entry.result.layers]
+    return results
 
 
 def real(name: str) -> CacheConfig:
-    """A cache that BuildKit 0.25 wrote for a stage."""
-    return parse_cache((CACHES / f"{name}.manifest.json").read_bytes(), (CACHES / f"{name}.config.json").read_bytes())
+    """Return a cache that BuildKit 0.25 wrote for a stage."""
+    manifest = CACHES / f"{name}.manifest.json"
+    config = CACHES / f"{name}.config.json"
+    return parse_cache(manifest.read_bytes(), config.read_bytes())
 
 
-NAMES = [f"step {i}" for i in range(6)]
-BLOBS = [f"blob {i}" for i in range(4)]
+NAMES = [f"step {number}" for number in range(6)]
+BLOBS = [f"blob {number}" for number in range(4)]
 TIMES = ["", "0001-01-01T00:00:00Z", T1, T2, T3]
 
 
 @st.composite
 def raw_caches(draw: st.DrawFn) -> Raw:
-    """Any cache that holds together: a graph of layers and one of records, in any order, zeros left out at will."""
-    layers = [
-        layer(draw(st.sampled_from(BLOBS)), draw(st.integers(-1, i - 1)))
-        for i in range(draw(st.integers(min_value=1, max_value=6)))
-    ]
+    """Draw a valid cache: a graph of layers and one of records, in any order, with or without zeros."""
+    layers = []
+    for number in range(draw(st.integers(min_value=1, max_value=6))):
+        blob = draw(st.sampled_from(BLOBS))
+        layers.append(layer(blob, draw(st.integers(-1, number - 1))))
     records = []
-    for i in range(draw(st.integers(min_value=1, max_value=7))):
-        # a step's digest fixes how many inputs it has
-        name = draw(st.integers(0, len(NAMES) - 1)) if i else 0
-        links = st.lists(st.integers(0, max(i - 1, 0)), min_size=1, max_size=2)
-        inputs = [draw(links) for _ in range(name % 3)]
-        results: dict[str, Any] = {}
-        if draw(st.booleans()):
-            results["layer"] = draw(st.integers(0, len(layers) - 1))
-        if draw(st.integers(0, 4)) == 0:
-            results["chain"] = draw(st.lists(st.integers(0, len(layers) - 1), min_size=1, max_size=3))
-        records.append(record(NAMES[name], *inputs, at=draw(st.sampled_from(TIMES)), **results))
-    return shuffled({"layers": layers, "records": records}, draw)
+    for number in range(draw(st.integers(min_value=1, max_value=7))):
+        records.append(draw_record(draw, number, len(layers)))
+    return shuffle_entries(draw, {"layers": layers, "records": records})
 
 
-def shuffled(raw: Raw, draw: st.DrawFn) -> Raw:
+def draw_record(draw: st.DrawFn, number: int, layer_count: int) -> dict[str, Any]:
+    """Draw a record whose inputs are among the `number` records before it."""
+    # The digest of a step determines how many inputs it has
+    name = draw(st.integers(0, len(NAMES) - 1)) if number else 0
+    links = st.lists(st.integers(0, max(number - 1, 0)), min_size=1, max_size=2)
+    inputs = [draw(links) for _ in range(name % 3)]
+    layer_indexes = st.integers(0, layer_count - 1)
+    results: dict[str, Any] = {}
+    if draw(st.booleans()):
+        results["layer"] = draw(layer_indexes)
+    if draw(st.integers(0, 4)) == 0:
+        results["chain"] = draw(st.lists(layer_indexes, min_size=1, max_size=3))
+    return record(NAMES[name], *inputs, at=draw(st.sampled_from(TIMES)), **results)
+
+
+def shuffle_entries(draw: st.DrawFn, raw: Raw) -> Raw:
+    """Write the same cache with its entries at other indexes, and leave out zeros or not."""
     layer_at = draw(st.permutations(range(len(raw["layers"]))))
     record_at = draw(st.permutations(range(len(raw["records"]))))
-    bare = draw(st.booleans())
+    omits_zeros = draw(st.booleans())
 
-    def number(key: str, value: int) -> dict[str, int]:
-        return {} if bare and value == 0 else {key: value}
+    def write_number(key: str, value: int) -> dict[str, int]:
+        return {} if omits_zeros and value == 0 else {key: value}
+
+    def move_layer(entry: dict[str, Any]) -> dict[str, Any]:
+        parent = entry["parent"]
+        moved = layer_at[parent] if parent >= 0 else -1
+        return {"blob": entry["blob"], **write_number("parent", moved)}
+
+    def move_record(entry: dict[str, Any]) -> dict[str, Any]:
+        moved = dict(entry)
+        if "inputs" in entry:
+            moved["inputs"] = []
+            for links in entry["inputs"]:
+                moved["inputs"].append([write_number("link", record_at[link["link"]]) for link in links])
+        if "layers" in entry:
+            (result,) = entry["layers"]
+            moved["layers"] = [{"createdAt": result["createdAt"], **write_number("layer", layer_at[result["layer"]])}]
+        if "chains" in entry:
+            (result,) = entry["chains"]
+            moved["chains"] = [{**result, "layers": [layer_at[index] for index in result["layers"]]}]
+        return moved
 
     layers: list[Any] = [None] * len(layer_at)
-    for old, new in enumerate(layer_at):
-        entry = raw["layers"][old]
-        layers[new] = {"blob": entry["blob"]} | number(
-            "parent", layer_at[entry["parent"]] if entry["parent"] >= 0 else -1
-        )
+    for entry, index in zip(raw["layers"], layer_at, strict=True):
+        layers[index] = move_layer(entry)
     records: list[Any] = [None] * len(record_at)
-    for old, new in enumerate(record_at):
-        entry = dict(raw["records"][old])
-        for key, value in list(entry.items()):
-            if key == "inputs":
-                entry[key] = [[number("link", record_at[x["link"]]) for x in links] for links in value]
-            elif key == "layers":
-                entry[key] = [number("layer", layer_at[x["layer"]]) | {"createdAt": x["createdAt"]} for x in value]
-            elif key == "chains":
-                entry[key] = [x | {"layers": [layer_at[i] for i in x["layers"]]} for x in value]
-        records[new] = entry
+    for entry, index in zip(raw["records"], record_at, strict=True):
+        records[index] = move_record(entry)
     return {"layers": layers, "records": records}
 
 
