@@ -87,11 +87,18 @@ def read_merged_cache(repository: CacheRepository, access: Access) -> StageCache
             continue
         digest = _manifest_digest(manifests[scope.merged_tag])
         merged_cache = StageCache(tag=scope.merged_tag, scope=scope, cache=content)
-        merged_source = repository.import_source(digest, scope.merged_tag)
-        checked = _check_blobs(repository, StageCaches(caches=(merged_cache,), merged_source=merged_source))
+        unchecked = StageCaches(
+            caches=(merged_cache,),
+            merged_source=repository.import_source(digest, scope.merged_tag),
+        )
+        checked = _check_blobs(repository, unchecked)
         warnings += checked.warnings
         if checked.merged_source is not None:
-            return replace(checked, warnings=tuple(warnings), read_failure=checked.read_failure or failure)
+            return replace(
+                checked,
+                warnings=tuple(warnings),
+                read_failure=checked.read_failure or failure,
+            )
     return StageCaches(warnings=tuple(warnings), read_failure=failure)
 
 
@@ -266,10 +273,15 @@ def _check_blobs(repository: CacheRepository, stage_caches: StageCaches) -> Stag
             corrupt.add(blob)
     if unchecked:
         stage_caches = _add_unchecked(stage_caches, unchecked, total=len(expected_sizes))
-    return drop_broken_blobs(stage_caches, frozenset(missing | corrupt), corrupt_blobs=frozenset(corrupt))
+    broken = frozenset(missing | corrupt)
+    return drop_broken_blobs(stage_caches, broken, corrupt_blobs=frozenset(corrupt))
 
 
-def _add_unchecked(stage_caches: StageCaches, errors: Mapping[str, RegistryError], total: int) -> StageCaches:
+def _add_unchecked(
+    stage_caches: StageCaches,
+    errors: Mapping[str, RegistryError],
+    total: int,
+) -> StageCaches:
     first_error = next(iter(errors.values()))
     warning = f"{len(errors)} of {total} blobs could not be checked: {first_error}"
     return replace(

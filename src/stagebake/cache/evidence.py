@@ -24,14 +24,15 @@ _Piece = tuple[object, ...]
 
 def collect_evidence(cache: CacheConfig) -> Evidence:
     """Return the evidence of a saved cache: for each link its most exact form."""
-    exact_forms = [forms[0] for forms in _evidence_forms(merge_caches([cache]))]
-    return frozenset(_hash_piece(form) for form in exact_forms)
+    merged = merge_caches([cache])
+    return frozenset(_hash_piece(forms[0]) for forms in _evidence_forms(merged))
 
 
 def available_evidence(caches: Iterable[CacheConfig]) -> Evidence:
     """Return the evidence that a build finds when it imports these caches merged, in every form."""
+    merged = merge_caches(caches)
     names: set[str] = set()
-    for forms in _evidence_forms(merge_caches(caches)):
+    for forms in _evidence_forms(merged):
         names.update(_hash_piece(form) for form in forms)
     return frozenset(names)
 
@@ -55,7 +56,16 @@ def _link_forms(record: CacheRecord, position: int, source: CacheRecord, selecto
     forms: list[_Piece] = []
     for layers in _possible_results(record):
         for source_layers in _possible_results(source):
-            forms.append((record.digest, layers, position, source.digest, source_layers, selector))
+            forms.append(
+                (
+                    record.digest,
+                    layers,
+                    position,
+                    source.digest,
+                    source_layers,
+                    selector,
+                )
+            )
     return forms
 
 
@@ -67,4 +77,5 @@ def _possible_results(record: CacheRecord) -> list[tuple[str, ...] | None]:
 
 
 def _hash_piece(piece: _Piece) -> str:
-    return hashlib.sha256(repr(piece).encode()).hexdigest()[:_DIGITS]
+    text = repr(piece)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

@@ -134,7 +134,7 @@ def _depends_on(target: str, start: str, records: Records) -> bool:
 
 
 def _cut_outdated_links(records: Records) -> dict[str, CacheRecord]:
-    """Cut links to results that have changed since, keep the newest result of each record."""
+    """Cut links to inputs that have changed since, and keep only the newest result of each record."""
     # Example: `RUN install` and, on top of it, `RUN build` are saved at 10:00. At 11:00 a forced run gives `install`
     # another result, and only that is saved. `build` was proven at 10:00, its input changed at 11:00: the link is cut,
     # for restoring `build` would ship the old `install`. Without any link left for an input, `build` is dropped.
@@ -142,11 +142,14 @@ def _cut_outdated_links(records: Records) -> dict[str, CacheRecord]:
     changed_at: dict[str, datetime] = {}
     for identity in _inputs_first(records):
         record = records[identity]
-        inputs = [_current_links(record, alternatives, changed_at) for alternatives in record.inputs]
+        inputs = []
+        for alternatives in record.inputs:
+            inputs.append(_current_links(record, alternatives, changed_at))
         if all(inputs):
             record = replace(record, inputs=tuple(inputs))
             changed_at[identity] = _find_change(record, changed_at)
-            kept[identity] = replace(record, results=record.results[-1:])
+            newest = record.results[-1:]
+            kept[identity] = replace(record, results=newest)
     return kept
 
 
@@ -197,12 +200,13 @@ def _update_identities(cache: CacheConfig) -> CacheConfig:
 
 def _drop_unused(layers: Mapping[str, CacheLayer], records: Records) -> CacheConfig:
     """Drop the records that no result depends on, and the layers of no result."""
-    with_result = [identity for identity, record in records.items() if record.result]
-    needed_records = _reach_all(with_result, lambda identity: records[identity].links)
+    with_result: list[str] = []
     top_layers: list[str] = []
-    for record in records.values():
+    for identity, record in records.items():
         if record.result:
+            with_result.append(identity)
             top_layers += record.result.layers
+    needed_records = _reach_all(with_result, lambda identity: records[identity].links)
     needed_layers = _reach_all(top_layers, lambda identity: _list_parent(layers[identity]))
     # In the order of the caches, not of the sets
     return CacheConfig(
