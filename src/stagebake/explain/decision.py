@@ -154,7 +154,7 @@ class Decision:
 
 
 def decide_stage(facts: StageFacts) -> Decision:
-    """Return the verdict on a stage with its reasons: the first line of the table whose condition holds."""
+    """Return the verdict on a stage with its reasons: the first row of the table whose condition holds."""
     changes = (*facts.changes, *facts.rebuilt_parents)
     before_build = not facts.step
     table: tuple[tuple[object, Decision], ...] = (

@@ -22,7 +22,8 @@ LOOK = Access(reads=(BRANCH, DEFAULT_SCOPE), writes=None)
 
 def make_entries(value: str, when: int = 1) -> dict[str, LedgerEntry]:
     part = Part("file", "a", value)
-    return {"app": LedgerEntry(fingerprint=Fingerprint("app", (part,)), when=when)}
+    fingerprint = Fingerprint("app", (part,))
+    return {"app": LedgerEntry(fingerprint=fingerprint, when=when)}
 
 
 def read_values(ledger: Ledger) -> list[str]:
@@ -57,19 +58,25 @@ class DownRegistry:
 
 def test_add_build_pushed_is_read_by_other_machines(tmp_path: Path, repository: OciLayout) -> None:
     """Write to the branch's ledger only, not to that of the default branch."""
-    assert LedgerStore("i", repository, tmp_path / "mine").add_build(PUSH, make_entries("1"), 1.0) == ()
-    branch, default = LedgerStore("i", repository, tmp_path / "theirs").read_ledgers(LOOK)
-    assert (read_values(branch), read_values(default), branch.overhead) == (["1"], [], 1.0)
+    mine = LedgerStore("i", repository, tmp_path / "mine")
+    theirs = LedgerStore("i", repository, tmp_path / "theirs")
+    assert mine.add_build(PUSH, make_entries("1"), 1.0) == ()
+    branch, default = theirs.read_ledgers(LOOK)
+    assert read_values(branch) == ["1"]
+    assert branch.overhead == 1.0
+    assert read_values(default) == []
 
 
 def test_add_build_not_pushed_stays_on_this_machine(tmp_path: Path, repository: OciLayout) -> None:
     """Keep the ledgers of other images apart."""
     mine = LedgerStore("i", repository, tmp_path / "mine")
+    theirs = LedgerStore("i", repository, tmp_path / "theirs")
+    other_image = LedgerStore("other", None, tmp_path / "mine")
     mine.add_build(PUSH, make_entries("1", when=1), 1.0)
     assert mine.add_build(LOOK, make_entries("2", when=2), 1.0) == ()
     assert read_nearest(mine) == ["2", "1"]
-    assert read_nearest(LedgerStore("i", repository, tmp_path / "theirs")) == ["1"]
-    assert read_nearest(LedgerStore("other", None, tmp_path / "mine")) == []
+    assert read_nearest(theirs) == ["1"]
+    assert read_nearest(other_image) == []
 
 
 def test_add_build_registry_down_warns_and_writes_the_local_ledger(tmp_path: Path) -> None:
@@ -86,7 +93,8 @@ def test_add_build_registry_down_warns_and_writes_the_local_ledger(tmp_path: Pat
 def test_read_ledgers_tag_holds_no_ledger_is_empty_until_the_next_build(
     tmp_path: Path, repository: OciLayout, manifest: bytes
 ) -> None:
-    repository.push_manifest(ManifestAndConfig(manifest=manifest, config=b"x"), BRANCH.ledger_tag)
+    document = ManifestAndConfig(manifest=manifest, config=b"x")
+    repository.push_manifest(document, BRANCH.ledger_tag)
     store = LedgerStore("i", repository, tmp_path / sha256_digest(manifest))
     assert read_nearest(store) == []
     assert store.add_build(PUSH, make_entries("1"), 1.0) == ()
@@ -94,7 +102,9 @@ def test_read_ledgers_tag_holds_no_ledger_is_empty_until_the_next_build(
 
 
 def test_add_build_home_not_writable_warns(tmp_path: Path) -> None:
-    (tmp_path / "home").write_text("a file")
-    store = LedgerStore("i", None, tmp_path / "home")
+    home = tmp_path / "home"
+    home.write_text("a file")
+    store = LedgerStore("i", None, home)
     assert store.read_ledgers(LOOK) == (Ledger(), Ledger())
-    assert len(store.add_build(LOOK, make_entries("1"), 1.0)) == 1
+    warnings = store.add_build(LOOK, make_entries("1"), 1.0)
+    assert len(warnings) == 1

@@ -52,13 +52,21 @@ def test_given_stage_times_word_not_valid_raises(word: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"stages": [{}]}', '{"stages": 3}'])
 def test_given_stage_times_report_not_valid_raises(tmp_path: Path, text: str) -> None:
-    (tmp_path / "report.json").write_text(text)
+    report = tmp_path / "report.json"
+    report.write_text(text)
     with pytest.raises(InputError, match="not the report of a build"):
-        given_stage_times([], tmp_path / "report.json", GRAPH)
+        given_stage_times([], report, GRAPH)
+
+
+def test_given_stage_times_negative_time_raises(tmp_path: Path) -> None:
+    report = make_report(tmp_path / "report.json", left=-1)
+    with pytest.raises(InputError, match="not the report of a build"):
+        given_stage_times([], report, GRAPH)
+
+
+def test_given_stage_times_missing_report_raises(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the report of a build"):
         given_stage_times([], tmp_path / "missing.json", GRAPH)
-    with pytest.raises(InputError, match="not the report of a build"):
-        given_stage_times([], make_report(tmp_path / "report.json", left=-1), GRAPH)
 
 
 def test_ledger_stage_times_take_the_nearest_ledger_that_knows() -> None:
@@ -75,8 +83,10 @@ def test_require_stage_times_names_stages_without_a_time() -> None:
 
 
 def test_require_stage_times_returns_the_stages_of_the_image_first() -> None:
-    times = require_stage_times(GRAPH, {"test": 4.0, "image": 3.0, "right": 2.0, "left": 1.0})
-    assert list(times.items()) == [("left", 1.0), ("right", 2.0), ("image", 3.0), ("test", 4.0)]
+    times = {"test": 4.0, "image": 3.0, "right": 2.0, "left": 1.0}
+    ordered = require_stage_times(GRAPH, times)
+    assert ordered == times
+    assert list(ordered) == ["left", "right", "image", "test"]
 
 
 def test_longest_path_seconds_counts_parallel_stages_once() -> None:
