@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set
+from dataclasses import replace
 
 import pytest
 
@@ -48,8 +49,10 @@ def classify_trace(trace: Trace, stall: Stall | None = None, known: Set[str] = K
 
 
 def explain_trace(trace: Trace, graph: StageGraph = GRAPH, stall: Stall | None = None) -> StagebakeError:
-    context = FailureContext(graph=graph, refs=("host/name:1",), patience={"read": 60.0, "write": 600.0})
-    return format_failure(classify_failure(graph, trace, stall, frozenset()), context)
+    patience = {"read": 60.0, "write": 600.0}
+    context = FailureContext(graph=graph, refs=("host/name:1",), patience=patience)
+    failure = classify_failure(graph, trace, stall, frozenset())
+    return format_failure(failure, context)
 
 
 @pytest.mark.parametrize(
@@ -165,16 +168,42 @@ def test_classify_failure_lost_result_names_the_stage(name: str, stage: str) -> 
     assert classify_failure(graph, other, None, KNOWN).kind is not FailureKind.LOST_RESULT
 
 
+def make_failure(
+    kind: FailureKind,
+    *,
+    blobs: frozenset[str] = frozenset(),
+    temporary: bool = False,
+    stall: Stall | None = None,
+) -> BakeFailure:
+    """Return a failure of the stage `app`."""
+    return BakeFailure(
+        kind=kind,
+        message="no",
+        summary="no",
+        stage=GRAPH["app"],
+        blobs=blobs,
+        temporary=temporary,
+        stall=stall,
+    )
+
+
 STAGES = frozenset(GRAPH.names)
-TEMPORARY = {"kind": FailureKind.CACHE, "blobs": KNOWN, "temporary": True}
-BAD_BLOB = {"kind": FailureKind.CACHE, "blobs": KNOWN}
-NAMELESS = {"kind": FailureKind.CACHE}
-LOST_RESULT = {"kind": FailureKind.LOST_RESULT}
-BUSY = {"kind": FailureKind.PUSH_REFUSED}
+LAST = MAX_BUILDS - 1
+PUSHES = len(PUSH_PAUSES)
+APP = frozenset({"app"})
+BASE = frozenset({"base"})
+
+TEMPORARY = make_failure(FailureKind.CACHE, blobs=KNOWN, temporary=True)
+BAD_BLOB = make_failure(FailureKind.CACHE, blobs=KNOWN)
+NO_BLOB = make_failure(FailureKind.CACHE)
+STALLED_READ = make_failure(FailureKind.CACHE, stall=Stall.READ)
+STALLED_IMPORT = make_failure(FailureKind.CACHE, stall=Stall.IMPORT)
+LOST_RESULT = make_failure(FailureKind.LOST_RESULT)
+PUSH_REFUSED = make_failure(FailureKind.PUSH_REFUSED)
 
 
 @pytest.mark.parametrize(
-    ("fields", "state", "verdict"),
+    ("failure", "state", "verdict"),
     [
         (TEMPORARY, RetryState(), Retry.PAUSE),
         (TEMPORARY, RetryState(builds=3), Retry.PAUSE),
@@ -183,50 +212,82 @@ BUSY = {"kind": FailureKind.PUSH_REFUSED}
         (BAD_BLOB, RetryState(), Retry.DROP_BLOBS),
         (BAD_BLOB, RetryState(builds=2), Retry.DROP_BLOBS),
         (BAD_BLOB, RetryState(builds=3), Retry.NO_CACHE),
-        (BAD_BLOB, RetryState(builds=MAX_BUILDS - 1), Retry.RAISE),
-        (NAMELESS, RetryState(), Retry.NO_CACHE),
-        (NAMELESS, RetryState(builds=MAX_BUILDS - 1), Retry.RAISE),
+        (BAD_BLOB, RetryState(builds=LAST), Retry.RAISE),
+        (NO_BLOB, RetryState(), Retry.NO_CACHE),
+        (NO_BLOB, RetryState(builds=LAST), Retry.RAISE),
         (LOST_RESULT, RetryState(), Retry.FORCE_STAGE),
-        (LOST_RESULT, RetryState(forced=frozenset({"base"})), Retry.FORCE_STAGE),
-        (LOST_RESULT, RetryState(forced=frozenset({"app"})), Retry.FORCE_ALL),
+        (LOST_RESULT, RetryState(forced=BASE), Retry.FORCE_STAGE),
+        (LOST_RESULT, RetryState(forced=APP), Retry.FORCE_ALL),
         (LOST_RESULT, RetryState(forced=STAGES), Retry.RAISE),
-        (LOST_RESULT, RetryState(builds=MAX_BUILDS - 1), Retry.RAISE),
-        (BUSY, RetryState(), Retry.PUSH_LATER),
-        (BUSY, RetryState(builds=MAX_BUILDS - 1, pushes=len(PUSH_PAUSES) - 1), Retry.PUSH_LATER),
-        (BUSY, RetryState(pushes=len(PUSH_PAUSES)), Retry.RAISE),
-        ({"kind": FailureKind.STEP}, RetryState(), Retry.RAISE),
-        ({"kind": FailureKind.PARSE_ERROR}, RetryState(), Retry.RAISE),
-        ({"kind": FailureKind.MISSING_IMAGE}, RetryState(), Retry.RAISE),
-        ({"kind": FailureKind.STALLED}, RetryState(), Retry.RAISE),
-        ({"kind": FailureKind.ENGINE}, RetryState(), Retry.RAISE),
+        (LOST_RESULT, RetryState(builds=LAST), Retry.RAISE),
+        (PUSH_REFUSED, RetryState(), Retry.PUSH_LATER),
+        (PUSH_REFUSED, RetryState(builds=LAST, pushes=PUSHES - 1), Retry.PUSH_LATER),
+        (PUSH_REFUSED, RetryState(pushes=PUSHES), Retry.RAISE),
     ],
 )
-def test_choose_retry_failure_and_state_decide(fields: dict[str, object], state: RetryState, verdict: Retry) -> None:
-    failure = failure_of(fields)
+def test_choose_retry_failure_and_state_decide(
+    failure: BakeFailure,
+    state: RetryState,
+    verdict: Retry,
+) -> None:
     assert choose_retry(failure, state, STAGES) is verdict
 
 
-def failure_of(fields: dict[str, object]) -> BakeFailure:
-    defaults: dict[str, object] = {"message": "no", "summary": "no", "stage": GRAPH["app"]}
-    return BakeFailure(**(defaults | fields))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FailureKind.STEP,
+        FailureKind.PARSE_ERROR,
+        FailureKind.MISSING_IMAGE,
+        FailureKind.STALLED,
+        FailureKind.ENGINE,
+    ],
+)
+def test_choose_retry_failure_of_the_build_itself_is_raised(kind: FailureKind) -> None:
+    assert choose_retry(make_failure(kind), RetryState(), STAGES) is Retry.RAISE
 
 
 @pytest.mark.parametrize(
-    ("fields", "state", "verdict", "after"),
+    ("failure", "state", "verdict", "after"),
     [
-        (TEMPORARY, RetryState(), Retry.PAUSE, RetryState(builds=1, paused=True)),
-        (BAD_BLOB, RetryState(stalled=True), Retry.DROP_BLOBS, RetryState(builds=1)),
-        (NAMELESS | {"stall": Stall.READ}, RetryState(), Retry.NO_CACHE, RetryState(builds=1, stalled=True)),
-        (NAMELESS | {"stall": Stall.IMPORT}, RetryState(), Retry.NO_CACHE, RetryState(builds=1)),
+        (
+            TEMPORARY,
+            RetryState(),
+            Retry.PAUSE,
+            RetryState(builds=1, paused=True),
+        ),
+        (
+            BAD_BLOB,
+            RetryState(stalled=True),
+            Retry.DROP_BLOBS,
+            RetryState(builds=1),
+        ),
+        (
+            STALLED_READ,
+            RetryState(),
+            Retry.NO_CACHE,
+            RetryState(builds=1, stalled=True),
+        ),
+        (
+            STALLED_IMPORT,
+            RetryState(),
+            Retry.NO_CACHE,
+            RetryState(builds=1),
+        ),
         (
             LOST_RESULT,
             RetryState(stalled=True),
             Retry.FORCE_STAGE,
-            RetryState(builds=1, stalled=True, forced=frozenset({"app"})),
+            RetryState(builds=1, stalled=True, forced=APP),
         ),
-        (LOST_RESULT, RetryState(builds=1), Retry.FORCE_ALL, RetryState(builds=2, forced=STAGES)),
         (
-            BUSY,
+            LOST_RESULT,
+            RetryState(builds=1),
+            Retry.FORCE_ALL,
+            RetryState(builds=2, forced=STAGES),
+        ),
+        (
+            PUSH_REFUSED,
             RetryState(builds=3, pushes=1, paused=True, stalled=True, forced=STAGES),
             Retry.PUSH_LATER,
             RetryState(pushes=2, forced=STAGES),
@@ -234,10 +295,13 @@ def failure_of(fields: dict[str, object]) -> BakeFailure:
     ],
 )
 def test_count_failure_reaction_changes_the_state(
-    fields: dict[str, object], state: RetryState, verdict: Retry, after: RetryState
+    failure: BakeFailure,
+    state: RetryState,
+    verdict: Retry,
+    after: RetryState,
 ) -> None:
     """Count builds from 0 again after each push; keep forced stages."""
-    assert state.count_failure(failure_of(fields), verdict, STAGES) == after
+    assert state.count_failure(failure, verdict, STAGES) == after
 
 
 @pytest.mark.parametrize(
@@ -262,9 +326,16 @@ def test_format_failure_place_is_the_line_that_buildx_shows(
 
 
 def test_format_failure_step_shows_the_end_of_its_output() -> None:
-    vertex = StepFailure(name="RUN x", stage="app", is_step=True, message="exit code: 1", log=("a", "b"))
-    failure = failure_of({"kind": FailureKind.STEP, "vertex": vertex, "line": 4})
-    error = format_failure(failure, FailureContext(graph=GRAPH, refs=(), patience={}))
+    vertex = StepFailure(
+        name="RUN x",
+        stage="app",
+        is_step=True,
+        message="exit code: 1",
+        log=("a", "b"),
+    )
+    failure = replace(make_failure(FailureKind.STEP), vertex=vertex, line=4)
+    context = FailureContext(graph=GRAPH, refs=(), patience={})
+    error = format_failure(failure, context)
     assert (error.what, error.log) == ("docker/Dockerfile:4: RUN x: exit code: 1", ("a", "b"))
 
 

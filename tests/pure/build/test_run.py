@@ -26,15 +26,29 @@ from tests.support.caches import cache_of, digest, layer, record
 DOCKERFILE = "FROM debian AS base\nRUN one\nFROM base AS app\nRUN two\n"
 GRAPH = parse_dockerfile(DOCKERFILE)
 SETTINGS = Settings(image="host/name")
+LAYER_SIZE = 7
 NAMES = ImageNames(refs=("host/name:1",), labels={})
 WRITER = Access(reads=(DEFAULT_SCOPE,), writes=DEFAULT_SCOPE)
 STEP = "[app 2/2] RUN two"
 LOST = "failed to commit 17fhb to upok3 during finalize: snapshot 17fhb does not exist"
-TIMES = {"started": "2026-01-01T10:00:00Z", "completed": "2026-01-01T10:00:02Z"}
 
 
 def step_line(name: str = STEP, *, cached: bool = False, error: str = "") -> str:
-    return json.dumps({"vertexes": [{"digest": name, "name": name, "cached": cached, "error": error, **TIMES}]})
+    """Return the event of a vertex that has completed."""
+    vertex = {
+        "digest": name,
+        "name": name,
+        "cached": cached,
+        "error": error,
+        "started": "2026-01-01T10:00:00Z",
+        "completed": "2026-01-01T10:00:02Z",
+    }
+    return json.dumps({"vertexes": [vertex]})
+
+
+def failed_step(message: str) -> list[str]:
+    """Return the events of a call that fails at the last step."""
+    return [step_line(error=message)]
 
 
 @dataclass
@@ -51,8 +65,9 @@ class ScriptedEngine:
         for line in self.answers.pop(0):
             trace.feed_line(line)
             on_line(line)
-        failed = must_stop() or trace.first_failure() is not None
-        return BakeResult(exit_code=int(failed), digest=None if failed else "sha256:image")
+        if must_stop() or trace.first_failure():
+            return BakeResult(exit_code=1, digest=None)
+        return BakeResult(exit_code=0, digest="sha256:image")
 
 
 def build(
@@ -77,14 +92,25 @@ def ignore_progress(_doing: str, _trace: Trace) -> None:
 
 
 def save_app_cache(folder: Path) -> OciLayout:
-    """Save a cache of the stage `app` with one layer, the blob `app`, under all tags that a build reads."""
+    """Return a directory with a cache of the stage `app`."""
     layout = OciLayout(folder)
-    cache = cache_of(layer("app"), records=[record("app", layer=0)])
-    blob = Path(layout.image, "blobs/sha256", digest("app").removeprefix("sha256:"))
-    blob.parent.mkdir(parents=True, exist_ok=True)
-    blob.write_bytes(bytes(7))
-    layout.push_manifest(serialize_cache(cache), DEFAULT_SCOPE.stage_tag("app"))
+    push_stage_cache(layout, "app")
     return layout
+
+
+def push_stage_cache(layout: OciLayout, stage: str) -> str:
+    """Save a cache with one layer, the blob of the stage's name; return the digest of its manifest."""
+    encoded = digest(stage).removeprefix("sha256:")
+    blob = Path(layout.image, "blobs/sha256", encoded)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(bytes(LAYER_SIZE))
+    cache = cache_of(layer(stage), records=[record(stage, layer=0)])
+    tag = DEFAULT_SCOPE.stage_tag(stage)
+    return layout.push_manifest(serialize_cache(cache), tag)
+
+
+def read_statuses(result: BuildResult) -> dict[str, str]:
+    return {stage.name: stage.status for stage in result.stages}
 
 
 def forced_names(call: BakeCall) -> list[str]:
@@ -100,13 +126,13 @@ def test_build_image_without_caches_takes_one_bake_call() -> None:
     result = build(engine)
     assert len(engine.calls) == 1
     assert result.digest == "sha256:image"
-    assert {stage.name: stage.status for stage in result.stages} == {"base": "restored", "app": "rebuilt"}
+    assert read_statuses(result) == {"base": "restored", "app": "rebuilt"}
     assert result.warnings == ()
 
 
 def test_build_image_failed_step_is_not_repeated() -> None:
     message = 'failed: process "two" did not complete successfully: exit code: 1'
-    engine = ScriptedEngine([[step_line(error=message)]])
+    engine = ScriptedEngine([failed_step(message)])
     with pytest.raises(BuildFailed, match="RUN two"):
         build(engine)
     assert len(engine.calls) == 1
@@ -116,7 +142,7 @@ def test_build_image_bad_blob_is_dropped_and_the_build_repeated(tmp_path: Path) 
     """Import the cache in the first attempt, and none in the second: its only layer is missing."""
     layout = save_app_cache(tmp_path)
     message = f"failed to copy: httpReadSeeker: could not fetch content descriptor {digest('app')}: not found"
-    engine = ScriptedEngine([[step_line(error=message)], [step_line()]], exports_caches=False)
+    engine = ScriptedEngine([failed_step(message), [step_line()]], exports_caches=False)
     result = build(engine, layout, access=WRITER)
     first, second = engine.calls
     assert first.variables["CACHE"]
@@ -128,7 +154,7 @@ def test_build_image_cache_that_names_no_blob_is_left_out(tmp_path: Path) -> Non
     """Build without any cache, and say why."""
     layout = save_app_cache(tmp_path)
     message = "failed to copy: httpReadSeeker: 416 Requested Range Not Satisfiable"
-    engine = ScriptedEngine([[step_line(error=message)], [step_line()]], exports_caches=False)
+    engine = ScriptedEngine([failed_step(message), [step_line()]], exports_caches=False)
     result = build(engine, layout, access=WRITER)
     assert engine.calls[1].variables["CACHE"] == ""
     assert f"built without any cache: {message}" in result.warnings
@@ -136,7 +162,7 @@ def test_build_image_cache_that_names_no_blob_is_left_out(tmp_path: Path) -> Non
 
 def test_build_image_lost_result_forces_the_stage_then_all() -> None:
     """Name the forced stages in a warning."""
-    engine = ScriptedEngine([[step_line(error=LOST)], [step_line(error=LOST)], [step_line()]])
+    engine = ScriptedEngine([failed_step(LOST), failed_step(LOST), [step_line()]])
     result = build(engine)
     first, second, third = engine.calls
     assert forced_names(first) == []
@@ -146,7 +172,7 @@ def test_build_image_lost_result_forces_the_stage_then_all() -> None:
 
 
 def test_build_image_lost_result_of_every_stage_is_an_error() -> None:
-    engine = ScriptedEngine([[step_line(error=LOST)] for _ in range(3)])
+    engine = ScriptedEngine([failed_step(LOST) for _ in range(3)])
     with pytest.raises(BuildFailed, match="during finalize") as error:
         build(engine)
     assert "restart the engine" in error.value.remedy
@@ -163,7 +189,7 @@ def test_build_image_step_that_ran_in_a_failed_attempt_counts_as_run() -> None:
     first = [step_line("[base 2/2] RUN one"), step_line(error=LOST)]
     second = [step_line("[base 2/2] RUN one", cached=True), step_line()]
     result = build(ScriptedEngine([first, second]))
-    assert {stage.name: stage.status for stage in result.stages} == {"base": "rebuilt", "app": "rebuilt"}
+    assert read_statuses(result) == {"base": "rebuilt", "app": "rebuilt"}
 
 
 def test_build_image_unreadable_cache_is_a_warning() -> None:
