@@ -38,7 +38,7 @@ def _start_order(item: pytest.Item) -> int:
 
 @pytest.fixture(autouse=True)
 def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A unit test that starts a process fails."""
+    """Fail a unit test that starts a process."""
     if request.node.get_closest_marker("engine") or request.node.get_closest_marker("git"):
         return
     for owner, name in ((subprocess, "Popen"), (os, "posix_spawn"), (os, "fork"), (os, "system")):

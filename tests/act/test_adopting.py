@@ -1,4 +1,4 @@
-"""docs/adopting.md, walked through in a repository that had the usual workflow and a Dockerfile, and nothing else."""
+"""Follow docs/adopting.md in a repository that has a Dockerfile and a common workflow, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.engine
 USUAL = Path(__file__).parents[1] / "support/usual-workflow.yml"
 
 
-def test_from_the_usual_workflow_to_this_one(project: Project, tmp_path: Path) -> None:
-    """`stagebake init` is the only step: the push that follows makes the caches, and the one after it uses them."""
+def test_init_beside_a_common_workflow_makes_pushes_use_caches(project: Project, tmp_path: Path) -> None:
+    """Run `stagebake init` only: the next push saves the caches, and the one after it uses them."""
     project.write({**FIVE, WORKFLOW_FILE: USUAL.read_text(encoding="utf-8")})
     project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
     project.commit()

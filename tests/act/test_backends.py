@@ -1,4 +1,4 @@
-"""The workflows of the other two back ends: what their extra step hands on or keeps is what a build needs."""
+"""Run the workflows of the other two back ends: their extra step provides what a build needs."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ MAIN = "refs/heads/main"
 
 @pytest.fixture(params=[CacheService, ResultsService], ids=["v1", "v2"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CacheService | ResultsService]:
-    """Each version of GitHub's cache service, empty."""
+    """Start each version of GitHub's cache service, empty."""
     running = CacheService(tmp_path / "service") if request.param is CacheService else ResultsService()
     yield running
     running.stop()
 
 
-def test_the_cache_service_of_github(five: Project, tmp_path: Path, service: CacheService | ResultsService) -> None:
-    """The way there is shown to actions only; one step hands it on, and the builds save and restore there."""
+def test_workflow_with_github_cache_saves_and_restores(
+    five: Project, tmp_path: Path, service: CacheService | ResultsService
+) -> None:
+    """Pass the service's address, which only actions see, on to the builds."""
     five.settings('cache = "gha"\n')
     runner = runner_of(five, tmp_path, Settings(cache="gha"), SHOWN=json.dumps(service.environment(MAIN)))
     push_twice(runner)
     assert not five.tags() & CACHES
 
 
-def test_a_folder_that_actions_cache_keeps(five: Project, tmp_path: Path) -> None:
-    """The newest entry of the branch is restored before each build, of the default branch where it has none yet."""
+def test_workflow_with_local_cache_keeps_a_folder_per_branch(five: Project, tmp_path: Path) -> None:
+    """Restore the branch's newest entry before each build; the default branch's where it has none yet."""
     kept = tmp_path / "kept"
     kept.mkdir()
     five.settings('cache = "local"\n')
@@ -53,7 +55,7 @@ def test_a_folder_that_actions_cache_keeps(five: Project, tmp_path: Path) -> Non
 
 
 def push_twice(runner: Runner) -> None:
-    """The first push builds everything, the next one nothing."""
+    """Check that the first push builds everything and the next one nothing."""
     assert runner.push().rebuilt == set(STAGES)
     before = runner.project.pushed()
     forget(runner)
@@ -62,7 +64,7 @@ def push_twice(runner: Runner) -> None:
 
 
 def forget(runner: Runner) -> None:
-    """The next job runs on another machine: an engine and a home that remember nothing."""
+    """Let the next job run on another machine, with an empty engine and an empty home."""
     runner.project.engine.empty()
     shutil.rmtree(runner.folder)
     runner.folder.mkdir()

@@ -1,4 +1,4 @@
-"""The workflow, run by hand and once a week: the forced stage is new, and whose caches are written."""
+"""Run the workflow by hand and on its schedule: check what is new and whose caches are written."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.shapes import STAGES, changed
 pytestmark = pytest.mark.engine
 
 
-def test_a_forced_stage_ships_new(runner: Runner) -> None:
-    """Run by hand with a stage to force, the image has that one and what depends on it anew, and the rest as it was."""
+def test_workflow_by_hand_with_a_forced_stage_ships_it_new(runner: Runner) -> None:
+    """Force one stage: it and its dependents are new in the image, the rest is as it was."""
     project = runner.project
     before = project.pushed()
     job = runner.dispatch(force="python-deps")
@@ -26,8 +26,7 @@ def test_a_forced_stage_ships_new(runner: Runner) -> None:
     assert project.pushed() == after
 
 
-def test_by_hand_without_push_writes_nothing(runner: Runner) -> None:
-    """Run by hand with `push` off, the registry stays as it is."""
+def test_workflow_by_hand_without_push_writes_nothing(runner: Runner) -> None:
     before = digests(runner.project)
     with runner.project.registry.proxy.watched() as seen:
         runner.dispatch(push="false", force="builder")
@@ -35,8 +34,8 @@ def test_by_hand_without_push_writes_nothing(runner: Runner) -> None:
     assert digests(runner.project) == before
 
 
-def test_by_hand_another_branch(runner: Runner) -> None:
-    """Run by hand for another branch, that branch is built, and its caches are its own; `latest` stays main's."""
+def test_workflow_by_hand_for_another_branch_writes_its_caches_only(runner: Runner) -> None:
+    """Build another branch: `latest` stays main's."""
     project = runner.project
     before = digests(project)
     edit(project)
@@ -49,8 +48,8 @@ def test_by_hand_another_branch(runner: Runner) -> None:
     assert {tag: after[tag] for tag in before} == before
 
 
-def test_the_weekly_run_makes_everything_new(runner: Runner) -> None:
-    """The scheduled run takes nothing from the caches, and writes those of the default branch."""
+def test_workflow_on_schedule_makes_every_stage_new(runner: Runner) -> None:
+    """Read nothing from the caches, and write those of the default branch."""
     before = runner.project.pushed()
     runner.schedule()
     after = runner.project.pushed()

@@ -1,4 +1,4 @@
-"""The workflow, run for pushes and pull requests: what it pushes, which caches it reads and writes, what it reports."""
+"""Run the workflow for pushes and pull requests: check what it pushes, which caches it uses, and what it reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.shapes import STAGES, draw
 pytestmark = pytest.mark.engine
 
 
-def test_a_push_to_main_ships_the_image_and_its_caches(fresh: Runner) -> None:
-    """After the first push the registry has the image and every cache, and the next push restores all of it."""
+def test_workflow_on_push_to_main_pushes_the_image_and_every_cache(fresh: Runner) -> None:
+    """Restore all of it in the next push."""
     project = fresh.project
     first = fresh.push()
     assert first.rebuilt == set(STAGES)
@@ -31,8 +31,8 @@ def test_a_push_to_main_ships_the_image_and_its_caches(fresh: Runner) -> None:
     golden.check("push", second.summary)
 
 
-def test_a_context_that_is_the_whole_checkout(fresh: Runner) -> None:
-    """nox and stagebake leave nothing in it, so a stage that copies everything is restored in the next run."""
+def test_workflow_with_the_checkout_as_context_restores_everything(fresh: Runner) -> None:
+    """Leave nothing of nox and stagebake in the checkout, so a stage that copies everything is restored."""
     project = fresh.project
     text = "FROM busybox:1 AS base\nFROM base AS app\nCOPY . /app\n" + draw("app") + "\n"
     project.write({"Dockerfile": text, ".dockerignore": ".git\n"})
@@ -42,8 +42,8 @@ def test_a_context_that_is_the_whole_checkout(fresh: Runner) -> None:
     assert fresh.push().rebuilt == set()
 
 
-def test_a_pull_request_writes_under_its_own_scope_until_it_is_closed(runner: Runner) -> None:
-    """It restores from main what it did not change, and touches no tag of main; closed, its caches are gone again."""
+def test_workflow_on_pull_request_writes_its_own_scope_until_it_is_closed(runner: Runner) -> None:
+    """Restore from main what did not change, and change no tag of main; delete the caches on closing."""
     project = runner.project
     before = digests(project)
     edit(project)
@@ -60,8 +60,8 @@ def test_a_pull_request_writes_under_its_own_scope_until_it_is_closed(runner: Ru
     assert digests(project) == {tag: digest for tag, digest in after.items() if tag not in new}
 
 
-def test_a_fork_writes_nothing_and_reads_the_caches_of_main(runner: Runner) -> None:
-    """A fork's pull request asks the registry for things only, and runs the changed stage and what depends on it."""
+def test_workflow_on_pull_request_of_a_fork_reads_main_and_writes_nothing(runner: Runner) -> None:
+    """Only read from the registry; the changed stage and its dependents run."""
     project = runner.project
     before = digests(project)
     edit(project)
@@ -74,8 +74,8 @@ def test_a_fork_writes_nothing_and_reads_the_caches_of_main(runner: Runner) -> N
     golden.check("fork", job.summary)
 
 
-def test_a_build_that_fails_says_where(runner: Runner) -> None:
-    """The failing step is named beside its line of the Dockerfile and in the summary, and nothing is pushed."""
+def test_workflow_with_a_failing_step_names_its_line_and_pushes_nothing(runner: Runner) -> None:
+    """Name the step beside its line of the Dockerfile and in the summary."""
     project = runner.project
     text = (project.folder / "Dockerfile").read_text(encoding="utf-8")
     project.write({"Dockerfile": text.replace("COPY src src\n", "COPY src src\nRUN echo no such page; exit 3\n")})

@@ -1,4 +1,4 @@
-"""Images as files: the base images that stand in for those of Docker Hub, and the files that an image holds."""
+"""Make images as files, instead of those of Docker Hub, and read the files that an image holds."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Blob = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class Base:
-    """A base image: its name, and the archive that `docker load` takes. The same files give the same digest."""
+    """Base image: its name, and the archive that `docker load` reads. The same files give the same digest."""
 
     name: str
     archive: Path
 
 
 def make_busybox(name: str, folder: Path, more: Iterable[tuple[tarfile.TarInfo, bytes]] = ()) -> Base:
-    """busybox and its applets as an image, and more files."""
+    """Make an image of busybox, its applets, and more files."""
     path = find("busybox")
     busybox = Path(path).read_bytes()
     members = [
@@ -50,7 +50,7 @@ def make_busybox(name: str, folder: Path, more: Iterable[tuple[tarfile.TarInfo, 
 
 
 def make_files(name: str, folder: Path, files: Mapping[str, str]) -> Base:
-    """These files as an image, in which nothing can run."""
+    """Make an image of these files, in which nothing can run."""
     return _make(name, folder, _tar((_file(path, text.encode()), text.encode()) for path, text in files.items()))
 
 
@@ -68,7 +68,7 @@ def join_archives(bases: Iterable[Base], path: Path) -> Path:
 
 
 def _make(name: str, folder: Path, layer: bytes) -> Base:
-    """An image of one layer (opencontainers/image-spec, image-layout.md)."""
+    """Make an image of one layer (opencontainers/image-spec, image-layout.md)."""
     config = _json(
         {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -98,7 +98,7 @@ def _make(name: str, folder: Path, layer: bytes) -> Base:
 
 
 def files_of(manifest: Mapping[str, Any], blob: Blob) -> dict[str, bytes]:
-    """The regular files of an image by absolute path, its layers laid over each other (image-spec, layer.md)."""
+    """Return the regular files of an image by absolute path, its layers laid over each other (image-spec, layer.md)."""
     files: dict[str, bytes] = {}
     for layer in manifest["layers"]:
         with open_layer(blob(layer["digest"])) as archive:
@@ -107,7 +107,7 @@ def files_of(manifest: Mapping[str, Any], blob: Blob) -> dict[str, bytes]:
 
 
 def open_layer(content: bytes) -> tarfile.TarFile:
-    """A layer, packed with gzip, zstd or not at all."""
+    """Open a layer, compressed with gzip, zstd or not at all."""
     if content.startswith(_ZSTD):
         with zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True) as stream:
             content = stream.read()
@@ -115,7 +115,7 @@ def open_layer(content: bytes) -> tarfile.TarFile:
 
 
 def saved(archive: Path) -> dict[str, bytes]:
-    """The files of the one image in an archive of `docker save`."""
+    """Return the files of the one image in an archive of `docker save`."""
     with tarfile.open(archive) as content:
 
         def blob(digest: str) -> bytes:
@@ -128,7 +128,7 @@ def saved(archive: Path) -> dict[str, bytes]:
 
 
 def image_of(index: Mapping[str, Any]) -> str:
-    """The digest of the one image in an index; attestations have no platform."""
+    """Return the digest of the one image in an index; attestations have no platform."""
     (digest,) = (m["digest"] for m in index["manifests"] if m.get("platform", {}).get("os") != "unknown")
     return str(digest)
 

@@ -1,6 +1,6 @@
-"""A network bridge of the tests' own, made by the kernel's ioctls (linux/sockios.h).
+"""Make a network bridge for the tests with the kernel's ioctls (linux/sockios.h).
 
-A daemon that is told to do without a bridge deletes docker0, which belongs to the machine's own engine.
+A daemon that is told to use no bridge deletes docker0, which belongs to the machine's own engine.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _UP = 1
 
 
 class Bridge:
-    """A bridge with a name that nothing else has."""
+    """Network bridge with a name that nothing else has."""
 
     def __init__(self) -> None:
         self.name = f"sb{secrets.token_hex(5)}"
         _ioctl(_ADD, self._field())
 
     def remove(self) -> None:
-        """Takes it down and away."""
+        """Take the bridge down and delete it."""
         answer = _ioctl(_GET_FLAGS, self._field() + bytes(16))
         (flags,) = struct.unpack("h", answer[16:18])
         _ioctl(_SET_FLAGS, self._field() + struct.pack("h", flags & ~_UP) + bytes(14))

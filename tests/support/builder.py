@@ -1,6 +1,6 @@
-"""A builder of the driver `docker-container`, made without the image moby/buildkit.
+"""Make a builder of the driver `docker-container` without the image moby/buildkit.
 
-buildx starts a container and talks to BuildKit through a program in it, `buildctl dial-stdio`. Here that program hands
+buildx starts a container and talks to BuildKit through a program in it, `buildctl dial-stdio`. Here that program passes
 the connection on to the BuildKit in another engine (its API's /grpc: moby/moby, api/server/router/grpc).
 """
 
@@ -42,7 +42,7 @@ ENTRYPOINT ["buildkitd"]
 
 
 class Builder:
-    """A builder that `engine` knows, from its image `base`; its BuildKit knows nothing and has an engine of its own."""
+    """Builder that `engine` knows, from its image `base`; its BuildKit is empty and has an engine of its own."""
 
     def __init__(self, name: str, engine: Engine, folder: Path, base: str) -> None:
         self.name = name
@@ -69,7 +69,7 @@ class Builder:
         )  # fmt: skip
 
     def empty(self) -> None:
-        """Forgets all that was built: another BuildKit takes its place."""
+        """Replace the BuildKit by an empty one."""
         self._behind.empty()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Provide cache manifests for tests: written by hand, written by BuildKit, and drawn at random."""
+"""Make cache manifests for tests: by hand, as BuildKit wrote them, and at random."""
 
 from __future__ import annotations
 
@@ -31,10 +31,7 @@ def layer(blob: str, parent: int = -1, **more: Any) -> dict[str, Any]:
 
 
 def record(name: str, *inputs: list[int], at: str = T1, **results: Any) -> dict[str, Any]:
-    """Return an entry of `records` as BuildKit writes it.
-
-    Each input is a list of indexes of records. `layer` is an index of a layer, `chain` a list of such indexes.
-    """
+    """Return a step as BuildKit writes it: `layer` an index, `chain` a list of indexes; each input a list of links."""
     entry: dict[str, Any] = {"digest": digest(name)}
     if inputs:
         entry["inputs"] = [[{"link": link} for link in links] for links in inputs]
@@ -46,7 +43,7 @@ def record(name: str, *inputs: list[int], at: str = T1, **results: Any) -> dict[
 
 
 def files_of(raw: Raw) -> tuple[bytes, bytes]:
-    """Return manifest and config of a cache with these layers and records."""
+    """Return manifest and config of a cache of these layers and records."""
     config = json.dumps(raw).encode()
     descriptors = {}
     for entry in raw.get("layers", []):
@@ -73,7 +70,7 @@ def rewritten(cache: CacheConfig) -> CacheConfig:
 
 
 def plain(cache: CacheConfig) -> CacheConfig:
-    """Return the cache with the newest results only and without `proven`, which the file does not contain."""
+    """Return the cache without `proven`, which is worked out on reading and not part of the format."""
     records = {}
     for identity, entry in cache.records.items():
         newest = [replace(result, proven="") for result in entry.results[-1:]]
@@ -87,7 +84,7 @@ def config_of(cache: CacheConfig) -> Any:
 
 
 def blobs_of(cache: CacheConfig, identity: str) -> list[str]:
-    """Return the blobs of a layer's chain, its own first."""
+    """Return the blobs of one layer's chain, its own first."""
     chain = []
     current: str | None = identity
     while current is not None:
@@ -97,7 +94,7 @@ def blobs_of(cache: CacheConfig, identity: str) -> list[str]:
 
 
 def results_of(cache: CacheConfig) -> dict[str, list[list[str]]]:
-    """Return the blobs of each layer of each result, by the digest of the step."""
+    """Return the digest of each step that has a result, and the blobs of that result."""
     results = {}
     for entry in cache.records.values():
         if entry.result:
@@ -119,7 +116,7 @@ TIMES = ["", "0001-01-01T00:00:00Z", T1, T2, T3]
 
 @st.composite
 def raw_caches(draw: st.DrawFn) -> Raw:
-    """Draw a valid cache: a graph of layers and one of records, in any order, with or without zeros."""
+    """Draw any consistent cache: a graph of layers and one of records, in any order, zeros left out at random."""
     layers = []
     for number in range(draw(st.integers(min_value=1, max_value=6))):
         blob = draw(st.sampled_from(BLOBS))

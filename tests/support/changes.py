@@ -1,4 +1,4 @@
-"""Single changes of a repository, and what each must run: the rules of BuildKit as docs/invalidation.md has them."""
+"""Make single changes of a repository, each with the stages that must run: BuildKit's rules in docs/invalidation.md."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ Act = Callable[[Project], object]
 
 @dataclass(frozen=True)
 class Change:
-    """Something that changes, and the values that are new in the image of the next build.
+    """Change of the repository, and the values that are new in the image of the next build.
 
-    `ran` are the stages that the report then names, the ones of the values where it is None.
+    `ran` are the stages that the report then names; None means those of the values.
     """
 
     act: Act
@@ -132,7 +132,7 @@ def swapped(first: str, second: str) -> Act:
 
 
 def stage(name: str) -> str:
-    """The lines of a stage."""
+    """Return the lines of a stage."""
     start = DOCKERFILE.index(f"FROM base AS {name}\n")
     return DOCKERFILE[start : DOCKERFILE.index("FROM", start + 1)]
 
@@ -202,7 +202,7 @@ NOT_CHANGES: dict[str, Act] = {
 
 
 def fill(project: Project) -> None:
-    """The sources before any of the changes, committed."""
+    """Write and commit the sources before any change."""
     project.write(FILES)
     (project.folder / "src/link").symlink_to("page.ts")
     settings(project)

@@ -1,4 +1,4 @@
-"""A server program for the time of the tests: started, watched, and stopped by its own process id."""
+"""Start a server program for the tests, watch it, and stop it by its own process id."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PATIENCE = 60.0
 
 
 def missing(*programs: str) -> list[str]:
-    """Those that are not installed."""
+    """Return the programs that are not installed."""
     return [program for program in programs if shutil.which(program, path=_PATH) is None]
 
 
 def find(program: str) -> str:
-    """The path of a program. Raises FileNotFoundError."""
+    """Return the path of a program. Raise FileNotFoundError where it is missing."""
     found = shutil.which(program, path=_PATH)
     if found is None:
         raise FileNotFoundError(program)
@@ -28,7 +28,7 @@ def find(program: str) -> str:
 
 
 class Daemon:
-    """A running program, its output in a file."""
+    """Running program with its output in a file."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.log = log
@@ -44,11 +44,11 @@ class Daemon:
             )
 
     def text(self) -> str:
-        """What it has printed."""
+        """Return the output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Returns when `ready` says so. Raises RuntimeError, with the log, where the program ends or never is."""
+        """Wait until `ready` returns true. Raise RuntimeError with the log where the program ends or is never ready."""
         end = time.monotonic() + _PATIENCE
         while not ready():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -57,7 +57,7 @@ class Daemon:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Ends it, by force where it does not listen."""
+        """End the program, by force where it ignores the signal."""
         self._process.terminate()
         try:
             self._process.wait(_PATIENCE)

@@ -1,4 +1,4 @@
-"""A Docker engine of the tests' own: nothing of it is shared with an engine that the machine has."""
+"""Run a Docker engine for the tests; it shares nothing with the machine's own engine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ address = "{folder}/containerd.sock"
 
 
 class Engine:
-    """dockerd and a containerd of its own in one folder, whose path is short: a socket's may have 108 characters.
+    """Docker engine and containerd in one folder, whose path is short: a socket's has at most 108 characters.
 
-    It knows the base images and nothing else. `home` is that of the programs that talk to it; `flags` are dockerd's.
-    Projects on it run stagebake in a process that `preloaded` forks, or start one where that is None.
+    It has only the base images. `home` is that of the programs that talk to it; `flags` are dockerd's. Projects on it
+    run stagebake in a process that `preloaded` forks, or start one where that is None.
     """
 
     preloaded: PreloadedStagebake | None = None
@@ -43,7 +43,7 @@ class Engine:
         self._start()
 
     def environment(self) -> dict[str, str]:
-        """All that a program needs to find this engine, and nothing of the machine's own settings."""
+        """Return the variables that a program needs to find this engine, and none of the machine's own settings."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self._home),
@@ -54,13 +54,13 @@ class Engine:
         }
 
     def docker(self, *arguments: str) -> str:
-        """Runs `docker ARGUMENTS` and returns what it printed."""
+        """Run `docker ARGUMENTS` and return its output."""
         answer = self.run("docker", *arguments, folder=self._folder)
         assert answer.returncode == 0, f"docker {' '.join(arguments)}: {answer.stderr}"
         return answer.stdout
 
     def run(self, *command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command that talks to this engine."""
+        """Run a command that talks to this engine."""
         return subprocess.run(
             command,
             cwd=folder,
@@ -73,14 +73,14 @@ class Engine:
         )
 
     def empty(self) -> None:
-        """Forgets all but the base images: another engine takes its place, as on a runner that starts anew."""
+        """Replace the engine by one that has only the base images, as on a new runner."""
         self.stop()
         self._start()
 
     def lose_steps(self) -> None:
-        """Removes the results of steps on which nothing was built yet; BuildKit still takes them for there.
+        """Remove the results of steps on which nothing is built yet; BuildKit still lists them.
 
-        A build that is cancelled while such a result is kept leaves the same.
+        A build that is cancelled while such a result is used leaves the same.
         """
         snapshots = ("ctr", f"--address={self._folder}/containerd.sock", "--namespace=moby", "snapshots")
         listed = self.run(*snapshots, "ls", folder=self._folder).stdout.splitlines()
@@ -91,11 +91,11 @@ class Engine:
         assert self.run(*snapshots, "rm", *lost, folder=self._folder).returncode == 0
 
     def log(self) -> str:
-        """What the daemon has printed; nothing of one that was stopped."""
+        """Return the daemon's output; nothing of an engine that was stopped."""
         return self._daemons[-1].text() if self._daemons else ""
 
     def stop(self) -> None:
-        """Ends the daemons and removes all that they wrote."""
+        """End the daemons and remove all that they wrote."""
         while self._daemons:
             self._daemons.pop().stop()
         for mount in reversed(_mounts_below(self._folder)):

@@ -1,4 +1,4 @@
-"""Faults: what lies broken in the registry, and what breaks on the way to it."""
+"""Break what the registry stores, and requests on their way to it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Pattern = Callable[[str, str], bool]
 
 
 class Broken:
-    """Blobs that were broken on the registry's disk, and are mended at the end: other tests share them."""
+    """Blobs that were broken on the registry's disk, and are repaired at the end, because other tests share them."""
 
     def __init__(self) -> None:
         self._good: dict[Path, bytes] = {}
 
     def make(self, path: Path, how: str) -> None:
-        """Breaks a blob: `gone`, `short` or `flipped`."""
+        """Break a blob: `gone`, `short` or `flipped`."""
         data = self._good.setdefault(path, path.read_bytes())
         if how == "gone":
             path.unlink()
@@ -43,7 +43,7 @@ class Broken:
 
 
 class Rule:
-    """A fault for the requests that are meant: for the first `times` of them, after `spared` that go well."""
+    """Fault for the matching requests: for the first `times` of them, after `spared` that succeed."""
 
     def __init__(self, meant: Pattern, fault: Fault, *, times: int | None = None, spared: int = 0) -> None:
         self._meant = meant
@@ -61,7 +61,7 @@ class Rule:
 
 
 def blob_of(project: Project, stage: str) -> str:
-    """The layer in which the stage's value lies."""
+    """Return the layer that holds the stage's value."""
     manifest = project.registry.read_manifest(project.name, f"cache-{stage}")
     for layer in manifest["layers"]:
         content = project.registry.get(f"{project.name}/blobs/{layer['digest']}")
@@ -72,7 +72,7 @@ def blob_of(project: Project, stage: str) -> str:
 
 
 def unsound(project: Project) -> set[str]:
-    """What is not right in the registry: blobs of the image and of each cache that are missing or hold other bytes."""
+    """Return the blobs of the image and of each cache that are missing or hold other bytes."""
     return {
         f"{tag}: {digest}"
         for tag in project.tags()
@@ -82,7 +82,7 @@ def unsound(project: Project) -> set[str]:
 
 
 def put_manifest(project: Project, tag: str, document: object, kind: str) -> None:
-    """Pushes any manifest under a tag."""
+    """Push any manifest under a tag."""
     request = urllib.request.Request(
         f"http://{project.registry.host}/v2/{project.name}/manifests/{tag}",
         data=json.dumps(document).encode(),
@@ -94,7 +94,7 @@ def put_manifest(project: Project, tag: str, document: object, kind: str) -> Non
 
 
 def put_blob(project: Project, content: bytes) -> str:
-    """Pushes a blob; returns its digest."""
+    """Push a blob; return its digest."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     root = f"http://{project.registry.host}"
     start = urllib.request.Request(f"{root}/v2/{project.name}/blobs/uploads/", data=b"", method="POST")

@@ -1,4 +1,4 @@
-"""A base image with pip and npm in it: the ones of this machine's Python environment, and nothing from a network."""
+"""Make a base image with the pip and npm of this machine's Python environment; no network is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEFT_OUT = {"test", "tests", "site-packages", "dist-packages", "idlelib", "tkin
 
 
 def make_installers(name: str, folder: Path) -> Base:
-    """busybox, Python with pip, and Node with npm."""
+    """Make an image of busybox, Python with pip, and Node with npm."""
     python, library = Path(os.path.realpath(sys.executable)), Path(sysconfig.get_path("stdlib"))
     node = _NODE / "bin/node"
     files = {
@@ -39,14 +39,14 @@ def make_installers(name: str, folder: Path) -> Base:
 
 
 def _below(place: str, folder: Path) -> dict[str, Path]:
-    """Where each file of a folder goes."""
+    """Return where each file of a folder goes."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file())
     parts = ((path.relative_to(folder), path) for path in found)
     return {f"{place}/{name}": path for name, path in parts if not _LEFT_OUT & set(name.parts[:-1])}
 
 
 def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
-    """The shared libraries that these load."""
+    """Yield the shared libraries that these programs load."""
     answer = subprocess.run([find("ldd"), *map(str, programs)], capture_output=True, text=True)
     yield from {Path(found): None for found in re.findall(r"(/\S+) \(0x", answer.stdout)}
 

@@ -1,8 +1,8 @@
-"""GitHub's packages API, as far as container versions go: listed by page, deleted one by one.
+"""Serve GitHub's packages API for container versions: list them by page, delete them one by one.
 
-Each request and each answer is held against GitHub's own description, `packages.openapi.json` (npm's @octokit/openapi
-without the words and the other endpoints). What it leaves out is as GitHub behaves: the header Link between pages, and
-400 for the last version with a tag.
+Each request and answer is checked against GitHub's own description, `packages.openapi.json` (npm's @octokit/openapi
+without the texts and the other endpoints). The rest is as GitHub behaves: the header Link between pages, and 400 for
+the last version with a tag.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POWERLESS = "ghs_powerless"
 
 @dataclass(kw_only=True)
 class _Request:
-    """openapi_core.protocols.Request"""
+    """Request as openapi_core.protocols.Request."""
 
     method: str
     path: str
@@ -44,7 +44,7 @@ class _Request:
 
 @dataclass(frozen=True, kw_only=True)
 class _Response:
-    """openapi_core.protocols.Response"""
+    """Response as openapi_core.protocols.Response."""
 
     status_code: int
     data: bytes
@@ -54,7 +54,7 @@ class _Response:
 
 @dataclass
 class Packages:
-    """The packages of one account. `kind` is `orgs` or `users`; `versions` are id and tags, of each package's name."""
+    """Packages of one account. `kind` is `orgs` or `users`; `versions` are id and tags, for each package's name."""
 
     kind: str
     owner: str
@@ -80,7 +80,7 @@ class Packages:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def answer(self, method: str, path: str, token: str, query: Mapping[str, str]) -> tuple[int, Any, str | None]:
-        """Status, body and the address of the next page."""
+        """Return status, body and the address of the next page."""
         found = _VERSIONS.fullmatch(path)
         if self.busy:
             self.busy -= 1
@@ -147,13 +147,13 @@ def _handler(packages: Packages) -> type[BaseHTTPRequestHandler]:
         do_GET = do_DELETE = do_any  # noqa: N815 (http.server's names)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
+            """Print nothing."""
 
     return Handler
 
 
 def _check(packages: Packages, method: str, path: str, query: Mapping[str, str], status: int, data: bytes) -> None:
-    """Notes what GitHub's description knows nothing of; 400 and 503 stand in none."""
+    """Note what GitHub's description does not have; 400 and 503 are not in it."""
     parameters = RequestParameters(query=ImmutableMultiDict(query), header=Headers())
     request = _Request(method=method.lower(), path=path, parameters=parameters)
     response = _Response(status_code=status, data=data)

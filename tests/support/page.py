@@ -1,4 +1,4 @@
-"""HTTP servers of the tests' own: one that answers by a function, and one that shows the same page to all."""
+"""Run HTTP servers for the tests: one answers by a function, one shows the same page to all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @contextmanager
 def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
-    """Answers each request, of which the body is given, with status, headers and body; yields HOST:PORT."""
+    """Answer each request, whose body is given, with status, headers and body; yield HOST:PORT."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -33,7 +33,7 @@ def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 (http.server's names)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
+            """Print nothing."""
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
@@ -48,6 +48,6 @@ def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
 
 @contextmanager
 def answering(body: bytes, status: int = 200) -> Iterator[str]:
-    """Answers every request with this body, as a proxy that wants a login or shows an error; yields its address."""
+    """Answer every request with this body, as a proxy that wants a login or shows an error; yield its address."""
     with server(lambda _asked, _body: (status, {"Content-Type": "text/html"}, body)) as host:
         yield f"http://{host}"

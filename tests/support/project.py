@@ -1,4 +1,4 @@
-"""A repository with a Dockerfile, and stagebake run in it as a user runs it."""
+"""Make a repository with a Dockerfile, and run stagebake in it as a user does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTEXTS = {"busybox:1": f"docker-image://{BUSYBOX}", "example.test/tools:1": f"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one run of stagebake came to; `report` is empty where it wrote none."""
+    """Exit code, output and report of one run of stagebake; `report` is empty where it wrote none."""
 
     exit_code: int
     stdout: str
@@ -29,7 +29,7 @@ class Outcome:
     report: Mapping[str, Any] = field(default_factory=dict)
 
     def stages(self, status: str) -> set[str]:
-        """The stages of which the report says so."""
+        """Return the stages that have this status in the report."""
         return {stage["name"] for stage in self.report["stages"] if stage["status"] == status}
 
     @property
@@ -39,9 +39,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A git repository of its own on the branch main, and its image's repository in the registry.
+    """Git repository on the branch main, and its image's repository in the registry.
 
-    `contexts` are what stands in the place of the base images.
+    `contexts` replace the base images.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Project:
             path.write_text(text, encoding="utf-8")
 
     def commit(self) -> None:
-        """Commits all that is there."""
+        """Commit all files."""
         self.git("add", "--all")
         self.git("-c", "user.name=test", "-c", "user.email=test@stagebake.test", "commit", "--quiet", "-m", "work")
 
@@ -70,12 +70,12 @@ class Project:
         assert answer.returncode == 0, answer.stderr
 
     def settings(self, text: str = "") -> None:
-        """Writes stagebake.toml: what a machine without Docker Hub and without a network for RUN needs."""
+        """Write stagebake.toml: what a machine without Docker Hub and without a network for RUN needs."""
         contexts = "".join(f'"{name}" = "{value}"\n' for name, value in self.contexts.items())
         self.write({"stagebake.toml": f'image = "{self.image}"\nnetwork = "none"\n{text}[contexts]\n{contexts}'})
 
     def hosting(self, tag: str) -> Project:
-        """The same project with the base images as the engine has them now, in the registry, which tells of them."""
+        """Return the same project with the engine's present base images pushed to the registry."""
         contexts = {}
         for name, local in ((name, value.removeprefix("docker-image://")) for name, value in CONTEXTS.items()):
             reference = f"{self.registry.host}/{self.name}-{name.partition(':')[0].partition('/')[2] or 'base'}:{tag}"
@@ -86,12 +86,12 @@ class Project:
         return replace(self, contexts=contexts)
 
     def environment(self) -> dict[str, str]:
-        """The same as `settings`, as environment variables."""
+        """Return the same as `settings`, as environment variables."""
         contexts = " ".join(f"{name}={value}" for name, value in self.contexts.items())
         return {"STAGEBAKE_IMAGE": self.image, "STAGEBAKE_NETWORK": "none", "STAGEBAKE_CONTEXTS": contexts}
 
     def stagebake(self, verb: str, *arguments: str, **environment: str) -> Outcome:
-        """Runs `stagebake VERB ARGUMENTS`, whatever comes of it."""
+        """Run `stagebake VERB ARGUMENTS`, whatever its exit code."""
         report = self.folder.parent / "report.json"
         report.unlink(missing_ok=True)
         more = (f"--report={report}",) if verb == "build" else ()
@@ -99,11 +99,11 @@ class Project:
         return replace(outcome, report=json.loads(report.read_text(encoding="utf-8"))) if report.exists() else outcome
 
     def nox(self, *arguments: str, **environment: str) -> Outcome:
-        """Runs `nox ARGUMENTS`, whatever comes of it."""
+        """Run `nox ARGUMENTS`, whatever its exit code."""
         return self._python("nox", *arguments, environment=environment)
 
     def build(self, *arguments: str, **environment: str) -> Outcome:
-        """Builds, without a warning: a test that expects one calls `stagebake`."""
+        """Build without a warning; a test that expects one calls `stagebake`."""
         outcome = self.stagebake("build", *arguments, **environment)
         assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
         assert not outcome.report["warnings"], outcome.report["warnings"]
@@ -117,18 +117,18 @@ class Project:
         return outcome
 
     def bake(self, *arguments: str, **environment: str) -> tuple[str, str]:
-        """Runs `docker buildx bake`, without stagebake; returns what it prints, and its progress."""
+        """Run `docker buildx bake` without stagebake; return its output and its progress."""
         command = ("docker", "buildx", "bake", "--progress=plain", *arguments)
         answer = self.engine.run(*command, folder=self.folder, **environment)
         assert answer.returncode == 0, answer.stderr
         return answer.stdout, answer.stderr
 
     def pushed(self, tag: str = "latest") -> dict[str, str]:
-        """The values in the image that the registry has: name of the text file to what it holds."""
+        """Return the values in the image that the registry has: name of the text file to its content."""
         return _values(self.registry.files(self.name, tag))
 
     def loaded(self) -> dict[str, str]:
-        """The values in the image that the engine has."""
+        """Return the values in the image that the engine has."""
         file = self.folder.parent / "image.tar"
         self.engine.docker("image", "save", f"--output={file}", f"{self.image}:latest")
         return _values(archive.saved(file))
@@ -150,7 +150,7 @@ class Project:
 
 
 def _values(files: Mapping[str, bytes]) -> dict[str, str]:
-    """/NAME.txt and what is in it; what lies deeper is no value."""
+    """Return each /NAME.txt with its content; files in deeper folders are not values."""
     return {
         path.removeprefix("/").removesuffix(".txt"): content.decode().strip()
         for path, content in files.items()

@@ -1,4 +1,4 @@
-"""A reverse proxy in front of the registry: it counts what passes, and spoils it where a rule says so."""
+"""Run a reverse proxy in front of the registry: count what passes, and break it where a rule says so."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer",
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What becomes of one exchange, seconds and bytes. `status`, `reset` and `stall` are instead of an answer.
+    """Change of one exchange, in seconds and bytes. `status`, `reset` and `stall` replace the answer.
 
-    `body` is that of the answer with `status`; without it there is an error as registries word it. `stall` is silence.
+    `body` is that of the answer with `status`; by default it is an error as registries write it. `stall` is silence.
     With `away` the answer names the same path at the registry itself, which is another origin.
     """
 
@@ -45,7 +45,7 @@ Rule = Callable[[str, str], Fault | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """A request and its answer; `sent` are the bytes of the answer's body, `received` those of the request's."""
+    """Request and its answer; `sent` are the bytes of the answer's body, `received` those of the request's."""
 
     method: str
     path: str
@@ -56,7 +56,7 @@ class Exchange:
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and hands everything on to another one."""
+    """Proxy on a free port of 127.0.0.1, which passes everything on to another port."""
 
     def __init__(self, upstream: int) -> None:
         self.exchanges: list[Exchange] = []
@@ -72,7 +72,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def faults(self, rule: Rule, agent: str = "") -> Iterator[None]:
-        """While this lasts, the rule is asked about each request of a client whose User-Agent starts so."""
+        """Ask the rule about each request of a client whose User-Agent starts with `agent`, while this lasts."""
         self.rule, self.agent = rule, agent
         try:
             yield
@@ -81,7 +81,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[list[Exchange]]:
-        """The exchanges that end while this lasts."""
+        """Collect the exchanges that end while this lasts."""
         seen: list[Exchange] = []
         start = len(self.exchanges)
         yield seen
@@ -110,19 +110,19 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def hang_up(self) -> None:
-        """Ends the connections that clients keep open, and with them their threads."""
+        """End the connections that clients keep open, and with them their threads."""
         for connection in list(self.open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client may go away at any time; anything else is told."""
+        """Ignore a client that goes away; print any other error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Reset(ConnectionError):
-    """The rule wants the connection to break."""
+    """Raised where the rule breaks the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.close()
 
     def handle_one_request(self) -> None:
-        """The engine tries TLS first, and takes a plain answer for a plain registry."""
+        """Answer plainly to TLS, which the engine tries first."""
         if cast(io.BufferedReader, self.rfile).peek(1)[:1] == _TLS_HANDSHAKE:
             self.wfile.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
             self.close_connection = True
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing; the exchanges are kept."""
+        """Print nothing; the exchanges are kept."""
 
     def do_any(self) -> None:
         agent = self.headers.get("User-Agent", "")
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._upstream.endheaders()
 
     def _request_body(self) -> Iterator[bytes]:
-        """The body as it is on the wire: chunks keep their frames."""
+        """Yield the body as it is on the wire: chunks keep their frames."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             yield from self._request_chunks()
             return
@@ -252,14 +252,14 @@ class _Handler(BaseHTTPRequestHandler):
         return status, len(body)
 
     def _stall(self) -> None:
-        """Returns when the client has gone away, or the fault is over."""
+        """Wait until the client has gone away, or the fault is over."""
         proxy = self.server.proxy
         while proxy.rule is not _nothing:
             if select.select([self.connection], [], [], 0.05)[0] and not self.connection.recv(_CHUNK):
                 return
 
     def _break(self, *, politely: bool = False) -> None:
-        """Ends the connection: after what was written, or at once with a reset."""
+        """End the connection: after what was written, or at once with a reset."""
         if politely:
             self.wfile.flush()
         else:

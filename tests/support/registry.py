@@ -1,4 +1,4 @@
-"""A registry of the tests' own, behind a proxy that counts."""
+"""Run a registry for the tests, behind a proxy that counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
 class Registry:
-    """docker-registry with its data in `folder`; clients reach it at `host`, through `proxy`."""
+    """Registry (docker-registry) with its data in `folder`; clients reach it at `host`, through `proxy`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,7 +47,7 @@ class Registry:
         return f"127.0.0.1:{self.proxy.port}"
 
     def tags(self, name: str) -> set[str]:
-        """The tags of a repository; none where there is no repository."""
+        """Return the tags of a repository; none where the repository is missing."""
         try:
             return set(json.loads(self.get(f"{name}/tags/list"))["tags"] or ())
         except urllib.error.HTTPError as error:
@@ -57,47 +57,47 @@ class Registry:
             return set()
 
     def read_manifest(self, name: str, reference: str) -> dict[str, Any]:
-        """A manifest or index by tag or digest."""
+        """Return a manifest or index by tag or digest."""
         document: dict[str, Any] = json.loads(self.get(f"{name}/manifests/{reference}"))
         return document
 
     def image_manifest(self, name: str, reference: str) -> dict[str, Any]:
-        """The manifest of an image; of an index the one image in it."""
+        """Return the manifest of an image; for an index, of the one image in it."""
         document = self.read_manifest(name, reference)
         return self.read_manifest(name, archive.image_of(document)) if "manifests" in document else document
 
     def files(self, name: str, reference: str) -> dict[str, bytes]:
-        """The files of an image, read without an engine."""
+        """Return the files of an image, read without an engine."""
         return archive.files_of(self.image_manifest(name, reference), lambda digest: self.get(f"{name}/blobs/{digest}"))
 
     def get(self, path: str) -> bytes:
-        """Reads from the registry itself: this is not counted."""
+        """Read from the registry itself; this is not counted."""
         url = f"http://127.0.0.1:{self._port}/v2/{path}"
         with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": _ACCEPT})) as answer:
             content: bytes = answer.read()
         return content
 
     def config(self, name: str, reference: str) -> dict[str, Any]:
-        """The config of an image: its labels, environment, history."""
+        """Return the config of an image: its labels, environment, history."""
         digest = self.image_manifest(name, reference)["config"]["digest"]
         config: dict[str, Any] = json.loads(self.get(f"{name}/blobs/{digest}"))
         return config
 
     def copy(self, name: str, new_name: str) -> None:
-        """Gives a repository of the registry another name too; both have the same blobs."""
+        """Give a repository of the registry another name too; both have the same blobs."""
         shutil.copytree(self._repository(name), self._repository(new_name))
 
     def digest(self, name: str, tag: str) -> str:
-        """What a tag names."""
+        """Return the digest of a tag."""
         link = self._repository(name) / "_manifests/tags" / tag / "current/link"
         return link.read_text(encoding="utf-8").strip()
 
     def untag(self, name: str, tag: str) -> None:
-        """Removes a tag."""
+        """Remove a tag."""
         shutil.rmtree(self._repository(name) / "_manifests/tags" / tag)
 
     def blob(self, digest: str) -> Path:
-        """The file in which the registry keeps a blob, for breaking it."""
+        """Return the file in which the registry keeps a blob."""
         kind, _, value = digest.partition(":")
         return self._folder / f"registry/docker/registry/v2/blobs/{kind}/{value[:2]}/{value}/data"
 

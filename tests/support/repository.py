@@ -1,4 +1,4 @@
-"""A git repository with a history, written by one `git fast-import`."""
+"""Make a git repository with a history by one `git fast-import`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Change = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository on the branch main; its work tree is empty until `checkout`."""
+    """Repository on the branch main; its work tree is empty until `checkout`."""
 
     folder: Path
 
     def git(self, *arguments: str, text: bytes = b"") -> str:
-        """Runs git and returns what it prints."""
+        """Run git and return its output."""
         command = ("git", "-c", "user.name=test", "-c", "user.email=test@stagebake.test", *arguments)
         answer = subprocess.run(command, cwd=self.folder, input=text, capture_output=True, timeout=300, check=False)
         assert answer.returncode == 0, answer.stderr.decode()
         return answer.stdout.decode()
 
     def stagebake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `stagebake ARGUMENTS` where no engine answers, whatever comes of it."""
+        """Run `stagebake ARGUMENTS` where no engine answers, whatever its exit code."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "DOCKER_HOST": "unix:///nowhere.sock"}
         command = (sys.executable, "-m", "stagebake", *arguments)
         return subprocess.run(
@@ -42,7 +42,7 @@ class Repository:
 
 
 def grow(folder: Path, history: Iterable[Change]) -> Repository:
-    """A repository with a commit for each change."""
+    """Make a repository with a commit for each change."""
     folder.mkdir()
     repository = Repository(folder)
     repository.git("init", "--quiet", "--initial-branch=main")
@@ -64,7 +64,7 @@ def _commits(history: Iterable[Change]) -> Iterator[bytes]:
 
 
 def realistic(count: int, seed: int = 1) -> Iterator[Change]:
-    """A team's pushes to the five-stage Dockerfile: code most of all, now and then packages, notes, a revert."""
+    """Yield a team's pushes to the five-stage Dockerfile: mostly code, sometimes packages, notes, a revert."""
     draw = random.Random(seed)
     yield FIVE
     pages = dict.fromkeys((f"src/page{number}.ts" for number in range(20)), "0\n")
@@ -89,6 +89,6 @@ def realistic(count: int, seed: int = 1) -> Iterator[Change]:
 
 
 def _reverted(page: str, before: str, number: int) -> Iterator[Change]:
-    """A page is changed and changed back."""
+    """Change a page, and change it back."""
     yield {page: f"slip {number}\n"}
     yield {page: before}

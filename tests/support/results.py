@@ -1,4 +1,4 @@
-"""Version 2 of GitHub's cache service, of which nothing can be installed: a small one, asked by BuildKit's real client.
+"""Serve version 2 of GitHub's cache service, which cannot be installed, to BuildKit's real client.
 
 The calls are those of actions/toolkit, packages/cache/src/generated/results/api/v1/cache.ts; contents go to and come
 from Azure's blob storage (learn.microsoft.com/rest/api/storageservices: "Put Blob", "Put Block", "Put Block List", "Get
@@ -22,7 +22,7 @@ _WRITE = 2
 
 
 class ResultsService:
-    """Listens on a free port of 127.0.0.1. `entries` are the finished ones by git ref and key, oldest first."""
+    """Service on a free port of 127.0.0.1. `entries` are the finished ones by git ref and key, oldest first."""
 
     def __init__(self) -> None:
         self.entries: dict[tuple[str, str], bytes] = {}
@@ -37,7 +37,7 @@ class ResultsService:
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
     def environment(self, ref: str, *more: str) -> dict[str, str]:
-        """What leads a run for this git ref there; it may read what runs for `more` have written."""
+        """Return the variables of a run for this git ref; it may read what runs for `more` have written."""
         return {
             "ACTIONS_CACHE_SERVICE_V2": "True",
             "ACTIONS_RESULTS_URL": self.url,
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     @property
     def _service(self) -> ResultsService:
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"ok": True, "entry_id": str(len(self._service.entries))}
 
     def do_PUT(self) -> None:
-        """The whole content, a block of it, or the list of the blocks that make it."""
+        """Store the whole content, a block of it, or the list of its blocks."""
         query = parse_qs(urlsplit(self.path).query)
         blocks = self._service.reserved[self._place()]
         content = self._body()
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         return ref, key
 
     def _refs(self) -> dict[str, int]:
-        """The git refs in the token, with what it may do there."""
+        """Return the git refs in the token, each with what it may do there."""
         body = self.headers["Authorization"].split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return {entry["Scope"]: entry["Permission"] for entry in json.loads(claims["ac"])}

@@ -1,4 +1,4 @@
-"""GitHub's cache service as nektos/act implements it, for the runs that the tests play."""
+"""Run GitHub's cache service as nektos/act implements it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READ, _WRITE = 1, 3
 
 
 class CacheService:
-    """Version 1 of the service. act has it for as long as a job of its runs, so there is one that waits."""
+    """Version 1 of the service. act runs it as long as one of its jobs runs, so one job waits."""
 
     def __init__(self, folder: Path) -> None:
         self.entries = folder / "entries"
@@ -41,7 +41,7 @@ class CacheService:
         self._daemon.wait_until(lambda: self._url.is_file() and self._url.read_text().endswith("\n"))
 
     def environment(self, ref: str, *more: str) -> dict[str, str]:
-        """What leads a run for this git ref there; it may read what runs for `more` have written."""
+        """Return the variables of a run for this git ref; it may read what runs for `more` have written."""
         return {"ACTIONS_CACHE_URL": self._url.read_text().strip(), "ACTIONS_RUNTIME_TOKEN": token(ref, *more)}
 
     def stop(self) -> None:
@@ -49,7 +49,7 @@ class CacheService:
 
 
 def token(ref: str, *more: str) -> str:
-    """A token as GitHub's runner has it, signed by nobody: neither BuildKit nor act asks for that."""
+    """Return a token as GitHub's runner has it, without a signature: neither BuildKit nor act checks it."""
     scopes = [{"Scope": ref, "Permission": _WRITE}, *({"Scope": other, "Permission": _READ} for other in more)]
     now = int(time.time())
     claims = {"ac": json.dumps(scopes), "nbf": now - 60, "exp": now + 6 * 3600}

@@ -1,4 +1,4 @@
-"""Dockerfiles of all shapes. Each stage draws a value at random, so that a stage that ran again is seen."""
+"""Collect Dockerfiles of all shapes. Each stage draws a random value, which tells whether the stage ran again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def draw(name: str) -> str:
-    """A step that writes a new value into /NAME.txt each time it runs."""
+    """Return a step that writes a new value into /NAME.txt each time it runs."""
     return f"RUN head -c16 /dev/urandom | md5sum > /{name}.txt"
 
 
@@ -56,7 +56,7 @@ COPY source.txt /
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
-    """The stages whose values differ between two images."""
+    """Return the stages whose values differ between two images."""
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 

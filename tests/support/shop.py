@@ -1,4 +1,4 @@
-"""An index of Python packages and a registry of npm packages in one small server, which notes what is fetched."""
+"""Serve an index of Python packages and a registry of npm packages, and note what is fetched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES = 50_000
 
 
 class Shop:
-    """Serves the package `NAME` 1.0 of any name at `url`; `fetched` are the archives that were handed out."""
+    """Server of the package `NAME` 1.0 of any name at `url`; `fetched` are the archives that were sent."""
 
     def __init__(self) -> None:
         self.fetched: list[str] = []
@@ -30,7 +30,7 @@ class Shop:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def lock(self, names: list[str]) -> dict[str, str]:
-        """package.json and package-lock.json of a project that has these npm packages."""
+        """Return package.json and package-lock.json of a project that has these npm packages."""
         wanted = dict.fromkeys(names, "1.0.0")
         entries = {f"node_modules/{name}": self._entry(name) for name in names}
         lock = {
@@ -44,7 +44,7 @@ class Shop:
         }
 
     def answer(self, path: str) -> bytes | None:
-        """What lies at a path: a page of the index, or an archive."""
+        """Return the content at a path: a page of the index, or an archive."""
         self.asked.append(path)
         name = path.strip("/").split("/")[-1]
         if path.startswith("/simple/"):
@@ -85,11 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body or b"")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing; what is fetched is kept."""
+        """Print nothing; what is fetched is kept."""
 
 
 def _wheel(name: str) -> bytes:
-    """The smallest wheel that pip takes (packaging.python.org, binary distribution format), and bytes to carry."""
+    """Make the smallest wheel that pip accepts (packaging.python.org, binary distribution format), with some bytes."""
     info = f"{name}-1.0.dist-info"
     files = {
         f"{name}.py": "",
@@ -106,7 +106,7 @@ def _wheel(name: str) -> bytes:
 
 
 def _tarball(name: str) -> bytes:
-    """An npm package as `npm pack` makes it."""
+    """Make an npm package as `npm pack` does."""
     files = {"package.json": json.dumps({"name": name, "version": "1.0.0"}), "filling": _filling(name)}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -118,5 +118,5 @@ def _tarball(name: str) -> bytes:
 
 
 def _filling(name: str) -> str:
-    """Text that nothing packs well, the same for the same name."""
+    """Return text that does not compress well, the same for the same name."""
     return hashlib.shake_256(name.encode()).hexdigest(_BYTES)

@@ -1,4 +1,4 @@
-"""Signals to what a test starts."""
+"""Send signals to what a test starts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """What is started meanwhile hears ^C: a shell starts what is in its background deaf to it, and so is all that
-    this starts."""
+    """Let what is started meanwhile hear ^C.
+
+    A shell starts its background jobs deaf to it, and so is all that these start.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
