@@ -11,8 +11,10 @@ from stagebake.fingerprint.model import BuildInputs, ContextEntry, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.forecast.commit_state import CommitState
 from stagebake.forecast.strategies import Forecast, PushForecast, replay_pushes
+from tests.support.shapes import STAGES
 
 SECONDS = {"base": 100.0, "python-deps": 600.0, "node-deps": 200.0, "builder": 150.0, "runtime": 50.0}
+IMAGE = ImageInfo(digest="sha256:0", env={}, triggers=())
 STRATEGY_NAMES = ("no cache", "type=inline, last image", "one mode=max ref", "stagebake")
 
 
@@ -27,8 +29,11 @@ class TextContext:
 
     @property
     def paths(self) -> list[str]:
-        folders = {path.rpartition("/")[0] for path in self.files} - {""}
-        return sorted({*self.files, *folders})
+        found = set(self.files)
+        for path in self.files:
+            folder = path.rpartition("/")[0]
+            found.add(folder)
+        return sorted(found - {""})
 
     def read_entries(self, paths: object) -> Mapping[str, ContextEntry]:
         found = dict.fromkeys(self.paths, ContextEntry("folder", 0o755))
@@ -48,18 +53,38 @@ def commit_state(files: Mapping[str, str], **changes: str) -> CommitState:
         changed[path] = changes.pop(name, text)
     assert not changes
     graph = parse_dockerfile(changed["Dockerfile"])
-    image = ImageInfo(digest="sha256:0", env={}, triggers=())
-    names = {use.name for stage in graph.stages for use in stage.images}
-    inputs = BuildInputs(context=TextContext(changed), images=dict.fromkeys(names, image))
-    return CommitState(commit="c", graph=graph, prints=fingerprint_stages(graph, inputs))
+    names: set[str] = set()
+    for stage in graph.stages:
+        names.update(image.name for image in stage.images)
+    inputs = BuildInputs(
+        context=TextContext(changed),
+        images=dict.fromkeys(names, IMAGE),
+    )
+    prints = fingerprint_stages(graph, inputs)
+    return CommitState(commit="c", graph=graph, prints=prints)
 
 
 def run_pushes(*states: CommitState) -> list[dict[str, set[str]]]:
     """Return for each push the stages that run, by strategy."""
     pushes: list[dict[str, set[str]]] = []
     for push in replay_pushes(states, SECONDS):
-        pushes.append({strategy: set(stages) for strategy, stages in push.ran.items()})
+        ran = {strategy: set(stages) for strategy, stages in push.ran.items()}
+        pushes.append(ran)
     return pushes
+
+
+def run_change(files: Mapping[str, str], **changes: str) -> dict[str, set[str]]:
+    """Return the stages that run in a push with these changes, which follows a push of the unchanged files."""
+    before = commit_state(files)
+    after = commit_state(files, **changes)
+    return run_pushes(before, after)[-1]
+
+
+def same_for_all_caches(stages: set[str]) -> dict[str, set[str]]:
+    """Return these stages for every strategy, but all stages for `no cache`."""
+    expected = dict.fromkeys(STRATEGY_NAMES, stages)
+    expected["no cache"] = set(STAGES)
+    return expected
 
 
 def create_forecast(*seconds: float, left_out: Mapping[str, int] | None = None) -> Forecast:
@@ -69,5 +94,10 @@ def create_forecast(*seconds: float, left_out: Mapping[str, int] | None = None) 
         times = dict.fromkeys(STRATEGY_NAMES, 2 * time)
         times["stagebake"] = time
         ran = dict.fromkeys(STRATEGY_NAMES, frozenset({"base"}))
-        pushes.append(PushForecast(commit="c", ran=ran, seconds=times))
-    return Forecast(pushes=tuple(pushes), seconds={"base": 100.0}, left_out=left_out or {})
+        push = PushForecast(commit="c", ran=ran, seconds=times)
+        pushes.append(push)
+    return Forecast(
+        pushes=tuple(pushes),
+        seconds={"base": 100.0},
+        left_out=left_out or {},
+    )

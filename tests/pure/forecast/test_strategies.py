@@ -5,33 +5,38 @@ from __future__ import annotations
 import pytest
 
 from stagebake.forecast.strategies import build_seconds
-from tests.pure.forecast.states import SECONDS, STRATEGY_NAMES, commit_state, run_pushes
+from tests.pure.forecast.states import SECONDS, STRATEGY_NAMES, commit_state, run_pushes, same_for_all_caches
 from tests.support.shapes import FIVE, STAGES
 
 
 def test_replay_pushes_runs_every_needed_stage_in_the_first_push() -> None:
     (first,) = run_pushes(commit_state(FIVE))
-    assert first == {key: set(STAGES) for key in STRATEGY_NAMES}
+    assert first == same_for_all_caches(set(STAGES))
 
 
 def test_replay_pushes_without_a_relevant_change_restores_everything() -> None:
     """Change only a file that no stage copies."""
-    last = run_pushes(commit_state(FIVE), commit_state({**FIVE, "notes.md": "x"}))[-1]
-    assert last == {"no cache": set(STAGES), **{way: set() for way in STRATEGY_NAMES[1:]}}
+    before = commit_state(FIVE)
+    after = commit_state({**FIVE, "notes.md": "x"})
+    last = run_pushes(before, after)[-1]
+    assert last == same_for_all_caches(set())
 
 
 def test_replay_pushes_with_a_reverted_change_restores_it_only_with_stagebake() -> None:
     """Check also that a result older than the stored generations is not restored."""
-    one, *others = (commit_state(FIVE, src_page_ts=str(number)) for number in range(4))
-    last = run_pushes(one, others[0], one)[-1]
-    assert last["one mode=max ref"] == {"builder", "runtime"}
-    assert last["stagebake"] == set()
-    assert run_pushes(one, *others, one)[-1]["stagebake"] == {"builder", "runtime"}
+    states = [commit_state(FIVE, src_page_ts=text) for text in "0123"]
+    reverted = run_pushes(states[0], states[1], states[0])[-1]
+    assert reverted["one mode=max ref"] == {"builder", "runtime"}
+    assert reverted["stagebake"] == set()
+    too_old = run_pushes(*states, states[0])[-1]
+    assert too_old["stagebake"] == {"builder", "runtime"}
 
 
 def test_replay_pushes_ignores_stages_that_are_not_needed() -> None:
-    one = commit_state({**FIVE, "Dockerfile": "FROM a AS lint\nRUN x\nFROM a AS runtime\nRUN y\n"})
-    assert run_pushes(one)[0] == {key: {"runtime"} for key in STRATEGY_NAMES}
+    dockerfile = "FROM a AS lint\nRUN x\nFROM a AS runtime\nRUN y\n"
+    state = commit_state({**FIVE, "Dockerfile": dockerfile})
+    (first,) = run_pushes(state)
+    assert first == {name: {"runtime"} for name in STRATEGY_NAMES}
 
 
 @pytest.mark.parametrize(
@@ -44,4 +49,6 @@ def test_replay_pushes_ignores_stages_that_are_not_needed() -> None:
     ],
 )
 def test_build_seconds_returns_the_longest_path_of_the_stages_that_run(stages: set[str], seconds: float) -> None:
-    assert build_seconds(commit_state(FIVE), frozenset(stages), SECONDS) == seconds
+    state = commit_state(FIVE)
+    ran = frozenset(stages)
+    assert build_seconds(state, ran, SECONDS) == seconds
