@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from stagebake.project.settings import Settings, load_settings
 from tests.support.workflows import GRAPH, WORKFLOWS
 
 ROOT = Path(__file__).parents[3]
+PLAIN = Settings()
 COMMITTED = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ALL_WORKFLOWS = (*WORKFLOWS.values(), *(path.read_text(encoding="utf-8") for path in COMMITTED))
 
@@ -38,16 +39,38 @@ def list_steps(text: str) -> Iterator[dict[str, Any]]:
         yield from job["steps"]
 
 
-def list_build_steps(text: str) -> list[dict[str, Any]]:
-    """The steps of the job that builds."""
-    found: list[dict[str, Any]] = parse_workflow(text)["jobs"]["build"]["steps"]
+def render_jobs(settings: Settings = PLAIN) -> dict[str, Any]:
+    """Return the jobs of a workflow with these settings."""
+    text = render_workflow(GRAPH, settings)
+    jobs: dict[str, Any] = parse_workflow(text)["jobs"]
+    return jobs
+
+
+def list_build_steps(settings: Settings = PLAIN) -> list[dict[str, Any]]:
+    """Return the steps of the job that builds."""
+    steps: list[dict[str, Any]] = render_jobs(settings)["build"]["steps"]
+    return steps
+
+
+def steps_with_action(steps: Iterable[dict[str, Any]], action: str) -> list[dict[str, Any]]:
+    """Return the `with` of each step that uses an action."""
+    found: list[dict[str, Any]] = []
+    for step in steps:
+        name = step.get("uses", "").partition("@")[0]
+        if name == action:
+            found.append(step.get("with", {}))
     return found
 
 
 def used_actions(text: str) -> list[str]:
     """Return each `uses:` of a workflow with the comment that names its version."""
-    lines = [line for line in text.splitlines() if "uses:" in line]
-    return [line.partition("uses: ")[2].partition("  # zizmor")[0] for line in lines]
+    actions: list[str] = []
+    for line in text.splitlines():
+        _, uses, rest = line.partition("uses: ")
+        action = rest.partition("  # zizmor")[0]
+        if uses:
+            actions.append(action)
+    return actions
 
 
 def read_inputs(text: str) -> dict[str, Any]:
@@ -73,15 +96,19 @@ def test_render_workflow_for_this_repository_equals_the_committed_file() -> None
 
 
 def test_noxfile_has_every_session_that_workflows_and_readme_run() -> None:
-    noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
-    own = {node.name for node in noxfile.body if isinstance(node, ast.FunctionDef)}
-    taken = {alias.name for node in noxfile.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    noxfile = ROOT / "noxfile.py"
+    sessions: set[str] = set()
+    for node in ast.parse(noxfile.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            sessions.add(node.name)
+        if isinstance(node, ast.ImportFrom):
+            sessions.update(alias.name for alias in node.names)
     named: set[str] = set()
     for path in (*COMMITTED, ROOT / "README.md"):
         text = path.read_text(encoding="utf-8")
         named.update(re.findall(r"\bnox -s (\w+)", text))
     assert named >= {"build", "cache", "plan"}
-    assert named <= own | taken
+    assert named <= sessions
 
 
 def test_render_workflow_is_short_and_has_short_lines() -> None:
@@ -149,9 +176,12 @@ def test_has_lost_stage_list_without_the_comment_returns_true() -> None:
 def test_workflows_write_only_packages_and_only_where_needed(text: str) -> None:
     document = parse_workflow(text)
     assert document["permissions"] == {}
-    rights = {name: job["permissions"] for name, job in document["jobs"].items()}
-    writing = {"contents": "read", "packages": "write"}
-    assert rights in ({"build": writing, "clean-up": writing}, {"checks": {"contents": "read"}})
+    permissions = {name: job["permissions"] for name, job in document["jobs"].items()}
+    write_packages = {"contents": "read", "packages": "write"}
+    assert permissions in (
+        {"build": write_packages, "clean-up": write_packages},
+        {"checks": {"contents": "read"}},
+    )
 
 
 @pytest.mark.parametrize("text", ALL_WORKFLOWS)
@@ -159,7 +189,8 @@ def test_workflows_have_no_expression_in_a_script(text: str) -> None:
     """Pass outside values to a shell only through its environment."""
     scripts = [step["run"] for step in list_steps(text) if "run" in step]
     assert scripts
-    assert not [script for script in scripts if "${{" in script]
+    for script in scripts:
+        assert "${{" not in script
 
 
 @pytest.mark.parametrize("text", ALL_WORKFLOWS)
@@ -168,28 +199,33 @@ def test_workflows_pin_every_action_to_the_same_commit(text: str) -> None:
     pinned = set(used_actions(read_template()))
     assert used
     assert set(used) <= pinned
-    assert len({action.partition("@")[0] for action in pinned}) == len(pinned)
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action) for action in used)
+    names = {action.partition("@")[0] for action in pinned}
+    assert len(names) == len(pinned)
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action)
 
 
 @pytest.mark.parametrize("text", ALL_WORKFLOWS)
 def test_workflows_do_not_keep_the_token_in_the_checkout(text: str) -> None:
     """Keep the token out of .git, where a build could copy it from."""
-    checkouts = [step for step in list_steps(text) if step.get("uses", "").startswith("actions/checkout@")]
+    checkouts = steps_with_action(list_steps(text), "actions/checkout")
     assert checkouts
-    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+    for options in checkouts:
+        assert options["persist-credentials"] is False
 
 
 @pytest.mark.parametrize("text", ALL_WORKFLOWS)
 def test_workflows_limit_every_job_and_cancel_only_pull_requests(text: str) -> None:
     document = parse_workflow(text)
-    assert all(job["timeout-minutes"] <= 60 for job in document["jobs"].values())
-    assert document["concurrency"]["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+    for job in document["jobs"].values():
+        assert job["timeout-minutes"] <= 60
+    concurrency = document["concurrency"]
+    assert concurrency["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
 
 
 def test_render_workflow_does_not_push_for_dependabot() -> None:
     """Push nothing: these pull requests come from the repository itself, but with code from outside."""
-    *_, build = list_build_steps(render_workflow(GRAPH, Settings()))
+    *_, build = list_build_steps()
     assert build["env"]["PUSH"].endswith(
         "|| github.event.pull_request.head.repo.full_name == github.repository "
         "&& github.event.pull_request.user.login != 'dependabot[bot]' }}"
@@ -198,11 +234,13 @@ def test_render_workflow_does_not_push_for_dependabot() -> None:
 
 def test_render_workflow_for_a_closed_pull_request_deletes_caches_and_builds_nothing() -> None:
     """Check out the default branch, because the branch of a merged pull request may be deleted."""
-    jobs = parse_workflow(render_workflow(GRAPH, Settings()))["jobs"]
+    jobs = render_jobs()
     assert jobs["build"]["if"] == "github.event.action != 'closed'"
-    assert jobs["clean-up"]["if"].startswith("github.event.action == 'closed' && ")
-    assert "head.repo.full_name == github.repository" in jobs["clean-up"]["if"]
-    assert jobs["clean-up"]["steps"][0]["with"]["ref"] == "${{ github.event.repository.default_branch }}"
+    clean_up = jobs["clean-up"]
+    assert clean_up["if"].startswith("github.event.action == 'closed' && ")
+    assert "head.repo.full_name == github.repository" in clean_up["if"]
+    (checkout,) = steps_with_action(clean_up["steps"], "actions/checkout")
+    assert checkout["ref"] == "${{ github.event.repository.default_branch }}"
 
 
 def test_render_workflow_groups_runs_by_pull_request_number() -> None:
@@ -212,9 +250,13 @@ def test_render_workflow_groups_runs_by_pull_request_number() -> None:
 
 
 def test_render_workflow_outputs_digest_tags_and_rebuilt_stages() -> None:
-    job = parse_workflow(render_workflow(GRAPH, Settings()))["jobs"]["build"]
-    step = job["steps"][-1]["id"]
-    assert job["outputs"] == {key: f"${{{{ steps.{step}.outputs.{key} }}}}" for key in ("digest", "tags", "rebuilt")}
+    job = render_jobs()["build"]
+    assert job["steps"][-1]["id"] == "build"
+    assert job["outputs"] == {
+        "digest": "${{ steps.build.outputs.digest }}",
+        "tags": "${{ steps.build.outputs.tags }}",
+        "rebuilt": "${{ steps.build.outputs.rebuilt }}",
+    }
 
 
 def test_render_workflow_limits_the_job_to_twice_the_full_minutes() -> None:
@@ -223,11 +265,9 @@ def test_render_workflow_limits_the_job_to_twice_the_full_minutes() -> None:
 
 
 def test_render_workflow_with_a_foreign_platform_sets_up_qemu() -> None:
-    native, foreign = (
-        [step.get("uses", "") for step in list_steps(render_workflow(GRAPH, Settings(platforms=platforms)))]
-        for platforms in (("linux/amd64",), ("linux/amd64", "linux/arm64"))
-    )
-    (added,) = set(foreign) - set(native)
+    native = render_workflow(GRAPH, Settings(platforms=("linux/amd64",)))
+    foreign = render_workflow(GRAPH, Settings(platforms=("linux/amd64", "linux/arm64")))
+    (added,) = set(used_actions(foreign)) - set(used_actions(native))
     assert added.startswith("docker/setup-qemu-action@")
 
 
@@ -243,8 +283,9 @@ def test_render_workflow_takes_secrets_from_variables_but_not_from_files() -> No
         "type=env,id=again,src=NPM_TOKEN",
         "id=PIP_TOKEN,type=env",
     )
-    *_, build = list_build_steps(render_workflow(GRAPH, Settings(secrets=secrets)))
-    assert {key: value for key, value in build["env"].items() if "secrets." in value} == {
+    *_, build = list_build_steps(Settings(secrets=secrets))
+    passed = {key: value for key, value in build["env"].items() if "secrets." in value}
+    assert passed == {
         "NPM_TOKEN": "${{ secrets.NPM_TOKEN }}",
         "PIP_TOKEN": "${{ secrets.PIP_TOKEN }}",
     }
@@ -258,8 +299,8 @@ def test_render_workflow_quotes_the_requirement() -> None:
 
 def test_render_workflow_with_local_caches_keeps_the_folder_by_branch() -> None:
     """Restore the newest entry of the branch, or else of the default branch."""
-    found = list_build_steps(render_workflow(GRAPH, Settings(cache="local")))
-    (keep,) = (step["with"] for step in found if step.get("uses", "").startswith("actions/cache@"))
+    found = list_build_steps(Settings(cache="local"))
+    (keep,) = steps_with_action(found, "actions/cache")
     branch, default = keep["restore-keys"].splitlines()
     assert keep["path"] == Settings().folder
     assert keep["key"] == f"{branch}${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}"
@@ -267,6 +308,6 @@ def test_render_workflow_with_local_caches_keeps_the_folder_by_branch() -> None:
 
 
 def test_render_workflow_exposes_the_cache_service_only_for_gha() -> None:
-    for cache, shown in (("registry", False), ("local", False), ("gha", True)):
+    for cache in ("registry", "local", "gha"):
         text = render_workflow(GRAPH, Settings(cache=cache))
-        assert ("RUNTIME_TOKEN" in text) == shown
+        assert ("RUNTIME_TOKEN" in text) == (cache == "gha")
