@@ -31,6 +31,15 @@ from tests.support.caches import (
     rewritten,
 )
 
+# Cache with a source and one step on top of it
+SMALL: Raw = {
+    "layers": [layer("a")],
+    "records": [
+        record("s"),
+        record("r", [0], layer=0),
+    ],
+}
+
 
 def test_parse_cache_missing_numbers_are_zero() -> None:
     """Read a missing `parent`, `link` or `layer` as 0; only -1 means "no parent"."""
@@ -54,7 +63,7 @@ def test_parse_cache_missing_numbers_are_zero() -> None:
 
 def test_serialize_cache_writes_every_number() -> None:
     """Write zeros too, so that a reader need not know what a missing number means."""
-    config = config_of(cache_of(layer("a"), records=[record("s"), record("r", [0], layer=0)]))
+    config = config_of(parse_cache(*files_of(SMALL)))
     assert all("parent" in entry for entry in config["layers"])
     for entry in config["records"]:
         assert all("layer" in result for result in entry.get("layers", []))
@@ -94,7 +103,7 @@ def test_parse_cache_several_results_newest_one_counts() -> None:
 @pytest.mark.parametrize("size", ["1e999", "-1e999", "NaN", '"x"', "null"])
 def test_parse_cache_size_without_meaning_is_invalid(size: str) -> None:
     """Refuse numbers that JSON allows but no blob can have."""
-    manifest, config = files_of({"layers": [layer("a")], "records": [record("s"), record("r", [0], layer=0)]})
+    manifest, config = files_of(SMALL)
     changed = manifest.replace(b'"size": 7', b'"size": ' + size.encode())
     with pytest.raises(InvalidCache):
         parse_cache(changed, config)
@@ -102,16 +111,23 @@ def test_parse_cache_size_without_meaning_is_invalid(size: str) -> None:
 
 def test_serialize_cache_result_of_several_layers_keeps_their_order() -> None:
     """Read and write `chains` in the order of the file."""
-    cache = cache_of(layer("a"), layer("b"), layer("c"), records=[record("s"), record("r", [0], chain=[2, 0, 1])])
-    assert results_of(rewritten(cache)) == {digest("r"): [[digest("c")], [digest("a")], [digest("b")]]}
+    records = [record("s"), record("r", [0], chain=[2, 0, 1])]
+    cache = cache_of(layer("a"), layer("b"), layer("c"), records=records)
+    expected = [[digest(name)] for name in ("c", "a", "b")]
+    assert results_of(rewritten(cache)) == {digest("r"): expected}
     assert rewritten(cache) == cache
 
 
 def test_serialize_cache_keeps_selectors_annotations_and_descriptors() -> None:
     notes = {"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd", "size": 3}
+    step = {
+        "digest": digest("r"),
+        "inputs": [[{"selector": digest("path")}]],
+        "layers": [{}],
+    }
     raw: Raw = {
         "layers": [layer("a", annotations=notes)],
-        "records": [record("s"), {"digest": digest("r"), "inputs": [[{"selector": digest("path")}]], "layers": [{}]}],
+        "records": [record("s"), step],
     }
     cache = rewritten(parse_cache(*files_of(raw)))
     (only,) = cache.layers.values()
@@ -176,7 +192,7 @@ def test_parse_cache_layer_missing_from_manifest_is_invalid() -> None:
 
 def test_parse_cache_blob_without_size_is_zero_bytes_or_invalid() -> None:
     """Raise nothing but InvalidCache for a descriptor without `size`."""
-    manifest, config = files_of({"layers": [layer("a")], "records": [record("s"), record("r", [0], layer=0)]})
+    manifest, config = files_of(SMALL)
     document = json.loads(manifest)
     del document["layers"][0]["size"]
     try:

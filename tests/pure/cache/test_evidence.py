@@ -47,7 +47,8 @@ def build_chain(at: str, base_at: str = T1, base: str = "base") -> CacheConfig:
 def test_evidence_of_outdated_link_is_missing() -> None:
     """Miss the evidence of a step whose input has run again since: the step would run too."""
     old = build_chain(at=T2)
-    newer_base = cache_of(layer("new"), records=[record("source"), record("RUN base", [0], layer=0, at=T3)])
+    newer_run = record("RUN base", [0], layer=0, at=T3)
+    newer_base = cache_of(layer("new"), records=[record("source"), newer_run])
     assert collect_evidence(old) <= available_evidence([old])
     assert not collect_evidence(old) <= available_evidence([old, newer_base])
     assert collect_evidence(newer_base) <= available_evidence([old, newer_base])

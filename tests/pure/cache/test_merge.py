@@ -20,7 +20,6 @@ from tests.support.caches import (
     T1,
     T2,
     T3,
-    TIMES,
     blobs_of,
     cache_of,
     caches,
@@ -168,7 +167,8 @@ def test_merge_one_digest_with_other_number_of_inputs_is_merged_or_invalid(name:
     """Raise nothing but InvalidCache for steps that BuildKit never writes."""
     parts = []
     for inputs in ([[0]], [[0], [0]]):
-        parts.append(cache_of(layer("a"), records=[record("s"), record(name, *inputs, layer=0)]))
+        step = record(name, *inputs, layer=0)
+        parts.append(cache_of(layer("a"), records=[record("s"), step]))
     with contextlib.suppress(InvalidCache):
         merged = merge_caches(parts)
         assert plain(rewritten(merged)) == plain(merged)
@@ -190,8 +190,12 @@ def test_merge_two_spellings_of_a_time_is_independent_of_order() -> None:
     """Treat a missing time and Go's zero time as equally old, and always choose the same result."""
     parts = [build_step("r", "a", at=time) for time in ("", "0001-01-01T00:00:00Z")]
     assert merge_caches(parts) == merge_caches(parts[::-1])
-    steps = [record(f"r{index}", [0], layer=0, at=time) for index, time in enumerate(("", TIMES[1]))]
-    both = cache_of(layer("a"), records=[record("s"), *steps])
+    records = [
+        record("s"),
+        record("r0", [0], layer=0, at=""),
+        record("r1", [0], layer=0, at="0001-01-01T00:00:00Z"),
+    ]
+    both = cache_of(layer("a"), records=records)
     assert rewritten(both) == both
 
 
