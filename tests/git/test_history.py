@@ -288,7 +288,7 @@ def test_since_nothing_is_named(grown: Grow) -> None:
     repository.checkout()
     answer = repository.stagebake("plan", "--since=")
     assert answer.returncode == 2
-    assert "--since: no commit is named" in answer.stderr
+    assert "--since: no commit is given" in answer.stderr
 
 
 def since(repository: Repository, commit: str = "HEAD") -> dict[str, tuple[str, list[str]]]:

@@ -1,38 +1,43 @@
-"""What in the Dockerfile defeats the caches, and the lines to use instead."""
+"""Check the Dockerfile for what prevents cache reuse, and print the lines to use instead."""
 
 from __future__ import annotations
 
 import argparse
 
-from stagebake.cli.command import read_command
+from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_history
 from stagebake.doctor.build_checks import run_build_checks
 from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text
 from stagebake.doctor.facts import collect_facts
+from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError
 from stagebake.report.tables import make_console
 
 
 def add_doctor_parser(verbs: VerbParsers) -> None:
-    """Its flags."""
-    verb = verbs.add_parser("doctor", help="what in the Dockerfile defeats the caches, and the lines to use instead")
+    """Add the verb and its flags."""
+    verb = verbs.add_parser("doctor", help="print what in the Dockerfile prevents cache reuse, and the lines to use")
     verb.set_defaults(run=run_doctor)
     add_history(verb, commits=100)
-    verb.add_argument("--skip", action="append", default=[], metavar="RULE", help="leave a rule out; may be repeated")
-    verb.add_argument("--strict", action="store_true", help="exit 1 when anything is found")
+    verb.add_argument("--skip", action="append", default=[], metavar="RULE", help="leave out a rule; repeatable")
+    verb.add_argument("--strict", action="store_true", help="exit with 1 if there are findings")
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Examines, and tells what is found."""
+    """Print the findings as text or JSON; return 1 for findings with --strict, otherwise 0."""
     command = read_command(options)
-    settings, graph = command.settings, command.graph
-    times = command.stage_times()
-    notes: list[str] = []
+    graph = command.graph
+    facts = collect_facts(command.settings, command.stage_times(), options.commits)
+    checks, notes = _run_build_checks(command)
+    findings = examine_dockerfile(graph, facts, checks, options.skip)
+    render = findings_json if options.json else findings_text
+    make_console().print(render(findings, notes), end="")
+    return 1 if options.strict and findings else 0
+
+
+def _run_build_checks(command: Command) -> tuple[tuple[Finding, ...], list[str]]:
+    """Return the findings of BuildKit's own checks, and a note instead if no engine answers."""
     try:
-        found = run_build_checks(graph, settings)
+        return run_build_checks(command.graph, command.settings), []
     except EngineError as error:
-        found = ()
-        notes.append(f"{error.what}; {error.remedy}")
-    findings = examine_dockerfile(graph, collect_facts(settings, times, options.commits), found, options.skip)
-    make_console().print((findings_json if options.json else findings_text)(findings, notes), end="")
-    return int(bool(options.strict and findings))
+        return (), [f"{error.what}; {error.remedy}"]

@@ -1,4 +1,4 @@
-"""What the next build would restore and rebuild, and why, without building."""
+"""Predict what the next build restores and rebuilds, and why, without building."""
 
 from __future__ import annotations
 
@@ -13,65 +13,49 @@ from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.errors import InputError
 from stagebake.explain.expectations import check_plan, parse_expectations
-from stagebake.explain.plan import AvailableCaches, PlanInput, make_plan, mark_uncommitted, plan_json
+from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, mark_uncommitted, plan_json
 from stagebake.fingerprint.fingerprinter import Fingerprints
 from stagebake.fingerprint.work_tree import open_contexts
 from stagebake.report.tables import make_console, show_plan
 
 
 def add_plan_parser(verbs: VerbParsers) -> None:
-    """Its flags."""
-    verb = verbs.add_parser("plan", help="what the next build would restore and rebuild, and why, without building")
+    """Add the verb and its flags."""
+    verb = verbs.add_parser("plan", help="print what the next build restores and rebuilds, and why, without building")
     verb.set_defaults(run=run_plan)
     add_settings(verb)
     add_build_choices(verb)
     verb.add_argument("--push", action="store_true", help="plan a build that is pushed")
-    verb.add_argument("--since", metavar="GITREF", help="what the changes since this commit would rebuild")
-    verb.add_argument("--json", action="store_true", help="for machines")
+    verb.add_argument("--since", metavar="GITREF", help="print what the changes since this commit rebuild")
+    verb.add_argument("--json", action="store_true", help="print JSON for machines")
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    """Plans, and shows the plan."""
+    """Print the plan as a table or JSON; return 0. Raise Unexpected if it differs from --expect."""
     command = read_command(options)
-    graph = command.graph
     if options.since == "":
-        raise InputError("--since: no commit is named", "name one: --since origin/main")
-    expected = parse_expectations(options.expect, graph)
-    caches = command.build_stores.caches
-    stage_caches = read_caches(caches, graph, command.access) if caches and not options.since else StageCaches()
-    prints, since = (
-        _fingerprint_since(options.since, command)
-        if options.since
-        else (command.create_fingerprinter(command.dockerfile_text).fingerprint_folder(), None)
-    )
-    question = PlanInput(
-        graph=graph,
-        prints=prints,
-        ledgers=command.ledger_store.read_ledgers(command.access),
-        caches=AvailableCaches(
-            available=available_evidence(
-                drop_blobs(stage_cache.cache, stage_caches.unchecked_blobs) for stage_cache in stage_caches.caches
-            ),
-            stages=frozenset(name for name in graph.names if stage_caches.has_stage(name)),
-            merged=stage_caches.merged_source is not None,
-            broken=frozenset(stage_caches.healed_stages),
-            scope=command.scope_name,
-            read_failure=stage_caches.read_failure,
-        ),
-        forced=command.forced_stages,
-        since=since,
-    )
-    made = replace(make_plan(question), warnings=(*command.input_warnings, *stage_caches.warnings))
+        raise InputError("--since: no commit is given", "name a commit, such as --since origin/main")
+    expected = parse_expectations(options.expect, command.graph)
+    plan = _plan_since(command, options.since) if options.since else _plan_next_build(command)
     if options.json:
-        print(plan_json(made), end="")
+        print(plan_json(plan), end="")
     else:
-        show_plan(made, command.settings.budgets, make_console(), verbose=options.verbose)
-    check_plan(made, expected)
+        show_plan(plan, command.settings.budgets, make_console(), verbose=options.verbose)
+    check_plan(plan, expected)
     return 0
 
 
-def _fingerprint_since(reference: str, command: Command) -> tuple[Fingerprints, Fingerprints]:
-    """Return the fingerprints of the work tree and of a commit, both with the settings of now."""
+def _plan_next_build(command: Command) -> Plan:
+    """Plan the build of the work tree with the caches that exist."""
+    caches = StageCaches()
+    if command.build_stores.caches:
+        caches = read_caches(command.build_stores.caches, command.graph, command.access)
+    fingerprinter = command.create_fingerprinter(command.dockerfile_text)
+    return _make_plan(command, fingerprinter.fingerprint_folder(), caches)
+
+
+def _plan_since(command: Command, reference: str) -> Plan:
+    """Plan the build of the work tree, if the caches of a commit existed. Both sides have the settings of now."""
     with open_contexts(command.settings, reference) as contexts:
         now = command.create_fingerprinter(command.dockerfile_text)
         before = command.create_fingerprinter(contexts.before.text or "")
@@ -80,7 +64,41 @@ def _fingerprint_since(reference: str, command: Command) -> tuple[Fingerprints, 
         else:
             now_prints = now.fingerprint_context(contexts.now)
         before_prints = before.fingerprint_context(contexts.before)
-    return (
+    return _make_plan(
+        command,
         mark_uncommitted(now_prints, contexts.uncommitted),
-        mark_uncommitted(before_prints, contexts.uncommitted),
+        StageCaches(),
+        since=mark_uncommitted(before_prints, contexts.uncommitted),
+    )
+
+
+def _make_plan(
+    command: Command,
+    prints: Fingerprints,
+    caches: StageCaches,
+    since: Fingerprints | None = None,
+) -> Plan:
+    plan = make_plan(
+        PlanInput(
+            graph=command.graph,
+            prints=prints,
+            ledgers=command.ledger_store.read_ledgers(command.access),
+            caches=_describe_caches(command, caches),
+            forced=command.forced_stages,
+            since=since,
+        )
+    )
+    return replace(plan, warnings=(*command.input_warnings, *caches.warnings))
+
+
+def _describe_caches(command: Command, caches: StageCaches) -> AvailableCaches:
+    intact = [drop_blobs(stage_cache.cache, caches.unchecked_blobs) for stage_cache in caches.caches]
+    cached_stages = [name for name in command.graph.names if caches.has_stage(name)]
+    return AvailableCaches(
+        available=available_evidence(intact),
+        stages=frozenset(cached_stages),
+        merged=caches.merged_source is not None,
+        broken=frozenset(caches.healed_stages),
+        scope=command.scope_name,
+        read_failure=caches.read_failure,
     )

@@ -25,7 +25,8 @@ def list_commits(folder: Path, count: int) -> tuple[str, ...]:
 
     Only first parents count: each commit is one push to the branch.
     """
-    newest_first = run_git(folder, "rev-list", "--first-parent", f"--max-count={count}", "HEAD", "--").split()
+    limit = f"--max-count={count}"
+    newest_first = run_git(folder, "rev-list", "--first-parent", limit, "HEAD", "--").split()
     return tuple(reversed(newest_first))
 
 
@@ -39,9 +40,18 @@ def files_by_commit(folder: Path, count: int) -> tuple[frozenset[str], ...]:
 
     Return nothing, instead of an error, where git knows no commit.
     """
-    options = ("--first-parent", "-m", "--no-renames", "--name-only", "--relative", "-z", "--format=%x01")
+    options = (
+        "--first-parent",
+        "-m",
+        "--no-renames",
+        "--name-only",
+        "--relative",
+        "-z",
+        "--format=%x01",
+        f"--max-count={count}",
+    )
     try:
-        log = run_git(folder, "log", *options, f"--max-count={count}", "--", ".")
+        log = run_git(folder, "log", *options, "--", ".")
     except InputError:
         return ()
     _, *commits = log.split("\1")
@@ -50,14 +60,17 @@ def files_by_commit(folder: Path, count: int) -> tuple[frozenset[str], ...]:
 
 def has_changed_attributes(folder: Path, commit: str) -> bool:
     """Return True if a .gitattributes file differs from the commit: a checkout may convert files differently now."""
-    return bool(run_git(folder, "diff", "--name-only", commit, "--", ":(top,glob)**/.gitattributes"))
+    attributes = ":(top,glob)**/.gitattributes"
+    changed = run_git(folder, "diff", "--name-only", commit, "--", attributes)
+    return changed != ""
 
 
 def list_uncommitted_paths(folder: Path) -> frozenset[str]:
     """Return the files and folders that git never commits: its own `.git`, and what it ignores."""
     options = ("--others", "--ignored", "--exclude-standard", "--directory", "-z")
-    ignored = split_paths(run_git(folder, "ls-files", *options, "--", "."))
-    return frozenset([".git", *(path.rstrip("/") for path in ignored)])
+    listed = run_git(folder, "ls-files", *options, "--", ".")
+    ignored = [path.rstrip("/") for path in split_paths(listed)]
+    return frozenset([".git", *ignored])
 
 
 def path_in_repository(root: Path, top: Path, name: str) -> str:
