@@ -58,4 +58,4 @@ def test_the_remote_knows_best(repository: Repository) -> None:
 def test_a_folder_outside_of_git(repository: Repository) -> None:
     """Nothing is known, and the default branch is `main`."""
     checkout = GitCheckout(repository.folder)
-    assert (checkout.branch(), checkout.image().name, checkout.default_branch()) == (None, None, "main")
+    assert (checkout.current_branch(), checkout.default_image().name, checkout.default_branch()) == (None, None, "main")

@@ -113,7 +113,7 @@ def _make_request(command: Command, names: ImageNames) -> BuildRequest:
 def _trust_warnings(command: Command) -> tuple[str, ...]:
     """Return warnings about what is not pushed or saved, because git or the CI do not say enough."""
     warnings = []
-    refusal = command.checkout.refusal()
+    refusal = command.checkout.find_refusal()
     if refusal:
         warnings.append(refusal)
     if command.options.push and command.access.writes is None and command.trigger == Trigger():

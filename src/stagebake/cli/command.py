@@ -102,7 +102,7 @@ class Command:
         """Return what the CI run builds; the branch that git has checked out where no CI says it."""
         if self.ci_run and (self.on_github or self.ci_run.trigger != Trigger()):
             return self.ci_run.trigger
-        return Trigger(branch=self.checkout.branch())
+        return Trigger(branch=self.checkout.current_branch())
 
     @property
     def default_branch(self) -> str:
@@ -153,7 +153,7 @@ class Command:
 
     def _find_commit(self) -> CommitInfo:
         """Return the checked-out commit; the CI's variables say what git does not know."""
-        commit = self.checkout.commit()
+        commit = self.checkout.current_commit()
         if self.ci_run is None:
             return commit
         return replace(
@@ -217,7 +217,7 @@ def read_command(options: argparse.Namespace) -> Command:
     settings = read_settings(options)
     _refuse_missing_context(settings)
     ci_run = _read_ci_run(checkout)
-    image = (ci_run and ci_run.image) or checkout.image()
+    image = (ci_run and ci_run.image) or checkout.default_image()
     if settings.image is None:
         settings = settings.with_image(image.name)
     return Command(options, settings, checkout, ci_run, image)
@@ -228,7 +228,7 @@ def _read_ci_run(checkout: GitCheckout) -> CiRun | None:
     run = read_github_run(os.environ) or read_other_ci(os.environ)
     if run is None or run.revision is None:
         return run
-    head = checkout.commit().revision
+    head = checkout.current_commit().revision
     holds_revision = head is not None and checkout.is_ancestor(run.revision, head)
     return trust_checkout(run, head, holds_revision=holds_revision)
 

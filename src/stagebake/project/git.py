@@ -83,7 +83,7 @@ class GitCheckout:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def branch(self) -> str | None:
+    def current_branch(self) -> str | None:
         """Return the branch that is checked out; None on a detached HEAD."""
         return self._ask_git("symbolic-ref", "--quiet", "--short", "HEAD")
 
@@ -97,12 +97,12 @@ class GitCheckout:
         only_master = self._has_branch("master") and not self._has_branch("main")
         return "master" if only_master else "main"
 
-    def image(self) -> DefaultImage:
+    def default_image(self) -> DefaultImage:
         """Return the image of the repository on GitHub that the remote `origin` names."""
         remote = self._find_remote()
         return github_image(remote.host, remote.owner_and_name) if remote else NO_IMAGE
 
-    def commit(self) -> CommitInfo:
+    def current_commit(self) -> CommitInfo:
         """Return the checked-out commit, with the address of its repository without any credentials."""
         remote = self._find_remote()
         return CommitInfo(
@@ -119,7 +119,7 @@ class GitCheckout:
             return False
         return True
 
-    def refusal(self) -> str | None:
+    def find_refusal(self) -> str | None:
         """Return why git does not open the repository of this folder; None where it does, or where there is none.
 
         Git refuses a work tree that another user owns (git-scm.com/docs/git-config, "safe.directory"), which is what a
@@ -143,7 +143,7 @@ class GitCheckout:
 
     def _has_branch(self, branch: str) -> bool:
         """Return True for a branch here or at the remote. The branch of HEAD counts before its first commit, too."""
-        if branch == self.branch():
+        if branch == self.current_branch():
             return True
         places = (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}")
         return any(self._ask_git("rev-parse", "--verify", "--quiet", place) for place in places)
