@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stagebake.cache.backends import BACKENDS
 from stagebake.errors import InputError
 from stagebake.formatting import did_you_mean, find_similar_name
 from stagebake.project.setting_checks import (
@@ -143,7 +144,7 @@ _KEYS = (
         name="cache",
         kind=TextKind(),
         check=check_backend,
-        meaning="cache back end: registry, local or gha",
+        meaning=f"cache back end, one of: {', '.join(BACKENDS)}",
     ),
     SettingKey(
         name="folder",
