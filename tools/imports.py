@@ -11,15 +11,19 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeAlias
 
 import grimp
 
 ROOT_PACKAGE = "stagebake"
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+Layers: TypeAlias = list[list[str]]
+"""Packages of each layer, the lowest layer first."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def main() -> int:
     return 1 if errors else 0
 
 
-def read_layers(path: Path) -> list[list[str]]:
+def read_layers(path: Path) -> Layers:
     """Return the packages of each layer in the import-linter contract of a pyproject.toml, the lowest layer first."""
     text = path.read_text(encoding="utf-8")
     linter = tomllib.loads(text)["tool"]["importlinter"]
@@ -78,44 +82,50 @@ def read_imports(package: str) -> list[ModuleImport]:
     return imports
 
 
-def render_table(layers: Sequence[Sequence[str]], imports: Iterable[ModuleImport]) -> str:
+def render_table(layers: Layers, imports: Iterable[ModuleImport]) -> str:
     """Return the table as text: a numbered row for each package, and a column for each row's number."""
     counts = Counter(found.packages for found in imports)
     packages = [package for layer in layers for package in layer]
-    numbers = [str(number) for number in range(1, len(packages) + 1)]
-    rows = [["", "", *numbers]]
+    width = max(map(len, packages))
+    numbers = [str(number) for number, _ in enumerate(packages, 1)]
+    heading = _align_cells(numbers)
+    lines = [" " * (width + 3) + heading]
     for number, importer in zip(numbers, packages, strict=True):
         cells = [_render_count(importer, imported, counts) for imported in packages]
-        rows.append([number, importer, *cells])
-    name_width = max(map(len, packages))
-    return "\n".join(_align_cells(row, name_width) for row in rows)
+        row = _align_cells(cells)
+        lines.append(f"{number:>2} {importer:<{width}}{row}")
+    return "\n".join(lines)
 
 
-def _render_count(importer: str, imported: str, counts: Counter[tuple[str, str]]) -> str:
+def _render_count(
+    importer: str,
+    imported: str,
+    counts: Counter[tuple[str, str]],
+) -> str:
     if importer == imported:
         return "\\"
     count = counts[importer, imported]
     return str(count or ".")
 
 
-def _align_cells(row: list[str], name_width: int) -> str:
-    number, name, *cells = row
+def _align_cells(cells: Iterable[str]) -> str:
     columns = [cell.rjust(4) for cell in cells]
-    columns[:0] = [number.rjust(2), " ", name.ljust(name_width)]
     return "".join(columns)
 
 
-def find_upward_imports(layers: Sequence[Sequence[str]], imports: Iterable[ModuleImport]) -> list[str]:
+def find_upward_imports(layers: Layers, imports: Iterable[ModuleImport]) -> list[str]:
     """Return an error for each import from another package that is not in a lower layer."""
     heights: dict[str, int] = {}
     for height, layer in enumerate(layers):
         heights |= dict.fromkeys(layer, height)
     errors: list[str] = []
     for found in imports:
+        if not found.crosses_packages:
+            continue
         importing, imported = found.packages
-        is_downward = heights[imported] < heights[importing]
-        if found.crosses_packages and not is_downward:
-            errors.append(f"{found.importer}: imports {found.imported}, which is not in a lower layer")
+        if heights[imported] >= heights[importing]:
+            error = f"{found.importer}: imports {found.imported}, which is not in a lower layer"
+            errors.append(error)
     return errors
 
 

@@ -99,7 +99,7 @@ class Command:
 
     @property
     def trigger(self) -> Trigger:
-        """Return what the CI run builds; the branch that git has checked out where no CI says it."""
+        """Return what the CI run builds, or the current branch of git if the CI does not tell."""
         if self.ci_run and (self.on_github or self.ci_run.trigger != Trigger()):
             return self.ci_run.trigger
         return Trigger(branch=self.checkout.current_branch())

@@ -93,7 +93,8 @@ def _draw_grid(scale: _Scale) -> list[str]:
     decimals = 0 if scale.minutes >= 20 else 1
     parts: list[str] = []
     for step in range(_GRID_STEPS + 1):
-        minutes = scale.minutes * step / _GRID_STEPS
+        share = step / _GRID_STEPS
+        minutes = scale.minutes * share
         y = scale.place_minutes(minutes)
         label = f"{minutes:,.{decimals}f}"
         parts.append(_draw_grid_line(f"{y:.1f}"))

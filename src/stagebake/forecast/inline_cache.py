@@ -40,8 +40,11 @@ def stages_run_inline(last: CommitState | None, state: CommitState) -> frozenset
 def _final_chain(graph: StageGraph) -> list[Stage]:
     """Return the final stage and the stages below its FROM, the lowest one first."""
     chain = [graph.final]
-    while parents := _source_stages(chain[0].steps[0]):
-        chain.insert(0, graph[parents[0]])
+    parents = _source_stages(graph.final.steps[0])
+    while parents:
+        parent = graph[parents[0]]
+        chain.insert(0, parent)
+        parents = _source_stages(parent.steps[0])
     return chain
 
 
