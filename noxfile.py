@@ -21,8 +21,8 @@ nox.needs_version = ">=2025.5.1"
 
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/stagebake/example"
-# Builds wait for registries, so two cores have work for four; tests/conftest.py orders what they start
-WORKERS = ("--numprocesses=4", "--dist=loadgroup", "--no-loadscope-reorder")
+# Single tests go to any worker, in the order of tests/conftest.py
+SHARED_OUT = ("--dist=loadgroup", "--no-loadscope-reorder")
 TEMPLATES = pathlib.Path("src/stagebake/generate/templates")
 
 
@@ -81,7 +81,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; `-- tests/pure` runs the fast ones. The others start their own engines and registries."""
     install_group(session, "test")
-    session.run("pytest", *WORKERS, *session.posargs)
+    workers = "auto" if session.posargs else "6"  # builds wait for registries: two cores have work for six
+    session.run("pytest", f"--numprocesses={workers}", *SHARED_OUT, *session.posargs)
 
 
 @nox.session(default=False)

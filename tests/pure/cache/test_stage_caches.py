@@ -12,11 +12,16 @@ from stagebake.cache.stage_caches import CacheState, StageCache, StageCaches, dr
 from tests.support.caches import cache_of, digest, layer, record
 
 BRANCH = Scope("feature")
+LONG_PATH = f"/{'x' * 5_000}"
 
 
 def build_cache(tag: str, steps: int, *, scope: Scope = DEFAULT_SCOPE, generation: int = 0) -> StageCache:
-    """Return a cache of one stage; each step takes about 130 bytes of its config."""
-    records = [record(f"{tag} {number}", layer=0) for number in range(steps)]
+    """Return a cache of one stage; each step takes about 5,000 bytes of its config."""
+    records = [record(f"source of {tag}", layer=0)]
+    for number in range(steps):
+        step = record(f"{tag} {number}", [0], layer=0)
+        step["inputs"][0][0]["selector"] = LONG_PATH
+        records.append(step)
     cache = cache_of(layer(f"blob of {tag}"), records=records)
     return StageCache(tag=tag, scope=scope, stage=tag, generation=generation, cache=cache)
 
@@ -34,27 +39,27 @@ def test_within_size_limit_small_caches_stay_complete() -> None:
 def test_within_size_limit_older_generations_are_dropped_first() -> None:
     new = build_cache("new", 10)
     far = build_cache("far", 10, scope=BRANCH)
-    old = build_cache("old", 9000, generation=1)
+    old = build_cache("old", 250, generation=1)
     assert tags_within_limit(new, far, old) == ["new", "far"]
 
 
 def test_within_size_limit_oldest_generation_is_dropped_before_newer_ones() -> None:
     new = build_cache("new", 10)
     old = build_cache("old", 10, generation=1)
-    oldest = build_cache("oldest", 9000, generation=2)
+    oldest = build_cache("oldest", 250, generation=2)
     assert tags_within_limit(new, old, oldest) == ["new", "old"]
 
 
 def test_within_size_limit_farther_scopes_are_dropped_next() -> None:
     near = build_cache("near", 10, scope=BRANCH)
-    far = build_cache("far", 9000)
+    far = build_cache("far", 250)
     assert tags_within_limit(near, far) == ["near"]
 
 
 def test_within_size_limit_largest_cache_of_one_scope_is_dropped_last() -> None:
     """Drop the one stage that is too large and keep the others."""
     small = build_cache("small", 10)
-    large = build_cache("large", 9000)
+    large = build_cache("large", 250)
     middle = build_cache("middle", 20)
     assert tags_within_limit(small, large, middle) == ["small", "middle"]
 
