@@ -26,7 +26,7 @@ _VERSIONS = re.compile(
     r"/(?P<kind>orgs|users)/(?P<owner>[^/]+)/packages/container/(?P<name>[^/]+)/versions(/(?P<id>\d+))?"
 )
 _LAST = "You cannot delete the last tagged version of a package. You must delete the package instead."
-TOKEN = "ghs_allowed"  # noqa: S105
+TOKEN = "ghs_allowed"
 POWERLESS = "ghs_powerless"
 
 

@@ -9,8 +9,8 @@ from stagebake.cache.prune import named_scope, purge_scope
 from stagebake.cli.command import read_command
 from stagebake.cli.flags import VerbParsers
 from stagebake.errors import InputError
+from stagebake.http.credentials import find_login
 from stagebake.report.tables import make_console, show_purged
-from stagebake.stores.credentials import find_login
 from stagebake.stores.github_packages import HOST, GithubPackages
 from stagebake.stores.registry import Registry
 
@@ -47,5 +47,5 @@ def _open_store(image: str) -> GithubPackages | Registry:
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     login = find_login(HOST)
     if not token and login:
-        token = login[1]
+        token = login.password or login.identity_token
     return GithubPackages(image, token, os.environ)

@@ -9,7 +9,7 @@ from typing import Any
 
 from stagebake.errors import RegistryError
 from stagebake.fingerprint.model import ImageInfo
-from stagebake.stores.http import fetch_all
+from stagebake.http.client import fetch_all
 from stagebake.stores.registry import Registry
 
 # distribution/reference, regexp.go: a tag has no slash, so a colon before one belongs to the host's port

@@ -21,7 +21,7 @@ import httpx
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, build_manifest, sha256_digest
 from stagebake.cache.repository import SIZE_UNKNOWN, ContentAnswers, SizeAnswers
 from stagebake.errors import RegistryError
-from stagebake.stores.http import HttpClient, ServerInfo, fetch_all, require_text
+from stagebake.http.client import HttpClient, ServerInfo, fetch_all, require_text
 
 # tonistiigi/go-actions-cache, cache.go: the service separates entries of different versions
 _VERSION = hashlib.sha256(b"|go-actionscache-1.0").hexdigest()

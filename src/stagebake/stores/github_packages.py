@@ -13,7 +13,7 @@ import httpx
 
 from stagebake.cache.repository import TaggedVersion
 from stagebake.errors import InputError
-from stagebake.stores.http import HttpClient, ServerInfo, read_error_text, require_text
+from stagebake.http.client import HttpClient, ServerInfo, read_error_text, require_text
 
 HOST = "ghcr.io"
 _API = "https://api.github.com"

@@ -24,7 +24,7 @@ from stagebake.cache.manifest import (
 from stagebake.cache.repository import ContentAnswers, SizeAnswers
 from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.files import write_file
-from stagebake.stores.http import fetch_all
+from stagebake.http.client import fetch_all
 
 _TAG = "org.opencontainers.image.ref.name"
 _LOCK_SECONDS = 10.0

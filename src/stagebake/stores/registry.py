@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import httpx
@@ -12,8 +10,10 @@ import httpx
 from stagebake.cache.manifest import MANIFEST_TYPE, ManifestAndConfig, sha256_digest
 from stagebake.cache.repository import SIZE_UNKNOWN, ContentAnswers, SizeAnswers, TaggedVersion
 from stagebake.errors import CorruptBlob, RegistryError
-from stagebake.stores.credentials import IDENTITY_USER, find_login
-from stagebake.stores.http import HttpClient, ServerInfo, fetch_all
+from stagebake.http.client import HttpClient, ServerInfo, fetch_all
+from stagebake.http.credentials import find_login
+from stagebake.http.registry_auth import RegistryAuth
+from stagebake.http.route import is_loopback_host
 
 _ACCEPT = ", ".join(
     (
@@ -25,7 +25,6 @@ _ACCEPT = ", ".join(
 )
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DOCS_HINT = "see docs/troubleshooting.md"
-_LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 _DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -38,7 +37,7 @@ class Registry:
     def __init__(self, image: str) -> None:
         self.image = image
         host, name = _split_image(image)
-        scheme = "http" if _LOOPBACK.match(host) else "https"
+        scheme = "http" if is_loopback_host(host) else "https"
         info = ServerInfo(
             where=image,
             server="registry",
@@ -48,7 +47,8 @@ class Registry:
             retry_seconds=20.0,
         )
         base_url = f"{scheme}://{host}/v2/{name}/"
-        self._client = HttpClient(info, base_url=base_url, auth=_TokenAuth(find_login(host)))
+        auth = RegistryAuth(base_url, name, find_login(host))
+        self._client = HttpClient(info, base_url=base_url, auth=auth)
 
     def import_source(self, digest: str, tag: str | None) -> str:
         """Return the value of the bake variable CACHE: the digest, which no other build changes."""
@@ -72,9 +72,18 @@ class Registry:
         return fetch_all(self._read_blob_size, digests)
 
     def read_digest(self, tag: str) -> str | None:
-        """Return the digest that a tag names; None where it is missing or the registry does not tell."""
+        """Return the digest that a tag names; None where it is missing.
+
+        A registry may leave out the header (distribution-spec: SHOULD); then hash the manifest.
+        """
         response = self._send_if_exists("HEAD", f"manifests/{tag}", headers={"Accept": _ACCEPT})
-        return response.headers.get("Docker-Content-Digest") if response else None
+        if response is None:
+            return None
+        digest: str | None = response.headers.get("Docker-Content-Digest")
+        if digest:
+            return digest
+        manifest = self.read_manifest(tag)
+        return sha256_digest(manifest) if manifest is not None else None
 
     def push_manifest(self, document: ManifestAndConfig, tag: str | None = None) -> str:
         """Push a cache's config and manifest, under a tag or by digest. Return the manifest's digest.
@@ -146,7 +155,10 @@ class Registry:
         return response.content
 
     def _read_blob_size(self, digest: str) -> int | None:
-        """Return the size of a blob; SIZE_UNKNOWN where the registry redirects to the storage behind it."""
+        """Return the size of a blob; SIZE_UNKNOWN where a redirect leads to the storage behind the registry.
+
+        A proxy may answer HEAD without a size, or with 0: the first byte of the blob then tells whether it is empty.
+        """
         response = self._send_if_exists(
             "HEAD",
             f"blobs/{digest}",
@@ -157,7 +169,12 @@ class Registry:
             return None
         if response.is_redirect:
             return SIZE_UNKNOWN
-        return int(response.headers.get("Content-Length", SIZE_UNKNOWN))
+        size = response.headers.get("Content-Length", "")
+        if not size.isdecimal():
+            return SIZE_UNKNOWN
+        if size == "0" and self._client.has_content(f"blobs/{digest}"):
+            return SIZE_UNKNOWN
+        return int(size)
 
     def _push_blob(self, content: bytes) -> bool:
         """Push a small blob where it is missing. Return False where the registry has other bytes under its digest."""
@@ -196,74 +213,6 @@ class Registry:
 
     def _unexpected_answer(self, content: str) -> RegistryError:
         return RegistryError(f"{self.image}: the registry answered with {content}", _DOCS_HINT)
-
-
-class _TokenAuth(httpx.Auth):
-    """Authentication as the registry requests it: a bearer token (distribution, docs/spec/auth/token.md) or basic.
-
-    An identity token is exchanged for a bearer token (docs/spec/auth/oauth.md). Headers are stored for reads and for
-    writes, which need another token.
-    """
-
-    def __init__(self, login: tuple[str, str] | None) -> None:
-        user, secret = login or (None, "")
-        self._identity = secret if user == IDENTITY_USER else None
-        self._basic: str | None = None
-        if user and user != IDENTITY_USER:
-            self._basic = httpx.BasicAuth(user, secret)._auth_header
-        self._headers: dict[bool, str] = {}
-        self._lock = threading.Lock()
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Send the stored header; after HTTP 401, send the one that the registry requests."""
-        writes = request.method not in ("GET", "HEAD")
-        if writes in self._headers:
-            request.headers["Authorization"] = self._headers[writes]
-        response = yield request
-        # A storage server to which the registry redirects must not choose who receives the login
-        if response.status_code != 401 or response.url.netloc != request.url.netloc:
-            return
-        scheme, challenge = _parse_challenge(response.headers.get("WWW-Authenticate", ""))
-        if scheme == "bearer" and "realm" in challenge:
-            token_response = yield self._token_request(challenge)
-            token_response.read()
-            token_response.raise_for_status()
-            header = f"Bearer {_parse_token(token_response)}"
-        elif scheme == "basic" and self._basic:
-            header = self._basic
-        else:
-            return
-        with self._lock:
-            self._headers[writes] = header
-        request.headers["Authorization"] = header
-        yield request
-
-    def _token_request(self, challenge: Mapping[str, str]) -> httpx.Request:
-        parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
-        if self._identity:
-            form = {
-                **parameters,
-                "grant_type": "refresh_token",
-                "client_id": "stagebake",
-                "refresh_token": self._identity,
-            }
-            return httpx.Request("POST", challenge["realm"], data=form)
-        headers = {"Authorization": self._basic} if self._basic else {}
-        return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
-
-
-def _parse_token(response: httpx.Response) -> str:
-    try:
-        document = response.json()
-        return document.get("token") or document.get("access_token") or ""
-    except (ValueError, AttributeError):
-        return ""
-
-
-def _parse_challenge(header: str) -> tuple[str, dict[str, str]]:
-    """Return scheme and parameters of a WWW-Authenticate header."""
-    scheme, _, parameters = header.partition(" ")
-    return scheme.lower(), dict(re.findall(r'(\w+)="([^"]*)"', parameters))
 
 
 def _find_hint(response: httpx.Response) -> str:

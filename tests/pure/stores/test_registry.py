@@ -226,3 +226,32 @@ def test_send_identity_token_is_exchanged_for_a_bearer_token(config_folder: Path
         "scope": ["repository:app:pull"],
     }
     assert forms == [expected]
+
+
+@pytest.mark.parametrize("size", ["0", None])
+def test_read_blob_sizes_wrong_or_missing_length_is_unknown(size: str | None) -> None:
+    """A proxy may answer HEAD without the length of the blob, or with 0."""
+
+    def answer(asked: Asked, _body: bytes) -> Answer:
+        if asked.command == "HEAD":
+            return 200, {"Content-Length": size} if size else {"Transfer-Encoding": "chunked"}, b""
+        return 200, {}, CONTENT
+
+    with serve_registry(answer) as registry:
+        assert registry.read_blob_sizes([DIGEST]) == {DIGEST: SIZE_UNKNOWN}
+
+
+@pytest.mark.parametrize("status", [200, 416])
+def test_read_blob_sizes_emptied_blob_has_size_zero(status: int) -> None:
+    """A blob that lost its bytes is not one whose length is missing: its first byte is asked for."""
+
+    def answer(asked: Asked, _body: bytes) -> Answer:
+        return 200 if asked.command == "HEAD" else status, {}, b""
+
+    with serve_registry(answer) as registry:
+        assert registry.read_blob_sizes([DIGEST]) == {DIGEST: 0}
+
+
+def test_read_digest_without_the_header_is_that_of_the_manifest() -> None:
+    with serve_registry(lambda asked, _: (200, {}, b"" if asked.command == "HEAD" else CONTENT)) as registry:
+        assert registry.read_digest("latest") == DIGEST

@@ -18,9 +18,8 @@ import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
 from stagebake.errors import RegistryError, RegistryUnreachable
-
-# Number of requests in parallel
-PARALLEL = 16
+from stagebake.http.insecure_registries import engine_allows_http
+from stagebake.http.transport import MAX_CONNECTIONS, RoutedTransport
 
 _USER_AGENT = f"stagebake/{version('stagebake')}"
 _CONNECT_SECONDS = 5.0
@@ -66,7 +65,8 @@ class HttpClient:
             headers={"User-Agent": _USER_AGENT, **(headers or {})},
             auth=auth,
             timeout=httpx.Timeout(info.answer_seconds, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=PARALLEL),
+            transport=RoutedTransport(engine_allows_http),
+            trust_env=False,
             follow_redirects=True,
         )
 
@@ -100,6 +100,17 @@ class HttpClient:
             raise self._translate_error(error) from None
         return response
 
+    def has_content(self, url: str) -> bool:
+        """Return True if a GET of this URL has a body, of which one byte is asked for. Raises RegistryError."""
+        try:
+            with self._client.stream("GET", url, headers={"Range": "bytes=0-0"}) as response:
+                if response.status_code == 416:  # Range Not Satisfiable: there is no first byte
+                    return False
+                response.raise_for_status()
+                return any(response.iter_raw())
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise self._translate_error(error) from None
+
     def parse_json(self, response: httpx.Response, parse: Callable[[Any], Answer]) -> Answer:
         """Return what `parse` reads from the response's JSON. Raises RegistryError for JSON of another shape."""
         try:
@@ -119,9 +130,7 @@ class HttpClient:
             return RegistryError(f"{info.where}: {answer}", info.status_hint(response))
         if isinstance(error, httpx.HTTPError):
             reason = str(error) or type(error).__name__
-            return RegistryUnreachable(
-                f"{info.where}: {info.server} not reached ({reason})", "check the network connection"
-            )
+            return RegistryUnreachable(f"{info.where}: {info.server} not reached ({reason})", _find_route_hint(reason))
         return RegistryError(f"{info.where}: address not valid ({error})", info.address_hint)
 
 
@@ -169,7 +178,7 @@ def fetch_all(fetch: Callable[[str], Answer], keys: Iterable[str]) -> dict[str, 
                 unreached.append(answer)
 
     # Daemon threads: Ctrl-C must not wait for a request, as the threads of a pool would
-    thread_count = min(PARALLEL, len(wanted))
+    thread_count = min(MAX_CONNECTIONS, len(wanted))
     threads = [threading.Thread(target=fetch_remaining, daemon=True) for _ in range(thread_count)]
     for thread in threads:
         thread.start()
@@ -191,8 +200,22 @@ def _raise_unexpected(answer: Answer | Exception) -> Answer | RegistryError:
     return answer
 
 
+def _find_route_hint(reason: str) -> str:
+    """Return what to do about a server that is not reached, from OpenSSL's words for an answer that is not TLS."""
+    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason:
+        return "if this registry speaks http, name it under `insecure-registries` in the engine's daemon.json"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return "put the registry's CA into /etc/docker/certs.d/HOST/ca.crt, where the engine reads it, too"
+    return "check the network connection"
+
+
 def _is_temporary(error: Exception) -> bool:
-    """Tell whether a retry may succeed. GitHub also limits requests with other statuses and `Retry-After`."""
+    """Tell whether a retry may succeed. GitHub also limits requests with other statuses and `Retry-After`.
+
+    A refused connection or an unknown host is final: offline, nobody should wait for it.
+    """
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return False
     if isinstance(error, httpx.HTTPStatusError):
         response = error.response
         return response.status_code == 429 or response.status_code >= 500 or "Retry-After" in response.headers

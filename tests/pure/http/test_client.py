@@ -10,7 +10,8 @@ import pytest
 import stamina
 
 from stagebake.errors import RegistryError, RegistryUnreachable
-from stagebake.stores.http import PARALLEL, HttpClient, ServerInfo, fetch_all, read_error_text
+from stagebake.http.client import HttpClient, ServerInfo, fetch_all, read_error_text
+from stagebake.http.transport import MAX_CONNECTIONS
 from tests.support.page import HTML, Answer, Asked, server
 
 INFO = ServerInfo(where="there", server="server", status_hint=lambda _: "status hint", address_hint="address hint")
@@ -125,7 +126,7 @@ def test_fetch_all_after_no_response_the_rest_is_not_fetched() -> None:
 
     numbers = range(100)
     assert set(fetch_all(fetch, [f"silent {number}" for number in numbers]).values()) == {silent}
-    assert len(asked) <= PARALLEL
+    assert len(asked) <= MAX_CONNECTIONS
     asked.clear()
     assert set(fetch_all(fetch, [f"refused {number}" for number in numbers]).values()) == {refused}
     assert len(asked) == len(numbers)
