@@ -133,19 +133,22 @@ class MountSync:
         trace = before
         for mounts in _group_by_image(entry.mount for entry in due.values()):
             trace = Trace(trace)
-            refs = [(mount, due[mount.name].ref) for mount in mounts]
-            stages = restore_stages(refs, _random_word())
-            failure = self._run_bake("restoring cache mounts", stages, mounts, "type=cacheonly", trace)
-            for mount in mounts:
-                self._note_restored(mount, due[mount.name].bytes, failure)
+            self._restore_group([due[mount.name] for mount in mounts], trace)
         return trace
 
-    def _note_restored(self, mount: CacheMount, size: int, failure: str | None) -> None:
-        if failure is None:
-            self._restored[mount] = size
-        else:
-            self._not_restored.add(mount)
-            self.warnings.append(f"cache mount {mount.id} was not restored: {failure}")
+    def _restore_group(self, saved: Sequence[_SavedMount], trace: Trace) -> None:
+        """Restore mounts that need the same image, in one bake call."""
+        mounts = [entry.mount for entry in saved]
+        refs = [entry.ref for entry in saved]
+        stages = restore_stages(list(zip(mounts, refs, strict=True)), _random_word())
+        failure = self._run_bake("restoring cache mounts", stages, mounts, "type=cacheonly", trace)
+        for entry in saved:
+            mount = entry.mount
+            if failure is None:
+                self._restored[mount] = entry.bytes
+            else:
+                self._not_restored.add(mount)
+                self.warnings.append(f"cache mount {mount.id} was not restored: {failure}")
 
     def save_mounts(self, trace: Trace) -> None:
         """Save the mounts of the steps that ran, where their content differs from the saved one."""
@@ -166,7 +169,8 @@ class MountSync:
         saved = {entry.mount.name: entry.content for entry in self._read_saved(mounts)}
         changed = []
         for mount, content in self._read_contents(mounts):
-            if content.digest != saved.get(mount.name) or mount in self._not_restored:
+            is_saved = saved.get(mount.name) == content.digest
+            if not is_saved or mount in self._not_restored:
                 changed.append((mount, content))
         return changed
 
@@ -239,7 +243,12 @@ class MountSync:
                 nearest.setdefault(mount.name, saved)
         return list(nearest.values())
 
-    def _parse_saved(self, mount: CacheMount, tag: str, manifest: bytes | RegistryError | None) -> _SavedMount | None:
+    def _parse_saved(
+        self,
+        mount: CacheMount,
+        tag: str,
+        manifest: bytes | RegistryError | None,
+    ) -> _SavedMount | None:
         """Return the content under a tag; None, and a warning, where the tag holds something else."""
         if self.repository is None or not isinstance(manifest, bytes):
             return None
@@ -250,7 +259,12 @@ class MountSync:
             self.warnings.append(f"cache mounts are not read: {tag}: {error}")
             return None
         ref = f"{self.repository.image}@{sha256_digest(manifest)}"
-        return _SavedMount(mount=mount, ref=ref, content=content, bytes=sum(layers.values()))
+        return _SavedMount(
+            mount=mount,
+            ref=ref,
+            content=content,
+            bytes=sum(layers.values()),
+        )
 
     def _run_bake(
         self,
