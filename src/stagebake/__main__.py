@@ -52,11 +52,11 @@ def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:
         return int(options.run(options) or 0)
     except StagebakeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            print(workflow_command("error", f"{error.what}\n{error.remedy}", os.environ))
+            print(workflow_command("error", f"{error.problem}\n{error.hint}", os.environ))
             publish_summary(os.environ, render_failure(error), {})
         for line in error.log:
             errors.print(f"  {line}", style="dim")
-        _print_error(errors, error.what, error.remedy)
+        _print_error(errors, error.problem, error.hint)
         return error.exit_code
     except Interrupted as interrupt:
         for note in getattr(interrupt, "__notes__", ("interrupted",)):
@@ -77,9 +77,9 @@ def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:
         return _BUG_EXIT_CODE
 
 
-def _print_error(errors: Console, what: str, remedy: str) -> None:
-    errors.print(Text.assemble(("error", "bold red"), f": {what}"))
-    errors.print(Text.assemble(("  →", "bold"), f" {remedy}"))
+def _print_error(errors: Console, problem: str, hint: str) -> None:
+    errors.print(Text.assemble(("error", "bold red"), f": {problem}"))
+    errors.print(Text.assemble(("  →", "bold"), f" {hint}"))
 
 
 def _create_parser() -> argparse.ArgumentParser:

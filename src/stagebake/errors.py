@@ -6,16 +6,16 @@ from __future__ import annotations
 class StagebakeError(Exception):
     """Failure that the user sees as a message, never as a traceback.
 
-    `what` is the problem, with `file:line:` in front where there is one. `remedy` says what to do next. `log` is the
-    output of the step that failed.
+    `problem` begins with `file:line:` where there is one. `hint` says what to do next. `log` is the output of the step
+    that failed.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, remedy: str, log: tuple[str, ...] = ()) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
+    def __init__(self, problem: str, hint: str, log: tuple[str, ...] = ()) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
         self.log = log
 
 

@@ -13,7 +13,7 @@ from stagebake.errors import BuildFailed, EngineError, InputError, RegistryError
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_stagebake_error_each_kind_has_its_exit_code(kind: type[StagebakeError], code: int) -> None:
-    error = kind("what", "remedy", ("a line",))
+    error = kind("what", "hint", ("a line",))
     assert isinstance(error, StagebakeError)
     assert error.exit_code == code
-    assert (str(error), error.what, error.remedy, error.log) == ("what", "what", "remedy", ("a line",))
+    assert (str(error), error.problem, error.hint, error.log) == ("what", "what", "hint", ("a line",))

@@ -321,8 +321,8 @@ def _format_missing_image(failure: BakeFailure, context: FailureContext) -> Stag
 
 
 def _format_lost_result(failure: BakeFailure, context: FailureContext) -> StagebakeError:
-    remedy = "restart the engine, or the builder: a cancelled build left it without a step's result"
-    return BuildFailed(_describe_failure(failure, context), remedy)
+    hint = "restart the engine, or the builder: a cancelled build left it without a step's result"
+    return BuildFailed(_describe_failure(failure, context), hint)
 
 
 def _format_stall(failure: BakeFailure, context: FailureContext) -> StagebakeError:
@@ -334,15 +334,15 @@ def _format_stall(failure: BakeFailure, context: FailureContext) -> StagebakeErr
     if seconds is not None:
         what += f" for {seconds:g} s"
     if stall is Stall.IDLE:
-        remedy = "restart the engine, or the builder, and build again: BuildKit may wait for a registry without limit"
+        hint = "restart the engine, or the builder, and build again: BuildKit may wait for a registry without limit"
     else:
-        remedy = f"build again; for a slow registry, set `patience = {{ {stall.value} = SECONDS }}`"
-    return BuildFailed(f"{what}; the build was cancelled", remedy)
+        hint = f"build again; for a slow registry, set `patience = {{ {stall.value} = SECONDS }}`"
+    return BuildFailed(f"{what}; the build was cancelled", hint)
 
 
 def _format_engine(failure: BakeFailure, context: FailureContext) -> StagebakeError:
-    remedy = "correct what this message from BuildKit or the registry names"
-    return BuildFailed(_describe_failure(failure, context), remedy)
+    hint = "correct what this message from BuildKit or the registry names"
+    return BuildFailed(_describe_failure(failure, context), hint)
 
 
 _FORMATTERS: Mapping[FailureKind, Callable[[BakeFailure, FailureContext], StagebakeError]] = {

@@ -40,4 +40,4 @@ def _run_build_checks(command: Command) -> tuple[tuple[Finding, ...], list[str]]
     try:
         return run_build_checks(command.graph, command.settings), []
     except EngineError as error:
-        return (), [f"{error.what}; {error.remedy}"]
+        return (), [f"{error.problem}; {error.hint}"]

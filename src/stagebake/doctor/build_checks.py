@@ -76,7 +76,7 @@ def _convert_warning(warning: dict[str, Any], path: str) -> Finding:
         rule=warning.get("ruleName", "check"),
         path=path,
         line=ranges[0]["start"]["line"],
-        what=warning.get("detail") or warning.get("description") or "",
+        problem=warning.get("detail") or warning.get("description") or "",
         fix=(f"# {url}",) if url else (),
         origin="BuildKit",
     )

@@ -50,7 +50,7 @@ def find_copied_junk(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Find
             rule="dockerignore",
             path=graph.path,
             line=copy.instruction.line,
-            what=f"this {keyword} includes {listed}; these differ on each machine, so no cache matches",
+            problem=f"this {keyword} includes {listed}; these differ on each machine, so no cache matches",
             fix=(f"# {facts.ignore_file}", *ignore_lines),
             stage=copy.stage.name,
             seconds=facts.seconds.get(copy.stage.name),
@@ -98,7 +98,7 @@ def find_copied_secrets(graph: StageGraph, facts: RepositoryFacts) -> Iterator[F
             rule="secret-file",
             path=graph.path,
             line=copy.instruction.line,
-            what=f"this {keyword} includes {listed}; the content stays in the layers of the image and in its caches",
+            problem=f"this {keyword} includes {listed}; the content stays in the layers of the image and in its caches",
             fix=(f"# {facts.ignore_file}", *names),
         )
 
@@ -118,7 +118,7 @@ def find_unused_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Fin
         rule="idle-files",
         path=graph.path,
         line=whole.instruction.line,
-        what=f"{share} were only for files that the build probably does not use: {', '.join(most_frequent)}",
+        problem=f"{share} were only for files that the build probably does not use: {', '.join(most_frequent)}",
         fix=(f"# {facts.ignore_file}", *sorted(counts)),
         stage=whole.stage.name,
         seconds=facts.seconds.get(whole.stage.name),

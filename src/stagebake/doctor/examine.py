@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict
 
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.context_rules import find_copied_junk, find_copied_secrets, find_unused_files
@@ -74,7 +73,7 @@ def findings_text(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> s
 
 
 def _format_finding(finding: Finding) -> str:
-    lines = [f"{finding.path}:{finding.line}: {finding.what} [{finding.rule}]"]
+    lines = [f"{finding.path}:{finding.line}: {finding.problem} [{finding.rule}]"]
     if finding.seconds is not None:
         cost = format_seconds(finding.seconds)
         lines.append(f"  costs {cost} each time (last run of stage {finding.stage})")
@@ -86,7 +85,20 @@ def _format_finding(finding: Finding) -> str:
 def findings_json(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> str:
     """Return the findings as JSON; `seconds` is null where the time is unknown. The keys are stable."""
     document = {
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [_finding_record(finding) for finding in findings],
         "notes": list(notes),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _finding_record(finding: Finding) -> dict[str, object]:
+    return {
+        "rule": finding.rule,
+        "path": finding.path,
+        "line": finding.line,
+        "what": finding.problem,
+        "fix": list(finding.fix),
+        "stage": finding.stage,
+        "seconds": finding.seconds,
+        "origin": finding.origin,
+    }

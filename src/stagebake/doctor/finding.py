@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Finding:
     """Line of a Dockerfile that costs time or trust.
 
-    `rule` is the name for --skip, `what` a sentence about the problem, `fix` the lines to use instead. `stage` is the
+    `rule` is the name for --skip, `problem` a sentence about it, `fix` the lines to use instead. `stage` is the
     stage that runs again because of it, None where it is not one stage. `seconds` is how long that stage last took,
     None where it is unknown. `origin` is who found it: stagebake or BuildKit.
     """
@@ -17,7 +17,7 @@ class Finding:
     rule: str
     path: str
     line: int
-    what: str
+    problem: str
     fix: tuple[str, ...] = ()
     stage: str | None = None
     seconds: float | None = None

@@ -34,8 +34,8 @@ def _report_moving_image(image: ImageReference, path: str) -> Finding:
         rule="base-moves",
         path=path,
         line=image.line,
-        what=f"`{name}` changes {when}, and the next push rebuilds every stage that depends on it; pin the digest, and "
-        "let Dependabot or Renovate update it in a separate commit",
+        problem=f"`{name}` changes {when}, and the next push rebuilds every stage that depends on it; "
+        "pin the digest, and let Dependabot or Renovate update it in a separate commit",
         fix=(
             f"{pinned}@sha256:…",
             f"# docker buildx imagetools inspect --format '{{{{.Manifest.Digest}}}}' {pinned}",
@@ -50,7 +50,7 @@ def find_secret_variables(graph: StageGraph, _facts: RepositoryFacts) -> Iterato
             rule="secret",
             path=graph.path,
             line=variable.instruction.line,
-            what=variable.problem,
+            problem=variable.problem,
             fix=(f"RUN {variable.mount_flag} …", f"# build with {variable.build_flag}"),
         )
 
@@ -70,9 +70,9 @@ def find_unlinked_copies(graph: StageGraph, _facts: RepositoryFacts) -> Iterator
         rule="copy-link",
         path=graph.path,
         line=unlinked[0].line,
-        what="when a copied file changes, BuildKit downloads all layers below this COPY to add the file to them; with "
-        "--link the COPY is an independent layer (do not use it where the destination contains a symbolic link of "
-        "the base image)",
+        problem="when a copied file changes, BuildKit downloads all layers below this COPY to add the file to them; "
+        "with --link the COPY is an independent layer (do not use it where the destination contains a symbolic link "
+        "of the base image)",
         fix=tuple(re.sub(r"^(\w+)\s+(?:--link=false\s+)?", r"\1 --link ", copy.text) for copy in unlinked),
         stage=stage.name,
     )

@@ -27,13 +27,14 @@ _APT_INSTALL = re.compile(r"\bapt(?:-get)?\s(?:[^&|;\n]*\s)?(?:install|upgrade|d
 def find_missing_cache_mounts(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
     """Find each install without a cache mount: one changed line downloads every package again."""
     for install in find_installs(graph):
+        command = install.short_command
         if not install.mounts or _has_cache_mount(install.instruction) or _uses_other_cache(graph, install):
             continue
         yield Finding(
             rule="cache-mount",
             path=graph.path,
             line=install.instruction.line,
-            what=f"`{install.short_command}` has no cache mount, so it downloads every package again whenever it runs",
+            problem=f"`{command}` has no cache mount, so it downloads every package again whenever it runs",
             fix=_add_cache_mounts(install),
             stage=install.stage.name,
             seconds=facts.seconds.get(install.stage.name),
@@ -90,7 +91,7 @@ def find_separate_apt_updates(graph: StageGraph, facts: RepositoryFacts) -> Iter
                 rule="apt-update",
                 path=graph.path,
                 line=instruction.line,
-                what="`apt-get update` in a separate RUN is cached, so a later install uses an old package list and "
+                problem="`apt-get update` in a separate RUN is cached, so a later install uses an old package list and "
                 "asks the mirror for packages that it no longer has",
                 fix=(f"RUN apt-get update && {later[0].command}",),
                 stage=stage.name,

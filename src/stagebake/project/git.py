@@ -129,7 +129,7 @@ class GitCheckout:
             run_git(self._root, "rev-parse", "--git-dir")
             return None
         except InputError as error:
-            if "dubious ownership" not in error.what:
+            if "dubious ownership" not in error.problem:
                 return None
         folder = self._root.resolve()
         return (

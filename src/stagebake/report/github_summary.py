@@ -99,9 +99,9 @@ def render_failure(error: StagebakeError) -> str:
     log = "\n".join(error.log).replace("```", "'''")
     blocks = [
         "### stagebake failed",
-        f"> [!CAUTION]\n> {_escape_text(error.what)}",
+        f"> [!CAUTION]\n> {_escape_text(error.problem)}",
         f"```text\n{log}\n```" if log else "",
-        f"→ {_escape_text(error.remedy)}",
+        f"→ {_escape_text(error.hint)}",
     ]
     return _join_blocks(blocks)
 

@@ -162,8 +162,8 @@ def test_classify_failure_lost_result_names_the_stage(name: str, stage: str) -> 
     trace.feed_line("Dockerfile:2")
     trace.feed_line("-" * 20)
     error = explain_trace(trace, graph)
-    assert error.what.startswith("Dockerfile:2: ")
-    assert "restart the engine" in error.remedy
+    assert error.problem.startswith("Dockerfile:2: ")
+    assert "restart the engine" in error.hint
     other = failed_trace("snapshot 17fhb does not exist", name)
     assert classify_failure(graph, other, None, KNOWN).kind is not FailureKind.LOST_RESULT
 
@@ -322,7 +322,7 @@ def test_format_failure_place_is_the_line_that_buildx_shows(
     trace = failed_trace("no", name) if name else Trace()
     for line in shown:
         trace.feed_line(f"{line}\n")
-    assert explain_trace(trace).what == what
+    assert explain_trace(trace).problem == what
 
 
 def test_format_failure_step_shows_the_end_of_its_output() -> None:
@@ -336,7 +336,7 @@ def test_format_failure_step_shows_the_end_of_its_output() -> None:
     failure = replace(make_failure(FailureKind.STEP), vertex=vertex, line=4)
     context = FailureContext(graph=GRAPH, refs=(), patience={})
     error = format_failure(failure, context)
-    assert (error.what, error.log) == ("docker/Dockerfile:4: RUN x: exit code: 1", ("a", "b"))
+    assert (error.problem, error.log) == ("docker/Dockerfile:4: RUN x: exit code: 1", ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -355,21 +355,21 @@ def test_format_failure_parse_error_is_invalid_input(named: bool) -> None:
     trace = failed_trace(message, "[internal] load build definition from Dockerfile") if named else Trace()
     trace.feed_line(f"ERROR: {message}\n")
     error = explain_trace(trace)
-    assert (error.exit_code, error.what) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
+    assert (error.exit_code, error.problem) == (2, "docker/Dockerfile:4: COPY requires at least two arguments")
 
 
 @pytest.mark.parametrize(
-    ("stall", "what", "remedy"),
+    ("stall", "what", "hint"),
     [
         (Stall.READ, "building host/name:1: the registry sent no data for 60 s", "patience = { read = SECONDS }"),
         (Stall.WRITE, "pushing host/name:1: the registry accepted no data for 600 s", "patience = { write = SECONDS }"),
         (Stall.IDLE, "building host/name:1: the engine made no progress", "restart the engine"),
     ],
 )
-def test_format_failure_stall_says_what_was_waited_for(stall: Stall, what: str, remedy: str) -> None:
+def test_format_failure_stall_says_what_was_waited_for(stall: Stall, what: str, hint: str) -> None:
     error = explain_trace(failed_trace("context canceled"), stall=stall)
-    assert error.what == f"{what}; the build was cancelled"
-    assert remedy in error.remedy
+    assert error.problem == f"{what}; the build was cancelled"
+    assert hint in error.hint
 
 
 @pytest.mark.parametrize(

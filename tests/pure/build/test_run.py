@@ -175,7 +175,7 @@ def test_build_image_lost_result_of_every_stage_is_an_error() -> None:
     engine = ScriptedEngine([failed_step(LOST) for _ in range(3)])
     with pytest.raises(BuildFailed, match="during finalize") as error:
         build(engine)
-    assert "restart the engine" in error.value.remedy
+    assert "restart the engine" in error.value.hint
 
 
 def test_build_image_forced_step_from_a_cache_is_an_error() -> None:

@@ -125,7 +125,7 @@ def test_stage_without_name_is_called_by_number() -> None:
 def test_parse_dockerfile_unnamed_target_is_refused(target: str) -> None:
     """Refuse it, since BuildKit finds targets by written names only (`target stage "0" could not be found`)."""
     error = refused("FROM a\nFROM b AS last\n", target=target)
-    assert target in error.what
+    assert target in error.problem
 
 
 def test_find_stage_any_case_or_number_finds_it() -> None:
@@ -138,7 +138,7 @@ def test_find_stage_any_case_or_number_finds_it() -> None:
     ]
     with pytest.raises(InputError, match="--no-cache: unknown stage `stage-1`") as caught:
         graph.find_stage("stage-1", "--no-cache")
-    assert "stage-0, last" in caught.value.remedy
+    assert "stage-0, last" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_parse_dockerfile_copy_from_later_stage_hides_image() -> None:
 def test_parse_dockerfile_needed_stage_with_later_source_is_refused(line: str) -> None:
     """BuildKit: `cannot copy from stage "late", it needs to be defined before current stage`."""
     error = refused(f"FROM a AS early\n{line}\nFROM b AS late\nFROM early AS last\n")
-    assert error.what.startswith("docker/Dockerfile:2:")
+    assert error.problem.startswith("docker/Dockerfile:2:")
 
 
 @pytest.mark.parametrize(
@@ -267,17 +267,17 @@ def test_parse_dockerfile_needed_stage_with_later_source_is_refused(line: str) -
 def test_parse_dockerfile_invalid_text_raises_input_error_with_line(text: str, line: int, words: str) -> None:
     """Refuse what BuildKit refuses: begin with path and line, and give a hint."""
     error = refused(text)
-    assert error.what.startswith(f"docker/Dockerfile:{line}: ")
-    assert any(word in error.what for word in words.split("|"))
-    assert error.remedy
+    assert error.problem.startswith(f"docker/Dockerfile:{line}: ")
+    assert any(word in error.problem for word in words.split("|"))
+    assert error.hint
     assert error.exit_code == 2
 
 
 def test_parse_dockerfile_unknown_target_suggests_similar_stage() -> None:
     error = refused("FROM a AS base\nFROM base AS builder\n", target="bulider")
-    assert error.what.startswith("docker/Dockerfile")
-    assert "unknown stage `bulider`" in error.what
-    assert error.remedy == "did you mean `builder`? the stages are: base, builder"
+    assert error.problem.startswith("docker/Dockerfile")
+    assert "unknown stage `bulider`" in error.problem
+    assert error.hint == "did you mean `builder`? the stages are: base, builder"
 
 
 @pytest.mark.parametrize("reference", ["nginx", "builder2/x", "builder:1", "build.er", "builder@sha256:0"])

@@ -22,7 +22,7 @@ def test_copied_junk_generated_files_are_counted_and_ignored() -> None:
     files = ".git/HEAD .git/config node_modules/a/b.js app/__pycache__/x.pyc app/x.py"
     found = only_finding("dockerignore", examine_text("FROM a\nCOPY . .\n", files=files))
     assert found.line == 2
-    assert ".git (2 files), __pycache__ (1 file), node_modules (1 file)" in found.what
+    assert ".git (2 files), __pycache__ (1 file), node_modules (1 file)" in found.problem
     assert found.fix == ("# .dockerignore", "**/.git", "**/__pycache__", "**/node_modules")
 
 
@@ -44,7 +44,7 @@ def test_unused_files_rebuilds_for_nothing_else_are_counted() -> None:
     """Count rebuilds for the README and the workflows alone; leave the README out where a package may read it."""
     commits = ("README.md",) * 3 + (".github/workflows/x.yml", "src/a", "src/a README.md")
     found = only_finding("idle-files", examine_text("FROM a\nCOPY . .\n", files="src/a README.md", commits=commits))
-    assert "4 of the last 6 rebuilds" in found.what
+    assert "4 of the last 6 rebuilds" in found.problem
     assert found.fix == ("# .dockerignore", "*.md", ".github")
     python = examine_text("FROM a\nCOPY . .\n", files="pyproject.toml README.md", commits=commits)
     assert "idle-files" not in rule_names(python)
@@ -55,4 +55,6 @@ def test_unused_files_rebuilds_for_nothing_else_are_counted() -> None:
 def test_copied_secrets_env_file_is_ignored_by_the_fix() -> None:
     found = only_finding("secret-file", examine_text("FROM a\nCOPY . .\n", files="app/.env app/x.py"))
     assert found.fix == ("# .dockerignore", "app/.env")
-    assert found.what == ("this COPY includes app/.env; the content stays in the layers of the image and in its caches")
+    assert found.problem == (
+        "this COPY includes app/.env; the content stays in the layers of the image and in its caches"
+    )

@@ -22,7 +22,7 @@ def test_findings_text_shows_place_problem_cost_fix_and_notes() -> None:
         rule="copy-link",
         path="Dockerfile",
         line=7,
-        what="the problem",
+        problem="the problem",
         fix=("COPY --link a b",),
         stage="app",
         seconds=90,
@@ -38,7 +38,7 @@ def test_findings_text_shows_place_problem_cost_fix_and_notes() -> None:
 
 
 def test_findings_json_keeps_its_keys() -> None:
-    finding = Finding(rule="secret", path="Dockerfile", line=2, what="the problem")
+    finding = Finding(rule="secret", path="Dockerfile", line=2, problem="the problem")
     document = json.loads(findings_json((finding,), ("a note",)))
     assert document["notes"] == ["a note"]
     assert document["findings"] == [

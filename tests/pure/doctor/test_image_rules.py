@@ -21,7 +21,7 @@ def test_moving_images_without_digest_is_reported_once(image: str, message: str)
     text = f"FROM {image} AS a\nRUN x\nFROM {image} AS b\nCOPY --from=a /x /x\n"
     found = only_finding("base-moves", examine_text(text))
     assert found.line == 1
-    assert message in found.what
+    assert message in found.problem
 
 
 def test_moving_images_pinned_or_replaced_is_not_reported() -> None:

@@ -52,7 +52,7 @@ def test_missing_cache_mounts_adds_mount_and_removes_what_empties_it(run: str, f
 
 def test_missing_cache_mounts_message_names_short_command() -> None:
     found = only_finding("cache-mount", examine_text("FROM a\nRUN pip  install -r requirements.txt\n"))
-    assert found.what == "`pip install` has no cache mount, so it downloads every package again whenever it runs"
+    assert found.problem == "`pip install` has no cache mount, so it downloads every package again whenever it runs"
 
 
 @pytest.mark.parametrize(

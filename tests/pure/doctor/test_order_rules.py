@@ -28,7 +28,7 @@ def test_early_copies_whole_context_gives_lines_in_better_order() -> None:
 
 def test_early_copies_without_history_says_what_runs_again() -> None:
     found = only_finding("copy-before-install", examine_text(NPM, files="package.json src/a.ts"))
-    assert found.what == (
+    assert found.problem == (
         "`COPY . .` comes before `npm ci` (line 4), so a change to any of its files runs the install again"
     )
 
@@ -37,7 +37,7 @@ def test_early_copies_with_history_counts_rebuilds_and_names_files() -> None:
     """Count only the rebuilds for files that the install does not need, and name the most frequent of these files."""
     commits = ("src/a.ts", "src/a.ts src/b.ts", "package.json", "src/c.ts package.json", "elsewhere/x")
     found = only_finding("copy-before-install", examine_text(NPM, files="package.json src/a.ts", commits=commits))
-    assert "it caused 4 of the last 5 rebuilds (most often src/a.ts" in found.what
+    assert "it caused 4 of the last 5 rebuilds (most often src/a.ts" in found.problem
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_early_copies_some_files_are_reported_when_they_change_often() -> None:
     assert "copy-before-install" not in rule_names(examine_text(text, files="scripts/x src/a", commits=seldom))
     often = ("src/a",) * 15 + ("scripts/x",) * 5
     found = only_finding("copy-before-install", examine_text(text, files="scripts/x src/a", commits=often))
-    assert "5 of the last 20 rebuilds" in found.what
+    assert "5 of the last 20 rebuilds" in found.problem
     assert found.fix == ("RUN apt-get update && apt-get install -y git", "COPY scripts scripts")
 
 
@@ -134,8 +134,8 @@ def test_early_arguments_unused_by_next_run_moves_before_first_use() -> None:
     """Move the ARG from before line 4, where RUN does not use it, to before line 5."""
     found = only_finding("arg-early", examine_text(ARGUMENT))
     assert found.line == 2
-    assert "line 4" in found.what
-    assert "before line 5" in found.what
+    assert "line 4" in found.problem
+    assert "before line 5" in found.problem
     assert found.fix == ("RUN make deps", "ARG GIT_SHA", "RUN make VERSION=$GIT_SHA")
 
 

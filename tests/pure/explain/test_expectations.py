@@ -59,7 +59,7 @@ def test_check_plan_other_verdict_raises_with_reasons(word: str, problem: str) -
     """Name an unknown stage too, and exit with 1."""
     with pytest.raises(ExpectationFailed) as caught:
         check_plan(PLAN, parse_expectations([word], GRAPH))
-    assert caught.value.what == problem
+    assert caught.value.problem == problem
     assert caught.value.exit_code == 1
 
 
@@ -67,7 +67,7 @@ def test_check_build_other_result_raises_with_reasons() -> None:
     check_build(RESULT, {}, parse_expectations(["restore:base", "rebuild:deps"], GRAPH))
     with pytest.raises(ExpectationFailed) as caught:
         check_build(RESULT, {"deps": (CHANGED,)}, parse_expectations(["restore:deps,image"], GRAPH))
-    assert caught.value.what == (
+    assert caught.value.problem == (
         "--expect restore:deps: the build reports rebuild (`a[b]` changed); "
         "--expect restore:image: the build reports unused"
     )

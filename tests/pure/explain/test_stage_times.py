@@ -78,8 +78,8 @@ def test_ledger_stage_times_take_the_nearest_ledger_that_knows() -> None:
 def test_require_stage_times_names_stages_without_a_time() -> None:
     with pytest.raises(InputError) as caught:
         require_stage_times(GRAPH, {"left": 1.0})
-    assert caught.value.what == "unknown build time of right, image"
-    assert "--seconds right=SECONDS,image=SECONDS" in caught.value.remedy
+    assert caught.value.problem == "unknown build time of right, image"
+    assert "--seconds right=SECONDS,image=SECONDS" in caught.value.hint
 
 
 def test_require_stage_times_returns_the_stages_of_the_image_first() -> None:

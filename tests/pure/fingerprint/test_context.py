@@ -57,14 +57,14 @@ def test_a_bad_rule_is_named(root: Path) -> None:
     (root / ".dockerignore").write_text("[a\n", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         _ = ContextFolder(root).paths
-    assert str(root / ".dockerignore") in caught.value.what
+    assert str(root / ".dockerignore") in caught.value.problem
 
 
 def test_a_folder_that_is_not_there_is_named(root: Path) -> None:
     """A context that cannot be read is the user's to mend."""
     with pytest.raises(InputError) as caught:
         _ = ContextFolder(root / "nowhere").paths
-    assert str(root / "nowhere") in caught.value.what
+    assert str(root / "nowhere") in caught.value.problem
 
 
 def test_entries_tell_content_mode_and_target(root: Path) -> None:

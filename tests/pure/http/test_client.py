@@ -54,8 +54,8 @@ def test_send_lasting_status_is_an_error_with_text_and_hint() -> None:
 
     with client_of(refuse) as client, pytest.raises(RegistryError) as caught:
         client.send("DELETE", "path")
-    assert caught.value.what == "there: DELETE answered 403 (no right)"
-    assert caught.value.remedy == "status hint"
+    assert caught.value.problem == "there: DELETE answered 403 (no right)"
+    assert caught.value.hint == "status hint"
     assert asked == ["/path"]
 
 
@@ -74,7 +74,7 @@ def test_send_closed_port_is_unreached() -> None:
 def test_send_address_that_is_not_valid_is_an_error_with_hint() -> None:
     with closing(HttpClient(INFO)) as client, pytest.raises(RegistryError, match="address not valid") as caught:
         client.send("GET", "http://host:port/")
-    assert caught.value.remedy == "address hint"
+    assert caught.value.hint == "address hint"
 
 
 def test_send_names_stagebake_as_user_agent() -> None:
@@ -95,8 +95,8 @@ def test_parse_json_of_other_shape_is_an_error(body: bytes) -> None:
         response = client.send("GET", "path")
         with pytest.raises(RegistryError) as caught:
             client.parse_json(response, lambda document: document["name"].upper())
-    assert caught.value.what == "there: unexpected response (200, text/html)"
-    assert "proxy" in caught.value.remedy
+    assert caught.value.problem == "there: unexpected response (200, text/html)"
+    assert "proxy" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,10 @@ def test_split_image_of_valid_name_returns_name_and_tag(image: str, name: str, t
 def test_split_image_of_invalid_name_raises_input_error(image: str) -> None:
     with pytest.raises(InputError) as caught:
         split_image(image)
-    assert image in caught.value.what
+    assert image in caught.value.problem
 
 
 def test_split_image_of_capitals_suggests_lower_case() -> None:
     with pytest.raises(InputError) as caught:
         split_image("ghcr.io/Owner/Name:V1")
-    assert "`ghcr.io/owner/name:v1`" in caught.value.remedy.replace("V1", "v1")
+    assert "`ghcr.io/owner/name:v1`" in caught.value.hint.replace("V1", "v1")

@@ -29,7 +29,7 @@ def load_given(
 def load_refused(root: Path, **given: Any) -> InputError:
     with pytest.raises(InputError) as caught:
         load_given(root, **given)
-    assert caught.value.remedy
+    assert caught.value.hint
     return caught.value
 
 
@@ -202,8 +202,8 @@ def test_load_settings_of_invalid_file_names_file_and_line(
     tmp_path: Path, file: str, text: str, where: str, words: str
 ) -> None:
     error = load_refused(tmp_path, **{file: text})
-    assert error.what.startswith(where)
-    assert words in error.what
+    assert error.problem.startswith(where)
+    assert words in error.problem
 
 
 @pytest.mark.parametrize(
@@ -212,13 +212,13 @@ def test_load_settings_of_invalid_file_names_file_and_line(
 )
 def test_load_settings_of_misspelt_key_suggests_the_nearest(tmp_path: Path, key: str, meant: str | None) -> None:
     error = load_refused(tmp_path, own=f'{key} = "x"\n')
-    assert error.remedy.startswith(f"did you mean `{meant}`? " if meant else "the settings are: ")
-    assert "image, dockerfile, context, target" in error.remedy
+    assert error.hint.startswith(f"did you mean `{meant}`? " if meant else "the settings are: ")
+    assert "image, dockerfile, context, target" in error.hint
 
 
 def test_load_settings_of_file_in_other_encoding_raises_input_error(tmp_path: Path) -> None:
     (tmp_path / "stagebake.toml").write_bytes(b'image = "\xff"\n')
-    assert load_refused(tmp_path).what.startswith("stagebake.toml")
+    assert load_refused(tmp_path).problem.startswith("stagebake.toml")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_load_settings_of_file_in_other_encoding_raises_input_error(tmp_path: Pa
     ids=["no-value", "no-name", "context", "open-quote", "open-quote-in-list"],
 )
 def test_load_settings_of_invalid_variable_names_it(tmp_path: Path, name: str, text: str) -> None:
-    assert load_refused(tmp_path, environment={name: text}).what.startswith(f"{name}: ")
+    assert load_refused(tmp_path, environment={name: text}).problem.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(
@@ -247,17 +247,17 @@ def test_local_image_of_folder_is_a_valid_name(folder: str, name: str) -> None:
 def test_load_settings_of_unknown_backend_lists_all(tmp_path: Path, name: str, guess: str) -> None:
     flag = load_refused(tmp_path, cache=name)
     for error in (flag, load_refused(tmp_path, own=f'cache = "{name}"\n')):
-        assert f"unknown cache back end `{name}`" in error.what
-        assert error.remedy.startswith(guess)
-        assert "registry, " in error.remedy
+        assert f"unknown cache back end `{name}`" in error.problem
+        assert error.hint.startswith(guess)
+        assert "registry, " in error.hint
 
 
 @pytest.mark.parametrize(("folder", "words"), [("app/caches", "build context"), ("a,b", "comma"), ('a"b', "quote")])
 def test_load_settings_of_unusable_cache_folder_is_refused(tmp_path: Path, folder: str, words: str) -> None:
     """Refuse a folder in the build context, and characters that end an attribute of bake."""
     error = load_refused(tmp_path, own=f"context = 'app'\nfolder = '{folder}'\n")
-    assert error.what.startswith("stagebake.toml:2: ")
-    assert words in error.what
+    assert error.problem.startswith("stagebake.toml:2: ")
+    assert words in error.problem
 
 
 def test_cache_folder_is_relative_to_home_or_root(tmp_path: Path) -> None:
@@ -281,20 +281,20 @@ def test_load_settings_of_cache_mounts_reads_switch_and_limit(tmp_path: Path, ke
 @pytest.mark.parametrize("text", ['cache-mounts = "yes"', "cache-mounts-limit = true", "cache-mounts-limit = 0"])
 def test_load_settings_of_invalid_switch_or_number_is_refused(tmp_path: Path, text: str) -> None:
     error = load_refused(tmp_path, own=text)
-    assert error.what.startswith(f"stagebake.toml:1: `{text.split()[0]}` must be ")
+    assert error.problem.startswith(f"stagebake.toml:1: `{text.split()[0]}` must be ")
 
 
 def test_load_settings_of_invalid_switch_in_environment_names_variable(tmp_path: Path) -> None:
     error = load_refused(tmp_path, environment={"STAGEBAKE_CACHE_MOUNTS": "maybe"})
-    assert error.what.startswith("STAGEBAKE_CACHE_MOUNTS:")
+    assert error.problem.startswith("STAGEBAKE_CACHE_MOUNTS:")
 
 
 @pytest.mark.parametrize("text", ["pull=3", "read=soon"])
 def test_load_settings_of_invalid_patience_names_variable(tmp_path: Path, text: str) -> None:
     error = load_refused(tmp_path, environment={"STAGEBAKE_PATIENCE": text})
     name, _, value = text.partition("=")
-    assert error.what == f"STAGEBAKE_PATIENCE: `patience.{name} = {value}` is not valid"
-    assert error.remedy == "give seconds for any of: read, write"
+    assert error.problem == f"STAGEBAKE_PATIENCE: `patience.{name} = {value}` is not valid"
+    assert error.hint == "give seconds for any of: read, write"
 
 
 @pytest.mark.parametrize(
@@ -314,8 +314,8 @@ def test_load_settings_of_invalid_patience_names_variable(tmp_path: Path, text: 
 )
 def test_load_settings_of_unusable_value_names_file_and_line(tmp_path: Path, text: str, words: str) -> None:
     error = load_refused(tmp_path, own=f"\n{text}\n")
-    assert error.what.startswith("stagebake.toml:2: ")
-    assert words in error.what
+    assert error.problem.startswith("stagebake.toml:2: ")
+    assert words in error.problem
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_load_settings_of_unusable_value_names_file_and_line(tmp_path: Path, tex
 )
 def test_load_settings_of_invalid_flag_names_flag(tmp_path: Path, flags: dict[str, Any], origin: str) -> None:
     """Name the flag, which is singular where the key is plural."""
-    assert load_refused(tmp_path, **flags).what.startswith(origin)
+    assert load_refused(tmp_path, **flags).problem.startswith(origin)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_load_settings_of_invalid_flag_names_flag(tmp_path: Path, flags: dict[st
 def test_load_settings_of_several_places_names_the_invalid_one(
     tmp_path: Path, text: str, environment: dict[str, str], where: str
 ) -> None:
-    assert load_refused(tmp_path, own=text, environment=environment).what.startswith(where)
+    assert load_refused(tmp_path, own=text, environment=environment).problem.startswith(where)
 
 
 def test_load_settings_of_several_places_merges_numbers(tmp_path: Path) -> None:

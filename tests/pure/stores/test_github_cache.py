@@ -192,10 +192,10 @@ def test_service_unexpected_response_is_an_error_with_hint(version: type[Service
         assert isinstance(answer, RegistryError)
         with pytest.raises(RegistryError, match="gha: ") as caught:
             store.push_manifest(build_document("one"), "cache-base")
-        assert caught.value.remedy
+        assert caught.value.hint
         with pytest.raises(RegistryError, match="gha: ") as caught:
             service.save_entry("key", b"content")
-        assert caught.value.remedy
+        assert caught.value.hint
 
 
 def test_read_manifest_address_that_is_not_valid_is_an_error() -> None:

@@ -108,8 +108,8 @@ def test_list_versions_missing_package_is_empty() -> None:
 def test_delete_version_token_without_the_right_is_an_error_with_hint() -> None:
     with serve_app() as github, pytest.raises(RegistryError) as caught:
         purge(github, token=POWERLESS)
-    assert "DELETE answered 403 (Resource not accessible by integration)" in caught.value.what
-    assert "Manage Actions access" in caught.value.remedy
+    assert "DELETE answered 403 (Resource not accessible by integration)" in caught.value.problem
+    assert "Manage Actions access" in caught.value.hint
 
 
 def test_list_versions_busy_server_is_asked_again() -> None:
@@ -142,11 +142,11 @@ def purge_at(url: str) -> RegistryError:
 def test_list_versions_response_of_other_shape_is_an_error_with_hint(status: int, body: bytes) -> None:
     """Delete nothing after a proxy's page, or JSON of another shape."""
     with answering(body, status) as url:
-        assert purge_at(url).remedy
+        assert purge_at(url).hint
 
 
 def test_list_versions_address_that_is_not_valid_names_the_variable() -> None:
-    assert "GITHUB_API_URL" in purge_at("http://host:port").remedy
+    assert "GITHUB_API_URL" in purge_at("http://host:port").hint
 
 
 def test_list_versions_missing_tags_are_empty() -> None:
@@ -160,12 +160,12 @@ def test_list_versions_missing_tags_are_empty() -> None:
 def test_packages_without_token_is_an_input_error_with_the_command() -> None:
     with pytest.raises(InputError) as caught:
         GithubPackages("ghcr.io/owner/app", None, {})
-    assert "docker login ghcr.io" in caught.value.remedy
+    assert "docker login ghcr.io" in caught.value.hint
 
 
 @pytest.mark.parametrize("image", ["ghcr.io/app", "ghcr.io/", "ghcr.io/owner/", "ghcr.io//app"])
 def test_packages_image_without_owner_is_an_input_error(image: str) -> None:
     with pytest.raises(InputError) as caught:
         GithubPackages(image, TOKEN, {})
-    assert image in caught.value.what
-    assert "ghcr.io/OWNER/NAME" in caught.value.remedy
+    assert image in caught.value.problem
+    assert "ghcr.io/OWNER/NAME" in caught.value.hint

@@ -177,5 +177,5 @@ def test_read_manifests_damaged_index_is_an_error_with_the_command(tmp_path: Pat
     (tmp_path / "index.json").write_text(text)
     answer = OciLayout(tmp_path).read_manifests(["cache"])["cache"]
     assert isinstance(answer, RegistryError)
-    assert str(tmp_path / "index.json") in answer.what
-    assert answer.remedy == f"run: rm -r {tmp_path}"
+    assert str(tmp_path / "index.json") in answer.problem
+    assert answer.hint == f"run: rm -r {tmp_path}"
