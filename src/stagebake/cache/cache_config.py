@@ -143,7 +143,10 @@ class CacheConfig:
 
     def blob_sizes(self) -> dict[str, int]:
         """Return digest and size in bytes of every blob."""
-        return {layer.blob: int(layer.descriptor["size"]) for layer in self.layers.values()}
+        sizes: dict[str, int] = {}
+        for layer in self.layers.values():
+            sizes[layer.blob] = int(layer.descriptor["size"])
+        return sizes
 
 
 def parse_cache(manifest: bytes, config: bytes) -> CacheConfig:
@@ -186,8 +189,10 @@ def serialize_cache(cache: CacheConfig) -> ManifestAndConfig:
 def topological_order(below: Mapping[Any, Iterable[Any]]) -> list[Any]:
     """Sort nodes so that each comes after the nodes below it. Raises CycleError."""
     # Sorted, so that the order depends on the content alone
-    graph = {node: sorted(set(below[node])) for node in sorted(below)}
-    return list(TopologicalSorter(graph).static_order())
+    sorter: TopologicalSorter[Any] = TopologicalSorter()
+    for node in sorted(below):
+        sorter.add(node, *sorted(set(below[node])))
+    return list(sorter.static_order())
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +305,10 @@ def _resolve_layers(
     parents: dict[int, list[int]] = {}
     for index, raw in enumerate(raw_layers):
         _check_index(raw.parent, raw_layers, lowest=_NO_PARENT)
-        parents[index] = [] if raw.parent == _NO_PARENT else [raw.parent]
+        if raw.parent == _NO_PARENT:
+            parents[index] = []
+        else:
+            parents[index] = [raw.parent]
     identities: dict[int, str] = {}
     layers: dict[str, CacheLayer] = {}
     for index in topological_order(parents):
@@ -308,8 +316,12 @@ def _resolve_layers(
         parent = identities.get(raw.parent)
         identity = _hash_identity(raw.blob, parent)
         identities[index] = identity
-        layers[identity] = CacheLayer(descriptors[raw.blob], parent, raw.notes)
-    return layers, [identities[index] for index in range(len(raw_layers))]
+        layers[identity] = CacheLayer(
+            descriptor=descriptors[raw.blob],
+            parent=parent,
+            notes=raw.notes,
+        )
+    return layers, [identities[index] for index in sorted(identities)]
 
 
 def _resolve_records(
@@ -349,8 +361,18 @@ def _resolve_record(
         for index in raw_result.layers:
             _check_index(index, layer_ids)
         layers = tuple(layer_ids[index] for index in raw_result.layers)
-        results.add(CacheResult(layers, raw_result.chained, raw_result.created))
-    return CacheRecord(raw.digest, tuple(inputs), _sort_by_age(results))
+        results.add(
+            CacheResult(
+                layers=layers,
+                chained=raw_result.chained,
+                created=raw_result.created,
+            )
+        )
+    return CacheRecord(
+        digest=raw.digest,
+        inputs=tuple(inputs),
+        results=_sort_by_age(results),
+    )
 
 
 def _check_index(index: Any, items: Sequence[Any], lowest: int = 0) -> None:
@@ -403,12 +425,15 @@ def _parse_time(created: str) -> datetime:
 
 
 def _hash_identity(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    text = json.dumps(parts)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _add_single_leaf(records: Records) -> dict[str, CacheRecord]:
     """Add the artificial step that depends on every leaf, where there are several."""
-    linked = {link for record in records.values() for link in record.links}
+    linked: set[str] = set()
+    for record in records.values():
+        linked.update(record.links)
     leaves = sorted(set(records) - linked)
     if len(leaves) < 2:
         return dict(records)
@@ -423,8 +448,9 @@ def _number_sorted(identities: Iterable[str]) -> dict[str, int]:
 
 
 def _serialize_layer(layer: CacheLayer, layer_indexes: _Indexes) -> dict[str, Any]:
-    parent = _NO_PARENT if layer.parent is None else layer_indexes[layer.parent]
-    entry: dict[str, Any] = {"blob": layer.blob, "parent": parent}
+    entry: dict[str, Any] = {"blob": layer.blob, "parent": _NO_PARENT}
+    if layer.parent is not None:
+        entry["parent"] = layer_indexes[layer.parent]
     if layer.notes:
         entry["annotations"] = layer.notes
     return entry

@@ -106,23 +106,34 @@ def _list_slots(record: CacheRecord) -> list[_Slot]:
     input_count = len(record.inputs)
     for position, alternatives in enumerate(record.inputs):
         for link in alternatives:
-            slots.append(_Slot(record.digest, input_count, position, link))
+            slot = _Slot(
+                digest=record.digest,
+                inputs=input_count,
+                position=position,
+                link=link,
+            )
+            slots.append(slot)
     return slots
 
 
 def _find_twins(record: CacheRecord, holders: Mapping[_Slot, set[str]]) -> set[str]:
     """Return the merged records that share an alternative of every input with this one."""
-    sharing: list[set[str]] = [set() for _ in record.inputs]
+    if not record.inputs:
+        return set()
+    sharing_input: list[set[str]] = [set() for _ in record.inputs]
     for slot in _list_slots(record):
-        sharing[slot.position] |= holders.get(slot, set())
-    return set.intersection(*sharing) if sharing else set()
+        sharing_input[slot.position] |= holders.get(slot, set())
+    return set.intersection(*sharing_input)
 
 
 def _cut_links_to(target: str, record: CacheRecord, records: Records) -> CacheRecord:
     """Cut the links that lead to `target`: merged into it, the record would otherwise depend on itself."""
     inputs = []
     for alternatives in record.inputs:
-        kept = [link for link in alternatives if not _depends_on(target, link.record, records)]
+        kept = []
+        for link in alternatives:
+            if not _depends_on(target, link.record, records):
+                kept.append(link)
         inputs.append(tuple(kept))
     return replace(record, inputs=tuple(inputs))
 
