@@ -1,4 +1,4 @@
-"""What the git checkout says of itself."""
+"""Test what a git checkout tells about its branches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.repository import Repository
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """An empty folder."""
+def empty_repository(tmp_path: Path) -> Repository:
+    """Return an empty folder."""
     return Repository(tmp_path)
 
 
-def commit(repository: Repository, branch: str) -> None:
+def create_branch(repository: Repository, branch: str) -> None:
     repository.git("init", "--quiet", f"--initial-branch={branch}")
     repository.git("commit", "--quiet", "--allow-empty", "--message=work")
 
@@ -31,31 +31,27 @@ def commit(repository: Repository, branch: str) -> None:
         (["trunk"], "main"),
     ],
 )
-def test_the_default_branch_of_a_repository_without_a_remote(
-    repository: Repository, branches: list[str], default: str
+def test_default_branch_without_remote_is_main_or_the_only_master(
+    empty_repository: Repository, branches: list[str], default: str
 ) -> None:
-    """It is `main`, and `master` only where there is no `main`."""
-    commit(repository, branches[0])
+    create_branch(empty_repository, branches[0])
     for branch in branches[1:]:
-        repository.git("branch", branch)
-    assert GitCheckout(repository.folder).default_branch() == default
+        empty_repository.git("branch", branch)
+    assert GitCheckout(empty_repository.folder).default_branch() == default
 
 
-def test_a_repository_without_a_commit(repository: Repository) -> None:
-    """The branch that the first commit will be on counts."""
-    repository.git("init", "--quiet", "--initial-branch=master")
-    assert GitCheckout(repository.folder).default_branch() == "master"
+def test_default_branch_without_commit_is_the_unborn_branch(empty_repository: Repository) -> None:
+    empty_repository.git("init", "--quiet", "--initial-branch=master")
+    assert GitCheckout(empty_repository.folder).default_branch() == "master"
 
 
-def test_the_remote_knows_best(repository: Repository) -> None:
-    """What its HEAD points at is the default branch, whatever the others are called."""
-    commit(repository, "main")
-    repository.git("update-ref", "refs/remotes/origin/trunk", "HEAD")
-    repository.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk")
-    assert GitCheckout(repository.folder).default_branch() == "trunk"
+def test_default_branch_with_remote_is_that_of_its_head(empty_repository: Repository) -> None:
+    create_branch(empty_repository, "main")
+    empty_repository.git("update-ref", "refs/remotes/origin/trunk", "HEAD")
+    empty_repository.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk")
+    assert GitCheckout(empty_repository.folder).default_branch() == "trunk"
 
 
-def test_a_folder_outside_of_git(repository: Repository) -> None:
-    """Nothing is known, and the default branch is `main`."""
-    checkout = GitCheckout(repository.folder)
+def test_checkout_outside_git_knows_only_the_default_branch(empty_repository: Repository) -> None:
+    checkout = GitCheckout(empty_repository.folder)
     assert (checkout.current_branch(), checkout.default_image().name, checkout.default_branch()) == (None, None, "main")

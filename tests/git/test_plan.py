@@ -1,36 +1,71 @@
-"""`stagebake plan` where no engine answers and nothing is cached."""
+"""Test `stagebake plan` without an engine and without caches."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from tests.support.repository import Repository, grow
+import pytest
 
-DOCKERFILE = "FROM scratch AS base\nFROM scratch\nCOPY x /\nFROM base AS app\nCOPY --from=1 / /\nFROM scratch AS test\n"
+from tests.git.conftest import CreateRepository
+from tests.support.repository import Repository
+
+DOCKERFILE = """FROM scratch AS base
+FROM scratch
+COPY x /
+FROM base AS app
+COPY --from=1 / /
+FROM scratch AS test
+"""
 
 
-def plan(repository: Repository, *arguments: str) -> tuple[dict[str, Any], list[str]]:
-    """What `plan --json` says: the reasons of each stage, and the warnings."""
+class ShownPlan(NamedTuple):
+    """Kinds of the reasons of each stage, and the warnings."""
+
+    stages: dict[str, list[str]]
+    warnings: list[str]
+
+
+@pytest.fixture
+def repository(create_repository: CreateRepository) -> Repository:
+    """Return a repository with an unnamed stage, and one that is not built."""
+    repository = create_repository({"Dockerfile": DOCKERFILE, "x": "1"})
+    repository.checkout()
+    return repository
+
+
+def show_plan(repository: Repository, *arguments: str) -> ShownPlan:
+    """Return what `plan --json` prints."""
     answer = repository.stagebake("plan", "--json", "--target=app", *arguments)
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
-    stages = {stage["name"]: [reason["kind"] for reason in stage["reasons"]] for stage in document["stages"]}
-    return stages, document["warnings"]
+    stages: dict[str, list[str]] = {}
+    for stage in document["stages"]:
+        stages[stage["name"]] = [reason["kind"] for reason in stage["reasons"]]
+    return ShownPlan(stages, document["warnings"])
 
 
-def test_what_no_cache_forces_beside_what_it_names(tmp_path: Path) -> None:
-    """An unnamed stage is forced by the name that the table shows, with all others; one that is not built is named."""
-    repository = grow(tmp_path / "project", [{"Dockerfile": DOCKERFILE, "x": "1"}])
-    repository.checkout()
-    stages, warnings = plan(repository, "--no-cache", "stage-1")
+def test_plan_with_unnamed_stage_forced_forces_all(repository: Repository) -> None:
+    """Accept the name that the table shows, and warn that all other stages are forced, too."""
+    stages, warnings = show_plan(repository, "--no-cache", "stage-1")
     assert set(stages) == {"base", "stage-1", "app"}
     assert all(kinds == ["forced"] for kinds in stages.values())
-    assert ["Dockerfile:2" in warning for warning in warnings] == [True]
-    stages, warnings = plan(repository, "--no-cache", "test")
+    assert len(warnings) == 1
+    assert "Dockerfile:2" in warnings[0]
+
+
+def test_plan_with_unneeded_stage_forced_warns(repository: Repository) -> None:
+    stages, warnings = show_plan(repository, "--no-cache", "test")
     assert not any(kinds == ["forced"] for kinds in stages.values())
-    assert ["`test`" in warning for warning in warnings] == [True]
-    assert plan(repository, "--no-cache")[1] == plan(repository)[1] == []
+    assert len(warnings) == 1
+    assert "`test`" in warnings[0]
+
+
+def test_plan_with_all_stages_forced_has_no_warning(repository: Repository) -> None:
+    assert show_plan(repository, "--no-cache").warnings == []
+    assert show_plan(repository).warnings == []
+
+
+def test_plan_with_unnamed_stage_expected_accepts_its_shown_name(repository: Repository) -> None:
     answer = repository.stagebake("plan", "--target=app", "--no-cache", "--expect=rebuild:stage-1")
     assert answer.returncode == 0, answer.stderr

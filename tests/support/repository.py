@@ -40,6 +40,17 @@ class Repository:
     def checkout(self, commit: str = "main") -> None:
         self.git("checkout", "--quiet", "--force", commit)
 
+    def write_file(self, name: str, text: str) -> None:
+        """Write a file of the work tree, with its line ends as they are."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+
+    def commit_all(self) -> None:
+        """Commit everything that git does not ignore."""
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message=work")
+
 
 def grow(folder: Path, history: Iterable[Change]) -> Repository:
     """Make a repository with a commit for each change."""
