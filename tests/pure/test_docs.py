@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -111,6 +112,15 @@ def test_contributing_names_every_package_and_module() -> None:
     assert not missing, "add them to the table of packages in CONTRIBUTING.md"
     named = {name for row in rows.values() for name in re.findall(r"`([a-z_]+)`", row)}
     assert named <= {name for names in folders.values() for name in names}
+
+
+def test_contributing_table_has_the_order_of_the_layers() -> None:
+    table = read_rows(read_section("CONTRIBUTING.md", "Find your way").partition("\n### ")[0])
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = document["tool"]["importlinter"]["contracts"][0]["layers"]
+    height = {package: at for at, layer in enumerate(layers) for package in layer.split(" | ")}
+    heights = [height[row[0].strip("`/")] for row in table]
+    assert heights == sorted(heights)
 
 
 def test_contributing_recipes_name_what_the_code_has() -> None:
