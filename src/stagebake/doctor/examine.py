@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from stagebake.dockerfile.stages import StageGraph
@@ -12,7 +11,7 @@ from stagebake.doctor.finding import Finding
 from stagebake.doctor.image_rules import find_moving_images, find_secret_variables, find_unlinked_copies
 from stagebake.doctor.install_rules import find_missing_cache_mounts, find_separate_apt_updates
 from stagebake.doctor.order_rules import find_early_arguments, find_early_copies
-from stagebake.formatting import format_seconds
+from stagebake.formatting import format_seconds, json_document
 
 Rule = Callable[[StageGraph, RepositoryFacts], Iterator[Finding]]
 
@@ -88,7 +87,7 @@ def findings_json(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> s
         "findings": [_finding_record(finding) for finding in findings],
         "notes": list(notes),
     }
-    return json.dumps(document, indent=2) + "\n"
+    return json_document(document)
 
 
 def _finding_record(finding: Finding) -> dict[str, object]:

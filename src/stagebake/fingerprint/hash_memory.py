@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from stagebake.files import write_file
+from stagebake.files import user_cache_folder, write_file
 from stagebake.fingerprint.model import ContextEntry
 
 _VERSION = 1  # of the format
@@ -25,11 +25,10 @@ FileStats: TypeAlias = Mapping[str, os.stat_result]
 
 def hash_memory_file(root: Path, environment: Mapping[str, str]) -> Path:
     """Return the file that remembers the hashes of a folder."""
-    cache_home = environment.get("XDG_CACHE_HOME")
-    folder = Path(cache_home) if cache_home else Path.home() / ".cache"
+    folder = user_cache_folder(environment)
     place = str(root.resolve()).encode("utf-8", "surrogateescape")
     name = hashlib.sha256(place).hexdigest()[:16]
-    return folder / "stagebake" / f"{name}.json"
+    return folder / f"{name}.json"
 
 
 class HashMemory:
