@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from tests.git.conftest import CreateRepository
+from tests.support.repository import Change, Repository
 
-DOCTOR = "FROM node:24 AS app\nCOPY . .\nRUN npm ci\n"
+DOCKERFILE = "FROM node:24 AS app\nCOPY . .\nRUN npm ci\n"
 
 
-def test_doctor_in_repository_counts_rebuilds(create_repository: CreateRepository) -> None:
-    """Count rebuilds in git; without an engine, note that BuildKit was not asked; exit 1 with --strict."""
-    files = {"Dockerfile": DOCTOR, "package.json": "{}", ".dockerignore": "notes\n", "notes/x": "1"}
-    repository = create_repository(files, *({"a.ts": str(number), "notes/x": str(number)} for number in range(7)))
+@pytest.fixture
+def repository(create_repository: CreateRepository) -> Repository:
+    """Return a repository of eight commits that each change a copied file and an ignored one."""
+    history: list[Change] = [
+        {"Dockerfile": DOCKERFILE, "package.json": "{}", ".dockerignore": "notes\n", "notes/x": "1"},
+    ]
+    for number in range(7):
+        change = {"a.ts": str(number), "notes/x": str(number)}
+        history.append(change)
+    repository = create_repository(*history)
     repository.checkout()
+    return repository
+
+
+def doctor_json(repository: Repository) -> Any:
+    """Return what `doctor --json` prints."""
     answer = repository.stagebake("doctor", "--json", "--seconds=app=60")
     assert answer.returncode == 0, answer.stderr
-    document = json.loads(answer.stdout)
-    early = next(found for found in document["findings"] if found["rule"] == "copy-before-install")
+    return json.loads(answer.stdout)
+
+
+def test_doctor_in_repository_counts_rebuilds(repository: Repository) -> None:
+    findings = doctor_json(repository)["findings"]
+    early = next(finding for finding in findings if finding["rule"] == "copy-before-install")
     assert "8 of the last 8 rebuilds (most often a.ts" in early["what"]
-    assert (early["line"], early["seconds"]) == (2, 60)
-    assert any("BuildKit's build checks did not run" in note for note in document["notes"])
+    assert early["line"] == 2
+    assert early["seconds"] == 60
+
+
+def test_doctor_without_engine_notes_missing_build_checks(repository: Repository) -> None:
+    notes = doctor_json(repository)["notes"]
+    assert any("BuildKit's build checks did not run" in note for note in notes)
+
+
+def test_doctor_with_strict_exits_with_1_unless_all_rules_are_skipped(repository: Repository) -> None:
+    findings = doctor_json(repository)["findings"]
+    skipped = [f"--skip={finding['rule']}" for finding in findings]
     assert repository.stagebake("doctor", "--strict").returncode == 1
-    skipped = [f"--skip={found['rule']}" for found in document["findings"]]
     assert repository.stagebake("doctor", "--strict", *skipped).returncode == 0

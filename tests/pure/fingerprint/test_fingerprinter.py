@@ -1,4 +1,4 @@
-"""What of the user's own bake file, and of contexts, changes the stages."""
+"""Test which settings of the user's bake file and which named contexts change the stages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from stagebake.fingerprint.fingerprinter import Fingerprinter, familiar_name
 from stagebake.project.settings import Settings
 
 
-def known(root: Path, override: str) -> bool:
-    """Whether the stage can be said to be the same with this docker-bake.override.hcl."""
+def is_known(root: Path, override: str) -> bool:
+    """Return True if a stage has no unknown part with this docker-bake.override.hcl."""
     graph = parse_dockerfile("FROM scratch AS app\nWORKDIR /app\n")
     return (
         not Fingerprinter(graphs=[graph], settings=Settings(root=root), override=override)
@@ -28,22 +28,22 @@ def known(root: Path, override: str) -> bool:
         'target = "other"', 'args = { A = "1" }', "ulimits = []",
     ],
 )  # fmt: skip
-def test_what_may_change_a_stage_makes_it_unknown(tmp_path: Path, line: str) -> None:
-    """Only what is known to be harmless lets a plan promise anything."""
-    assert not known(tmp_path, f'target "app" {{\n  {line}\n}}\n')
+def test_fingerprinter_with_bake_setting_that_may_matter_is_unknown(tmp_path: Path, line: str) -> None:
+    """Accept only settings that are known to be harmless."""
+    assert not is_known(tmp_path, f'target "app" {{\n  {line}\n}}\n')
 
 
 @pytest.mark.parametrize("text", ['variable "A" {\n  default = "1"\n}\n', "target {", 'function "f" {}'])
-def test_what_is_no_plain_target_makes_it_unknown(tmp_path: Path, text: str) -> None:
-    """Variables reach into the generated file, and what cannot be read may hold anything."""
-    assert not known(tmp_path, text)
+def test_fingerprinter_with_other_bake_blocks_is_unknown(tmp_path: Path, text: str) -> None:
+    """Distrust variables, which change the generated file, and text that does not parse."""
+    assert not is_known(tmp_path, text)
 
 
-def test_names_and_labels_change_nothing(tmp_path: Path) -> None:
-    """A label may be called as it likes."""
+def test_fingerprinter_with_tags_and_labels_is_known(tmp_path: Path) -> None:
+    """Accept any name of a label."""
     text = 'target "app" {\n  tags = ["x:${1}"]\n  labels = { "network" = "args" }\n  output = ["type=docker"]\n}\n'
-    assert known(tmp_path, text)
-    assert known(tmp_path, "")
+    assert is_known(tmp_path, text)
+    assert is_known(tmp_path, "")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,5 @@ def test_names_and_labels_change_nothing(tmp_path: Path) -> None:
         ("ghcr.io/library/app", "ghcr.io/library/app"),
     ],
 )
-def test_a_context_is_found_by_the_familiar_name(name: str, same: str) -> None:
-    """As buildx and BuildKit make both sides short."""
+def test_familiar_name_of_equal_images_is_equal(name: str, same: str) -> None:
     assert familiar_name(name) == familiar_name(same) == same
