@@ -3,7 +3,7 @@
 BuildKit stores a cache's config under the key `index-NAME-1-REF#N`, where REF is a hash of the git ref and the highest
 N counts. It stores each layer once for all caches under `buildkit-blob-1-DIGEST` (moby/buildkit,
 cache/remotecache/gha/gha.go). BuildKit reads the index NAME of every git ref that the run may read, and cannot read
-several caches reliably in one solve. So a name never stands for two caches: each branch has its own names, and the
+several caches reliably in one solve. So a name never names two caches: each branch has its own names, and the
 cache that a build imports is named by its digest.
 """
 

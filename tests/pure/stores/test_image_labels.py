@@ -1,4 +1,4 @@
-"""Labels of images in a registry: single images, indexes, and what is no image."""
+"""Test reading the labels of images: single images, indexes, and other content."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Documents:
         return {digest: json.dumps(self.blobs[digest]).encode() if digest in self.blobs else None for digest in digests}
 
 
-def test_read_image_labels_of_an_image() -> None:
+def test_read_image_labels_of_one_platform_returns_its_labels() -> None:
     assert read_image_labels(Documents({"latest": IMAGE}, {"sha256:c": CONFIG}), "latest") == LABELS
 
 
-def test_read_image_labels_of_an_index_takes_the_first_image_not_an_attestation() -> None:
+def test_read_image_labels_of_an_index_returns_those_of_the_first_image() -> None:
     store = Documents({"latest": INDEX, "sha256:image": IMAGE}, {"sha256:c": CONFIG})
     assert read_image_labels(store, "latest") == LABELS
 
@@ -60,10 +60,10 @@ def test_read_image_labels_of_an_index_takes_the_first_image_not_an_attestation(
         (IMAGE, {"config": {"Labels": None}}),
     ],
 )
-def test_read_image_labels_of_anything_else_gives_none(manifest: Any, config: Any) -> None:
+def test_read_image_labels_of_other_content_is_none(manifest: Any, config: Any) -> None:
     assert read_image_labels(Documents({"latest": manifest}, {"sha256:c": config}), "latest") is None
 
 
-def test_read_image_labels_of_a_missing_tag_or_config_gives_none() -> None:
+def test_read_image_labels_of_missing_tag_or_config_is_none() -> None:
     assert read_image_labels(Documents({}, {}), "latest") is None
     assert read_image_labels(Documents({"latest": IMAGE}, {}), "latest") is None

@@ -230,7 +230,7 @@ def test_send_identity_token_is_exchanged_for_a_bearer_token(config_folder: Path
 
 @pytest.mark.parametrize("size", ["0", None])
 def test_read_blob_sizes_wrong_or_missing_length_is_unknown(size: str | None) -> None:
-    """A proxy may answer HEAD without the length of the blob, or with 0."""
+    """Accept a proxy that answers HEAD without the length of the blob, or with 0."""
 
     def answer(asked: Asked, _body: bytes) -> Answer:
         if asked.command == "HEAD":
@@ -243,7 +243,7 @@ def test_read_blob_sizes_wrong_or_missing_length_is_unknown(size: str | None) ->
 
 @pytest.mark.parametrize("status", [200, 416])
 def test_read_blob_sizes_emptied_blob_has_size_zero(status: int) -> None:
-    """A blob that lost its bytes is not one whose length is missing: its first byte is asked for."""
+    """Read the first byte, to distinguish a blob that lost its bytes from one whose length is missing."""
 
     def answer(asked: Asked, _body: bytes) -> Answer:
         return 200 if asked.command == "HEAD" else status, {}, b""
