@@ -61,7 +61,8 @@ def text_difference(path: Path, text: str) -> str:
         f"{path.name} (as it is)",
         f"{path.name} (as it should be)",
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+    ended = [line if line.endswith("\n") else f"{line}\n" for line in lines]
+    return "".join(ended)
 
 
 def _keep_line_endings(path: Path, text: str) -> str:

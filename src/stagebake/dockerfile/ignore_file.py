@@ -94,6 +94,7 @@ def included_paths(paths: Iterable[str], patterns: IgnorePatterns) -> list[str]:
 
 
 def _parent_folder(path: str) -> str:
+    """Return the folder that a path is in; "" is the top."""
     folder, _, _ = path.rpartition("/")
     return folder
 

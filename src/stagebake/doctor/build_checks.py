@@ -69,6 +69,7 @@ def _build_command(graph: StageGraph, settings: Settings, empty_folder: str) -> 
 
 
 def _convert_warning(warning: dict[str, Any], path: str) -> Finding:
+    """Return the finding of one warning; BuildKit may give it no line and no description."""
     location = warning.get("location") or {}
     ranges = location.get("ranges") or [{"start": {"line": 1}}]
     url = warning.get("url")

@@ -61,7 +61,8 @@ def _runs_git(graph: StageGraph) -> bool:
     """Return whether the build runs git, or a tool that reads the version from git."""
     for stage in graph.needed_stages():
         for instruction in stage.instructions:
-            if instruction.keyword == "RUN" and _READS_GIT.search(instruction.command):
+            is_run = instruction.keyword == "RUN"
+            if is_run and _READS_GIT.search(instruction.command):
                 return True
     return False
 
@@ -125,7 +126,10 @@ def find_unused_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Fin
     )
 
 
-def _find_needless_rebuilds(rebuilds: Iterable[frozenset[str]], patterns: tuple[str, ...]) -> list[set[str]]:
+def _find_needless_rebuilds(
+    rebuilds: Iterable[frozenset[str]],
+    patterns: tuple[str, ...],
+) -> list[set[str]]:
     """Return, for each rebuild that only unused files caused, the patterns that match these files."""
     needless = []
     for changed in rebuilds:
@@ -158,7 +162,9 @@ def _match_unused(path: str, patterns: tuple[str, ...]) -> str | None:
 
 
 def _assign_to_copies(
-    paths: Collection[str], graph: StageGraph, facts: RepositoryFacts
+    paths: Collection[str],
+    graph: StageGraph,
+    facts: RepositoryFacts,
 ) -> Iterator[tuple[ContextCopy, list[str]]]:
     """Return the instructions that take these files, and the files of each; a file counts for the first one only."""
     remaining = set(paths)

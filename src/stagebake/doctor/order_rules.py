@@ -85,6 +85,7 @@ class _EarlyCopy:
 
     @property
     def is_reported(self) -> bool:
+        """Return whether the COPY is broad enough, or changes often enough, for a finding."""
         if self.copy.copies_everything:
             return True
         count = len(self.caused)
@@ -301,4 +302,5 @@ def _move_argument(argument: _ChangingArgument) -> tuple[str, ...]:
 
 
 def _first_line(instruction: Instruction) -> str:
+    """Return the first line of an instruction's text."""
     return instruction.text.partition("\n")[0]
