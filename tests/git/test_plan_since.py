@@ -29,6 +29,10 @@ def plan_since(repository: Repository, commit: str = "HEAD") -> dict[str, Verdic
     return verdicts
 
 
+def rebuilt(*reasons: str) -> Verdict:
+    return "rebuild", list(reasons)
+
+
 def add_submodule(repository: Repository, source: Path, name: str) -> None:
     repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(source), name)
     repository.git("commit", "--quiet", "--message=part")
@@ -52,7 +56,7 @@ def test_plan_since_with_uncommitted_files_is_unknown(create_repository: CreateR
     assert stages["deps"] == RESTORE
     assert stages["app"] == ("unknown", ["`.git`: no commit holds it", "`out`: no commit holds it"])
     repository.write_file("page", "2\n2\n")
-    assert plan_since(repository)["app"] == ("rebuild", ["`page` changed"])
+    assert plan_since(repository)["app"] == rebuilt("`page` changed")
     repository.write_file(".dockerignore", ".cache\n.git\nout\n")
     repository.git("checkout", "page")
     assert plan_since(repository)["app"][0] == "rebuild", "the commit had no such rules"
@@ -80,11 +84,11 @@ def test_plan_since_with_converted_line_ends_compares_commits(create_repository:
     assert (repository.folder / "page").read_bytes() == b"1\r\n"
     assert plan_since(repository) == ALL_RESTORED
     repository.write_file("page", "2\r\n")
-    assert plan_since(repository)["app"] == ("rebuild", ["`page` changed"])
+    assert plan_since(repository)["app"] == rebuilt("`page` changed")
     repository.git("checkout", "page")
     repository.write_file("lock", "1\r\n")
     repository.write_file(".gitattributes", "page eol=lf\nlock eol=crlf\n")
-    assert plan_since(repository)["deps"] == ("rebuild", ["`lock` changed"])
+    assert plan_since(repository)["deps"] == rebuilt("`lock` changed")
 
 
 def test_plan_since_with_attributes_above_context_reports_line_ends(create_repository: CreateRepository) -> None:
@@ -95,16 +99,16 @@ def test_plan_since_with_attributes_above_context_reports_line_ends(create_repos
     assert plan_since(repository)["deps"] == RESTORE
     repository.write_file(".gitattributes", "lock eol=crlf\n")
     repository.write_file("app/lock", "1\r\n")
-    assert plan_since(repository)["deps"] == ("rebuild", ["`lock` changed"])
+    assert plan_since(repository)["deps"] == rebuilt("`lock` changed")
 
 
 def test_plan_since_with_untracked_file_or_new_mode_rebuilds(create_repository: CreateRepository) -> None:
     repository = create_repository({**ALL, ".dockerignore": ".git\n.cache\n"})
     repository.checkout()
     repository.write_file("new", "1")
-    assert plan_since(repository)["app"] == ("rebuild", ["`new` added"])
+    assert plan_since(repository)["app"] == rebuilt("`new` added")
     (repository.folder / "lock").chmod(0o755)
-    assert plan_since(repository)["deps"] == ("rebuild", ["mode of lock 644 → 755"])
+    assert plan_since(repository)["deps"] == rebuilt("mode of lock 644 → 755")
 
 
 @pytest.mark.parametrize("reference", ["nowhere", "HEAD~1", "--all", "HEAD:lock"])
@@ -141,7 +145,7 @@ def test_plan_since_with_dirty_nested_submodule_names_files(
     before = repository.git("count-objects", "--verbose")
     assert plan_since(repository) == {
         "deps": RESTORE,
-        "app": ("rebuild", ["`outer/inner/x` changed", "`outer/new` added"]),
+        "app": rebuilt("`outer/inner/x` changed", "`outer/new` added"),
     }
     assert repository.git("count-objects", "--verbose") == before
     assert repository.git("status", "--porcelain") == " M outer\n"
@@ -157,7 +161,7 @@ def test_plan_since_with_nested_repository_adds_its_files(create_repository: Cre
     (nested.folder / "x").write_text("1")
     stages = plan_since(repository)
     assert stages["deps"] == RESTORE
-    assert stages["app"] == ("rebuild", ["`nested` added", "`nested/x` added"])
+    assert stages["app"] == rebuilt("`nested` added", "`nested/x` added")
 
 
 def test_plan_since_with_clean_filter_compares_filtered_content(create_repository: CreateRepository) -> None:
@@ -173,4 +177,4 @@ def test_plan_since_with_clean_filter_compares_filtered_content(create_repositor
     (repository.folder / "page").touch()
     assert plan_since(repository) == ALL_RESTORED
     repository.write_file("page", "other\n")
-    assert plan_since(repository)["app"] == ("rebuild", ["`page` changed"])
+    assert plan_since(repository)["app"] == rebuilt("`page` changed")

@@ -24,18 +24,16 @@ def test_tree_context_of_commit_equals_its_checkout(tmp_path: Path, form: str) -
     repository = Repository(tmp_path)
     repository.git("init", "--quiet", f"--object-format={form}", "--initial-branch=main")
     app = tmp_path / "app"
-    (app / "deep" / "er").mkdir(parents=True)
-    (app / "Dockerfile").write_text("FROM scratch AS a\nCOPY deep /deep\nFROM scratch AS b\nCOPY . .\n")
-    (app / ".dockerignore").write_text("*.log\n**/skip\n!deep/keep.log\n")
+    repository.write_file("app/Dockerfile", "FROM scratch AS a\nCOPY deep /deep\nFROM scratch AS b\nCOPY . .\n")
+    repository.write_file("app/.dockerignore", "*.log\n**/skip\n!deep/keep.log\n")
     for name in ("deep/er/x", "deep/keep.log", "out.log", "deep/skip", "späte datei", "run.sh"):
-        (app / name).write_text(name)
+        repository.write_file(f"app/{name}", name)
     (app / "run.sh").chmod(0o755)
     (app / "link").symlink_to("deep/er/x")
-    repository.git("add", ".")
-    repository.git("commit", "--quiet", "--message=one")
-    (app / "deep/er/x").write_text("changed")
+    repository.commit_all()
+    repository.write_file("app/deep/er/x", "changed")
     (app / "run.sh").chmod(0o644)
-    repository.git("commit", "--quiet", "--all", "--message=two")
+    repository.commit_all()
     for commit in list_commits(tmp_path, 5):
         repository.checkout(commit)
         on_disk = ContextFolder(app, app / "Dockerfile")
@@ -52,7 +50,8 @@ def test_tree_context_of_commit_equals_its_checkout(tmp_path: Path, form: str) -
 
 
 def read_digests(graph: Any, context: Any) -> dict[str, str]:
-    return {name: found.digest for name, found in fingerprint_stages(graph, BuildInputs(context=context)).items()}
+    fingerprints = fingerprint_stages(graph, BuildInputs(context=context))
+    return {name: fingerprint.digest for name, fingerprint in fingerprints.items()}
 
 
 def test_git_trees_of_next_commit_reads_changed_folders_only(create_repository: CreateRepository) -> None:
@@ -69,26 +68,27 @@ def test_git_trees_of_next_commit_reads_changed_folders_only(create_repository: 
             read.clear()
             tree = TreeContext(trees=trees, revision=commit, folder="", dockerfile="Dockerfile").tree
             assert "a/b/c/x" in trees.list_entries(tree)
-    assert len(read) == 1 + len(("", "a", "a/b", "a/b/c"))
+    folders = ["", "a", "a/b", "a/b/c"]
+    assert len(read) == 1 + len(folders)
 
 
 def test_tree_context_with_links_follows_them_inside_the_commit(tmp_path: Path) -> None:
     """Follow links of the Dockerfile, the ignore file and the context; ignore those that leave the commit."""
     repository = Repository(tmp_path)
     repository.git("init", "--quiet", "--initial-branch=main")
-    (tmp_path / "my app").mkdir()
-    (tmp_path / "my app/real").write_text("FROM scratch\n")
-    (tmp_path / "my app/rules").write_text("rules\n")
+    repository.write_file("my app/real", "FROM scratch\n")
+    repository.write_file("my app/rules", "rules\n")
     (tmp_path / "my app/.dockerignore").symlink_to("rules")
     (tmp_path / "Dockerfile").symlink_to("my app/real")
     (tmp_path / "context").symlink_to("my app")
     (tmp_path / "astray").symlink_to("/etc/passwd")
-    repository.git("add", ".")
-    repository.git("commit", "--quiet", "--message=one")
+    repository.commit_all()
     with GitTrees(tmp_path) as trees:
         found = TreeContext(trees=trees, revision="HEAD", folder="context", dockerfile="Dockerfile")
-        assert (found.text, found.rules) == ("FROM scratch\n", "rules\n")
+        assert found.text == "FROM scratch\n"
+        assert found.rules == "rules\n"
         assert "real" in found.paths
         assert trees.read_text("HEAD:astray") is None
         assert trees.read_text("HEAD:my app/nothing here") is None
-        assert TreeContext(trees=trees, revision="HEAD", folder="my app/real", dockerfile="Dockerfile").paths == ()
+        of_file = TreeContext(trees=trees, revision="HEAD", folder="my app/real", dockerfile="Dockerfile")
+        assert of_file.paths == ()

@@ -31,8 +31,8 @@ def _look_up_image(reference: str, platform: str) -> ImageInfo | None:
     if found is None:
         return None
     registry = Registry(found["name"])
+    tag = found["tag"] or "latest"
     try:
-        tag = found["tag"] or "latest"
         digest = found["digest"] or registry.read_digest(tag)
         if not digest:
             return None
@@ -51,15 +51,16 @@ def _read_image(registry: Registry, digest: str, platform: str) -> ImageInfo:
             own_digest = _find_platform(manifest["manifests"], platform)
             manifest = _read_json_manifest(registry, own_digest)
         config = _read_config(registry, manifest["config"]["digest"])
-        variables = config.get("Env") or ()
-        triggers = config.get("OnBuild") or ()
-        return ImageInfo(
-            digest=digest,
-            env=dict(pair.split("=", 1) for pair in variables),
-            triggers=tuple(triggers),
-        )
+        variables = config.get("Env") or []
+        triggers = config.get("OnBuild") or []
+        env = dict(pair.split("=", 1) for pair in variables)
     except (RegistryError, ValueError, KeyError, TypeError):
         return ImageInfo(digest=digest)
+    return ImageInfo(
+        digest=digest,
+        env=env,
+        triggers=tuple(triggers),
+    )
 
 
 def _read_json_manifest(registry: Registry, digest: str) -> dict[str, Any]:
@@ -71,7 +72,9 @@ def _read_json_manifest(registry: Registry, digest: str) -> dict[str, Any]:
 def _read_config(registry: Registry, digest: str) -> dict[str, Any]:
     blobs = registry.read_blobs([digest])
     content = blobs[digest]
-    document = json.loads(content if isinstance(content, bytes) else b"{}")
+    if not isinstance(content, bytes):
+        raise KeyError(digest)
+    document = json.loads(content)
     config: dict[str, Any] = document["config"]
     return config
 
@@ -81,8 +84,9 @@ def _find_platform(manifests: Iterable[Mapping[str, Any]], platform: str) -> str
     system, architecture, *variant = platform.split("/")
     for entry in manifests:
         offered = entry["platform"]
-        if (offered["os"], offered["architecture"]) != (system, architecture):
-            continue
-        if not variant or variant[0] == offered.get("variant"):
+        same_system = offered["os"] == system
+        same_architecture = offered["architecture"] == architecture
+        same_variant = not variant or offered.get("variant") == variant[0]
+        if same_system and same_architecture and same_variant:
             return str(entry["digest"])
     raise KeyError(platform)

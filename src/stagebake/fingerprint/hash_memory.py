@@ -43,9 +43,11 @@ class HashMemory:
         entries: dict[str, ContextEntry] = {}
         for path, stat in files.items():
             row = rows.get(path)
-            if row and row[0] == _file_key(stat):
-                _, digest, mode, size, lines = row
-                entries[path] = ContextEntry(digest, mode, size, lines)
+            if row is None:
+                continue
+            key, *entry = row
+            if key == _file_key(stat):
+                entries[path] = ContextEntry(*entry)
         return entries
 
     def remember_entries(
@@ -59,7 +61,8 @@ class HashMemory:
         rows: dict[str, list[Any]] = {}
         for path, stat in files.items():
             entry = entries[path]
-            if entry.digest and stat.st_ctime_ns < hashed_at - _SETTLE_NANOSECONDS:
+            is_settled = stat.st_ctime_ns < hashed_at - _SETTLE_NANOSECONDS
+            if entry.digest and is_settled:
                 rows[path] = [
                     _file_key(stat),
                     entry.digest,

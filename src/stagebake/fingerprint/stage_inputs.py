@@ -8,7 +8,7 @@ hashed in one batch, then the fingerprints are put together. Only the context re
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import TypeAlias
@@ -57,7 +57,7 @@ def fingerprint_stages(graph: StageGraph, inputs: BuildInputs) -> dict[str, Fing
     fingerprints: dict[str, Fingerprint] = {}
     for name, reader in readers.items():
         parts = _make_parts(reader.inputs, entries, fingerprints)
-        fingerprints[name] = Fingerprint(name, tuple(parts))
+        fingerprints[name] = Fingerprint(name, parts)
     return fingerprints
 
 
@@ -85,7 +85,10 @@ def _parents_first(graph: StageGraph) -> Iterable[str]:
     return TopologicalSorter(parents).static_order()
 
 
-def _hash_files(context: BuildContext | None, readers: Iterable[_StageReader]) -> Mapping[str, ContextEntry]:
+def _hash_files(
+    context: BuildContext | None,
+    readers: Iterable[_StageReader],
+) -> Mapping[str, ContextEntry]:
     """Return the entries of all files that any stage takes: one batch, because a context hashes that faster."""
     if context is None:
         return {}
@@ -101,16 +104,20 @@ def _make_parts(
     inputs: Iterable[_StageInput],
     entries: Mapping[str, ContextEntry],
     fingerprints: Mapping[str, Fingerprint],
-) -> Iterator[Part]:
+) -> tuple[Part, ...]:
+    parts: list[Part] = []
     for item in inputs:
         match item:
             case Part():
-                yield item
+                parts.append(item)
             case _ParentStage():
-                yield stage_part(fingerprints[item.name], item.line)
+                parent = fingerprints[item.name]
+                parts.append(stage_part(parent, item.line))
             case _ContextFiles():
                 for path in item.paths:
-                    yield file_part(path, entries[path], item.line)
+                    part = file_part(path, entries[path], item.line)
+                    parts.append(part)
+    return tuple(parts)
 
 
 @dataclass(kw_only=True)
@@ -164,24 +171,27 @@ class _StageReader:
             self.environment.add_pending("setting", name, value)
 
     def _read_platform(self, start: Instruction) -> str:
+        graph = self.graph
         written = start.flag_value("platform")
         if written:
-            return expand_word(written, self.graph.variables, start, self.graph.path)
-        return self.graph.variables["TARGETPLATFORM"]
+            return expand_word(written, graph.variables, start, graph.path)
+        return graph.variables["TARGETPLATFORM"]
 
     def _read_frontend(self, name: str, start: Instruction) -> None:
         """List the image that reads the Dockerfile: another one may make other steps of it."""
         image = self.given.images.get(name) or _pinned_image(name)
         if image is None:
             self._add_unknown(f"# syntax={name}", "its digest is not known", start)
-        else:
-            self._add_part("setting", "syntax", f"{name} {image.digest}", line=1)
+            return
+        value = f"{name} {image.digest}"
+        self._add_part("setting", "syntax", value, line=1)
 
     def _start_from_image(self, name: str, start: Instruction) -> None:
         image = self._read_image(name, start, is_base=True)
-        self.environment.start_from_image(image.env if image else None)
         if image is None:
+            self.environment.start_from_image(None)
             return
+        self.environment.start_from_image(image.env)
         if image.triggers is None:
             self._add_unknown(f"ONBUILD of {name}", "its configuration was not read", start)
             return
@@ -206,7 +216,13 @@ class _StageReader:
         if image is None:
             self._add_unknown(name, "its digest is not known", instruction)
         else:
-            part = Part("image", name, image.digest, instruction.line, base=is_base)
+            part = Part(
+                kind="image",
+                name=name,
+                value=image.digest,
+                line=instruction.line,
+                base=is_base,
+            )
             self.inputs.append(part)
         return image
 

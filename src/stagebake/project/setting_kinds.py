@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from stagebake.errors import InputError
+
+_Words: TypeAlias = tuple[str, ...]
+_Table: TypeAlias = Mapping[str, Any]
+_Numbers: TypeAlias = Mapping[str, float]
 
 _SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -94,15 +98,17 @@ class ListKind(TextKind):
     def __init__(self, *, joins: bool = False) -> None:
         self._joins = joins
 
-    def read_toml(self, value: Any, place: ValuePlace) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    def read_toml(self, value: Any, place: ValuePlace) -> _Words:
+        if not isinstance(value, list):
+            self.refuse_value(value, place)
+        if not all(isinstance(item, str) for item in value):
             self.refuse_value(value, place)
         return tuple(value)
 
-    def read_variable(self, text: str, place: ValuePlace) -> tuple[str, ...]:
+    def read_variable(self, text: str, place: ValuePlace) -> _Words:
         return tuple(_split_words(text, place))
 
-    def merge_values(self, below: Any, above: Any) -> tuple[str, ...]:
+    def merge_values(self, below: Any, above: Any) -> _Words:
         if below is None or not self._joins:
             return tuple(above)
         return (*below, *above)
@@ -116,19 +122,20 @@ class TableKind(TextKind):
 
     description = "a table"
 
-    def read_toml(self, value: Any, place: ValuePlace) -> Mapping[str, Any]:
+    def read_toml(self, value: Any, place: ValuePlace) -> _Table:
         if not isinstance(value, dict):
             self.refuse_value(value, place)
         table: dict[str, str] = {}
         for name, item in value.items():
-            table[name] = _read_scalar(item, ValuePlace(f"{place.key}.{name}", place.origin))
+            item_place = ValuePlace(f"{place.key}.{name}", place.origin)
+            table[name] = _read_scalar(item, item_place)
         return table
 
-    def read_variable(self, text: str, place: ValuePlace) -> Mapping[str, Any]:
+    def read_variable(self, text: str, place: ValuePlace) -> _Table:
         words = _split_words(text, place)
         return parse_pairs(words, place.origin)
 
-    def merge_values(self, below: Any, above: Any) -> Mapping[str, Any]:
+    def merge_values(self, below: Any, above: Any) -> _Table:
         if below is None:
             return dict(above)
         return {**below, **above}
@@ -137,25 +144,26 @@ class TableKind(TextKind):
 class NumberTableKind(TableKind):
     """Mapping of known names to numbers in a `unit`; names that no place gives keep their default."""
 
-    def __init__(self, defaults: Mapping[str, float], unit: str) -> None:
+    def __init__(self, defaults: _Numbers, unit: str) -> None:
         self._defaults = defaults
         self._unit = unit
 
-    def read_toml(self, value: Any, place: ValuePlace) -> Mapping[str, float]:
+    def read_toml(self, value: Any, place: ValuePlace) -> _Numbers:
         texts = super().read_toml(value, place)
         return self._read_numbers(texts, place)
 
-    def read_variable(self, text: str, place: ValuePlace) -> Mapping[str, float]:
+    def read_variable(self, text: str, place: ValuePlace) -> _Numbers:
         texts = super().read_variable(text, place)
         return self._read_numbers(texts, place)
 
-    def merge_values(self, below: Any, above: Any) -> Mapping[str, float]:
+    def merge_values(self, below: Any, above: Any) -> _Numbers:
         return super().merge_values(below or self._defaults, above)
 
-    def _read_numbers(self, texts: Mapping[str, str], place: ValuePlace) -> dict[str, float]:
+    def _read_numbers(self, texts: Mapping[str, str], place: ValuePlace) -> _Numbers:
         numbers: dict[str, float] = {}
         for name, text in texts.items():
-            if name not in self._defaults or not _NUMBER.fullmatch(text):
+            is_known = name in self._defaults
+            if not is_known or not _NUMBER.fullmatch(text):
                 raise InputError(
                     f"{place.origin}: `{place.key}.{name} = {text}` is not valid",
                     f"give {self._unit} for any of: {', '.join(self._defaults)}",

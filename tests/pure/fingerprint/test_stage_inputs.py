@@ -6,7 +6,7 @@ Hypothesis makes the Dockerfiles, contexts and ignore rules. What a stage sees i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from hypothesis import given, settings
@@ -92,8 +92,10 @@ def draw_stages(draw: st.DrawFn) -> Stages:
     return tuple(made)
 
 
-FILES = st.dictionaries(st.sampled_from(PATHS), st.sampled_from(("", "one\n", "one\ntwo\n")), min_size=1)
-IGNORES = st.lists(st.sampled_from((*RULES, *BACK)), max_size=4).map("\n".join)
+TEXTS = ("", "one\n", "one\ntwo\n")
+FILES = st.dictionaries(st.sampled_from(PATHS), st.sampled_from(TEXTS), min_size=1)
+ANY_RULES = st.sampled_from(RULES + BACK)
+IGNORES = st.lists(ANY_RULES, max_size=4).map("\n".join)
 
 
 def write_dockerfile(made: Stages) -> str:
@@ -105,6 +107,16 @@ def write_dockerfile(made: Stages) -> str:
         lines += [f"COPY --from=s{other} /f /f{other}" for other in stage.copies]
         lines += [line.text for line in stage.lines]
     return "\n".join(lines)
+
+
+def with_line(made: Stages, number: int, at: int, line: Line) -> Stages:
+    """Return the stages with a line inserted in one of them."""
+    stage = made[number]
+    lines = list(stage.lines)
+    lines.insert(at, line)
+    stages = list(made)
+    stages[number] = replace(stage, lines=tuple(lines))
+    return tuple(stages)
 
 
 def with_users(made: Stages, first: set[int]) -> set[str]:
@@ -124,7 +136,9 @@ def sees_file(stage: Generated, path: str, rules: str) -> bool:
     """Return True if a line of the stage takes a file."""
     if not is_included(path, rules):
         return False
-    takes = [is_taken(path, source, line.excludes) for line in stage.lines for source in line.sources]
+    takes: list[bool] = []
+    for line in stage.lines:
+        takes += [is_taken(path, source, line.excludes) for source in line.sources]
     return any(takes)
 
 
@@ -172,7 +186,8 @@ def test_fingerprint_of_new_file_differs_for_stages_that_see_it(
 ) -> None:
     """Change no stage for a file that no stage takes, if no stage takes its folder either."""
     there = {**files, path: "new\n"}
-    gone = {name: text for name, text in files.items() if name != path}
+    gone = dict(files)
+    gone.pop(path, None)
     text = write_dockerfile(made)
     before = prints(text, gone, rules)
     after = prints(text, there, rules)
@@ -195,10 +210,14 @@ def test_fingerprint_with_other_ignore_rules_differs_by_included_files(
     before = prints(text, files, rules)
     after = prints(text, files, others)
     differ = changed(before, after)
-    moved = {path for path in files if is_included(path, rules) != is_included(path, others)}
+    moved: set[str] = set()
     expected: set[int] = set()
-    for path in moved:
-        expected |= seeing_stages(made, path, rules) ^ seeing_stages(made, path, others)
+    for path in files:
+        if is_included(path, rules) == is_included(path, others):
+            continue
+        moved.add(path)
+        expected |= seeing_stages(made, path, rules)
+        expected |= seeing_stages(made, path, others)
     assert differ >= with_users(made, expected)
     if not moved and not ignores_folders(files, rules, others):
         assert differ == set()
@@ -221,9 +240,8 @@ def ignores_folders(files: Mapping[str, str], *rules: str) -> bool:
 @given(draw_stages(), st.data())
 def test_fingerprint_with_new_instruction_differs_for_stage_and_its_users(made: Stages, data: st.DataObject) -> None:
     number = data.draw(st.integers(0, len(made) - 1))
-    stage = made[number]
-    longer = Generated(stage.base, stage.copies, (*stage.lines, Line("RUN more", runs=True)))
-    after = (*made[:number], longer, *made[number + 1 :])
+    at_the_end = len(made[number].lines)
+    after = with_line(made, number, at_the_end, Line("RUN more", runs=True))
     before = prints(write_dockerfile(made))
     assert changed(before, prints(write_dockerfile(after))) == with_users(made, {number})
 
@@ -240,10 +258,8 @@ def test_fingerprint_with_changed_variable_differs_for_later_runs(
     at = data.draw(st.integers(0, len(made[number].lines)))
 
     def write_variant(value: str) -> str:
-        stage = made[number]
         line = Line(f"USER {value}" if keyword == "USER" else f"{keyword} WORD={value}")
-        with_it = Generated(stage.base, stage.copies, (*stage.lines[:at], line, *stage.lines[at:]))
-        return write_dockerfile((*made[:number], with_it, *made[number + 1 :]))
+        return write_dockerfile(with_line(made, number, at, line))
 
     open_to = {number}
     for other, stage in enumerate(made):
@@ -251,7 +267,9 @@ def test_fingerprint_with_changed_variable_differs_for_later_runs(
             open_to.add(other)
     running: set[int] = set()
     for other in open_to:
-        lines = made[other].lines[at:] if other == number else made[other].lines
+        lines = made[other].lines
+        if other == number:
+            lines = lines[at:]
         if any(line.runs for line in lines):
             running.add(other)
     before = prints(write_variant("one"))
@@ -270,7 +288,9 @@ def test_fingerprint_with_instruction_that_runs_nothing_is_equal(
     """Ignore labels, commands, comments, empty lines, the case of keywords, and spaces between words."""
     lines = write_dockerfile(made).splitlines()
     at = data.draw(st.integers(1, len(lines)))
-    text = "\n".join((*lines[:at], line, *lines[at:]))
+    lines_after = list(lines)
+    lines_after.insert(at, line)
+    text = "\n".join(lines_after)
     before = prints(write_dockerfile(made), files)
     assert changed(before, prints(text, files)) == set()
     assert changed(before, prints(change_spaces(lines), files)) == set()
