@@ -87,7 +87,7 @@ def check_secrets(secrets: Iterable[str], origin: str) -> None:
 
 
 def check_folder(folder: str, root: Path, context: str, origin: str) -> None:
-    """Refuse a directory for local caches that lies in the build context, or that a bake file cannot name."""
+    """Refuse a directory for local caches inside the build context, or that a bake file cannot name."""
     try:
         place = (root / Path(folder).expanduser()).resolve()
     except RuntimeError:
