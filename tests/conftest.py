@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from stagebake.http.unreached import UNREACHED_HOSTS
+
 ENGINE_TESTS = Path(__file__).parent / "engine"
 GIT_TESTS = Path(__file__).parent / "git"
 
@@ -34,6 +36,12 @@ def _start_order(item: pytest.Item) -> int:
     """Return 0 for what starts first: tests that stay together on one worker, then builds, git, and unit tests."""
     marks = ("xdist_group", "engine", "git")
     return next((order for order, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks))
+
+
+@pytest.fixture(autouse=True)
+def forget_unreached_hosts() -> None:
+    """Let each test connect to ports that an earlier one found closed."""
+    UNREACHED_HOSTS.forget_hosts()
 
 
 @pytest.fixture(autouse=True)

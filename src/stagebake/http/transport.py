@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable
+from threading import Lock
+from typing import Any
 
 import httpx
 
 from stagebake.http.route import find_proxy, tls_context
+from stagebake.http.unreached import UNREACHED_HOSTS, UnreachedHosts
 
 MAX_CONNECTIONS = 16
 """Number of connections to one server, and of requests in parallel."""
@@ -20,19 +22,26 @@ class RoutedTransport(httpx.BaseTransport):
     """Transport that chooses proxy and certificates for each host.
 
     A host whose https does not answer is tried as the engine tries its insecure registries, if `allows_http` says that
-    it is one: TLS without a valid certificate, then http. Requests raise InputError for a proxy variable or a
-    certificate that cannot be used.
+    it is one: TLS without a valid certificate, then http. A host to which no connection was made gets one attempt:
+    `unreached` gives its error to the other requests. Requests raise InputError for a proxy variable or a certificate
+    that cannot be used.
     """
 
-    def __init__(self, allows_http: Callable[[str], bool]) -> None:
+    def __init__(self, allows_http: Callable[[str], bool], unreached: UnreachedHosts = UNREACHED_HOSTS) -> None:
         self._allows_http = allows_http
+        self._unreached = unreached
         self._insecure: dict[str, bool] = {}
         self._transports: dict[tuple[str | None, str, bool], httpx.HTTPTransport] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request."""
+        """Send one request. Raise the error of an earlier one to a host that is not reached."""
         host = request.url.netloc.decode("ascii")
+        with self._unreached.connect_once(f"{request.url.scheme}://{host}") as mark_connected:
+            request.extensions["trace"] = _watch_connection(mark_connected)
+            return self._send_to_host(request, host)
+
+    def _send_to_host(self, request: httpx.Request, host: str) -> httpx.Response:
         if self._insecure.get(host):
             return self._send_insecurely(request, host)
         try:
@@ -72,6 +81,16 @@ class RoutedTransport(httpx.BaseTransport):
                     limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
                 )
             return self._transports[key]
+
+
+def _watch_connection(mark_connected: Callable[[], None]) -> Callable[[str, Any], None]:
+    """Return what httpcore calls at each event of a request (encode.io/httpcore, extensions, "trace")."""
+
+    def observe_event(name: str, _details: Any) -> None:
+        if name.endswith("connect_tcp.complete"):
+            mark_connected()
+
+    return observe_event
 
 
 def _choose_context(host: str, *, verify: bool) -> ssl.SSLContext | bool:
