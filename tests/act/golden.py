@@ -11,7 +11,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).with_name("golden")
 _MASKS = (
-    # BuildKit tells of small layers now and then only
+    # BuildKit reports small layers only sometimes
     (re.compile(r"\n\n[\d.]+ [kMG]?B pulled(?=\n)|[\d.]+ [kMG]?B pulled; "), ""),
     (re.compile(r"```mermaid\n.*?\n```", re.DOTALL), "(timeline)"),
     (re.compile(r"\d+ min \d+ s|\d+\.\d s"), "0.0 s"),
@@ -33,5 +33,5 @@ def check(name: str, summary: str) -> None:
 def masked(summary: str) -> str:
     for pattern, mask in _MASKS:
         summary = pattern.sub(mask, summary)
-    # A picture has no step of less than half a second, and caches save no time where stages run at once
+    # The timeline leaves out steps below half a second, and parallel stages may save no time
     return re.sub(r"\n+(\(timeline\)|Without caches [^\n]*)", "", summary)

@@ -111,7 +111,7 @@ class Runner:
         engine = self.project.engine.environment()
         path = f"{Path(sys.executable).parent}:{engine['PATH']}"
         ours = {"PATH": path, "HOME": str(self.folder), "PROJECT": str(self.project.folder)}
-        # act has a terminal for its jobs, GitHub has none; each run has a number of its own
+        # act has a terminal for its jobs, GitHub has none; each run has its own number
         run = {"TTY_COMPATIBLE": "0", "GITHUB_RUN_ID": str(time.time_ns())}
         return {**engine, **ours, **run, **self.given}
 
@@ -128,7 +128,7 @@ def digests(project: Project) -> dict[str, object]:
 
 
 def edit(project: Project) -> None:
-    """Change the code and commit it on a branch of its own."""
+    """Change the code and commit it on a new branch."""
     project.git("checkout", "--quiet", "-b", "feature")
     project.write({"src/page.ts": "export default 2\n"})
     project.commit()

@@ -50,7 +50,7 @@ def registry(folder: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def repository(request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, registry: Registry) -> Project:
-    """Return an empty repository; its image has a name of its own. The engine is as the last test left it."""
+    """Return an empty repository with its own image name. The engine is as the last test left it."""
     return repository_in(tmp_path, request.node.nodeid, engine, registry)
 
 

@@ -25,7 +25,7 @@ DEPENDENTS = {
     "docs": {"docs", "image"},
     "image": {"image"},
 }
-# The image also has the values that its stages were made from: a stage that ran twice would show two
+# The image also has the values of the stages before: a stage that ran twice would show two values
 SHAPE = {
     **SHAPES["eight-with-a-diamond"],
     "Dockerfile": SHAPES["eight-with-a-diamond"]["Dockerfile"]

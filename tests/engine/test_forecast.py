@@ -23,7 +23,7 @@ CHANGES: Mapping[str, Mapping[str, str]] = {
     "requirements": {"requirements.txt": "torch\nnumpy\n"},
     "final stage": {"Dockerfile": FIVE["Dockerfile"].replace("FROM base AS runtime", "FROM base AS runtime\nRUN true")},
 }
-# The same with the stage that changes most copied first
+# The same Dockerfile, but the stage that changes most is copied first
 BUILDER_FIRST = FIVE["Dockerfile"].replace(
     "COPY --from=python-deps /python-deps.txt /\nCOPY --from=builder /node-deps.txt /builder.txt /",
     "COPY --from=builder /node-deps.txt /builder.txt /\nCOPY --from=python-deps /python-deps.txt /",

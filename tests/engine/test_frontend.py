@@ -63,7 +63,7 @@ class Frontend:
         (folder / "empty").mkdir()
 
     def ask(self, call: str, case: Case) -> dict[str, Any]:
-        # the engine's own frontend answers, as no other can be downloaded
+        # another frontend would have to be downloaded
         text = case.text.replace("# syntax=", "# no syntax=")
         (self._folder / "Dockerfile").write_text(text, encoding="utf-8")
         images = {image.name for stage in case.graph.stages for image in stage.images}

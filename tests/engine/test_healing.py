@@ -10,7 +10,7 @@ from tests.support.faults import Broken, blob_of, put_manifest, unsound
 from tests.support.project import Project
 from tests.support.shapes import FIVE, STAGES, changed
 
-# What is run again where the cache of a stage is broken
+# Stages that run again where the cache of a stage is broken
 RUN_AGAIN = {
     "base": set(STAGES),
     "python-deps": {"python-deps", "runtime"},
@@ -22,7 +22,7 @@ CODE = {"src/page.ts": "changed\n"}
 FIRST_STEP_OF_RUNTIME = {"Dockerfile": FIVE["Dockerfile"].replace("AS runtime\n", "AS runtime\nRUN true\n")}
 LAST_STEP_OF_RUNTIME = {"Dockerfile": FIVE["Dockerfile"].replace("CMD", "RUN true\nCMD")}
 
-# A change for which the layer of a stage is really pulled, and the stages that it makes run
+# Changes that make BuildKit pull the layer of a stage, and run other stages
 PULLS = {
     "base": CODE,
     "python-deps": FIRST_STEP_OF_RUNTIME,

@@ -29,10 +29,10 @@ from tests.support.shapes import draw
 from tests.support.signals import interruptible
 
 PATIENCE = 60.0
-# From the signal to the end of stagebake and of all that it started; it grants buildx 15 s
+# Seconds from the signal to the end of stagebake and all its processes; it gives buildx 15 s
 BOUND = 30.0
 
-# No other tests sleep for as long, not even those that another process runs now
+# Unique number of seconds: other tests, which may run now, sleep for another time
 LONG = f"sleep {86400 + os.getpid()}"
 DOCKERFILE = f"""\
 FROM busybox:1 AS base
@@ -143,7 +143,7 @@ def fill(project: Project) -> None:
 
 @contextmanager
 def started(project: Project, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `python -m COMMAND` as leader of a process group, with a folder of its own for temporary files."""
+    """Start `python -m COMMAND` as leader of a process group, with its own folder for temporary files."""
     temporary(project).mkdir(exist_ok=True)
     with interruptible(), (project.folder.parent / "said.txt").open("wb") as output:
         process = subprocess.Popen(
@@ -307,7 +307,7 @@ def test_build_signal_to_another_thread_ends_the_build(small: Project) -> None:
     """
     change(small, 1, PHASES["importing"])
     with begun(small, PHASES["importing"], *STAGEBAKE_BUILD) as process:
-        time.sleep(1)  # until all that buildx has to say is read
+        time.sleep(1)  # until all output of buildx is read
         threads = {int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir()}
         os.kill(max(threads - {process.pid}), signal.SIGINT)
         assert process.wait(BOUND) == 130

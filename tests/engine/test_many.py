@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("many")
 ROUNDS = int(os.environ.get("STAGEBAKE_MANY", "5"))
 ADD = "head -c16 /dev/urandom | md5sum >>"
 
-# Each value begins with what it was made from, so that one that belongs to other sources is seen
+# Each value begins with its sources, so that a value from other sources is found
 SMALL = f"""\
 FROM busybox:1 AS base
 {draw("base")}

@@ -20,7 +20,7 @@ from tests.support.signals import interruptible
 pytestmark = pytest.mark.xdist_group("mounts")
 
 ON = "cache-mounts = true\n"
-# Leads to the mounts and takes its time, as real steps do: meanwhile the build is broken off
+# Runs before the mounts and takes a second, as real steps do: meanwhile stagebake interrupts the build
 SLOW = "RUN sleep 1"
 KINDS: Mapping[str, str] = {
     "plain": "target=/mnt",

@@ -45,7 +45,7 @@ MORE: Mapping[str, Act] = {
     "nothing": lambda _project: None,
 }  # fmt: skip
 
-# A stage that the change is seen in, and words that its reason holds
+# For each change one stage that it affects, and words of that stage's reason
 WORDS: Mapping[str, tuple[str, str]] = {
     "file-content": ("files", "`src/page.ts` changed"),
     "file-mode": ("files", "mode of src/page.ts 644 → 755"),
@@ -75,7 +75,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
 }
 MOVED = {"copied-image-with-new-content", "base-image-with-new-content"}
 
-# What a plan takes for a change and BuildKit finds to come out the same, or to be of no matter
+# Changes that the plan expects to rebuild a stage, but whose result is the same
 HARMLESS = {"stage-that-came-out-the-same"}
 
 

@@ -99,7 +99,7 @@ def nothing(_project: Project, _chance: random.Random) -> None:
     """Commit no change: a release, or a change outside the image."""
 
 
-# How often each is drawn
+# Weights of the random choice
 HISTORY: dict[Commit, int] = {
     code: 40, text: 10, new_file: 8, removed_file: 4, packages: 9, wheels: 5, argument: 4, comment: 3, step: 4, base: 1,
     ignored: 2, mode: 2, revert: 6, nothing: 2,

@@ -47,7 +47,7 @@ def test_init_noxfile_builds_and_passes_arguments_on(project: Project) -> None:
 
 
 def test_init_without_a_terminal_overwrites_nothing(repository: Project) -> None:
-    """Keep existing files where nobody can be asked; a second init has nothing to do."""
+    """Keep existing files where no user can answer; a second init has nothing to do."""
     own = "import nox\n\n\n@nox.session\ndef build(session):\n    pass\n"
     repository.write({**SHAPES["one-stage"], "noxfile.py": own})
     first = repository.stagebake("init", "--image", repository.image)

@@ -17,7 +17,7 @@ from tests.support.proxy import Fault
 from tests.support.shapes import changed
 
 STATUSES = (401, 403, 404, 429, 500, 503)
-# BuildKit pauses for up to 4 s before it asks again; what never comes is given up sooner
+# Seconds: BuildKit pauses for up to 4 s before it repeats a request; a stall is given up sooner
 PATIENT, QUICK = {"STAGEBAKE_PATIENCE": "read=20"}, {"STAGEBAKE_PATIENCE": "read=4"}
 
 
@@ -42,7 +42,7 @@ COMPOSE = {
     },
     "404": Row(fault=Fault(status=404), said=None),
     "reset": Row(fault=RESET, said="no cache is read: .*registry not reached"),
-    # Six tags, each asked twice: what is asked for after the build is answered
+    # Six tags, two requests each; requests after the build are answered
     "stall": Row(fault=STALL, said="no cache is read: .*registry not reached", times=12),
     "429 once": Row(fault=Fault(status=429), said=None, again="image", times=1),
     "503 twice": Row(fault=Fault(status=503), said=None, again="image", times=2),
@@ -50,7 +50,7 @@ COMPOSE = {
     "garbage": Row(fault=Fault(status=200, body=b"<html>"), said="cache-base.*: left out, not JSON"),
 }
 
-# What can be had at the second or third time is had: BuildKit asks again by itself, and stagebake lets it try twice
+# One or two failures do no harm: BuildKit repeats a request, and stagebake repeats the build once
 IMPORT = {
     **{str(status): Row(fault=Fault(status=status), said="a cache was not read: ") for status in STATUSES},
     "reset": Row(fault=RESET, said="a cache was not read: "),

@@ -18,7 +18,7 @@ _BUILDKITD = """\
 trap exit TERM
 sleep 86400 & wait
 """
-# The engine drops what comes before it has answered: nothing is sent until its headers are read
+# The engine drops what arrives before its answer, so nothing is sent until its headers are read
 _BUILDCTL = """\
 #!/bin/sh
 [ "$1" = dial-stdio ] || exit 0
@@ -42,7 +42,7 @@ ENTRYPOINT ["buildkitd"]
 
 
 class Builder:
-    """Builder that `engine` knows, from its image `base`; its BuildKit is empty and has an engine of its own."""
+    """Builder that `engine` knows, from its image `base`; its BuildKit is empty and runs in another engine."""
 
     def __init__(self, name: str, engine: Engine, folder: Path, base: str) -> None:
         self.name = name

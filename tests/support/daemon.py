@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Debian keeps dockerd, and what it needs, where an ordinary user's PATH does not look
+# Debian keeps dockerd, and the programs it needs, outside an ordinary user's PATH
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _PATIENCE = 60.0
 

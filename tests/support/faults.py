@@ -103,7 +103,7 @@ def put_blob(project: Project, content: bytes) -> str:
     where = where if where.startswith("http") else root + where
     joint = "&" if "?" in where else "?"
     end = urllib.request.Request(f"{where}{joint}digest={digest}", data=content, method="PUT")
-    end.add_header("Content-Type", "application/octet-stream")  # of a form the registry would read the fields
+    end.add_header("Content-Type", "application/octet-stream")  # the registry would parse a form
     with urllib.request.urlopen(end):
         pass
     return digest

@@ -1,4 +1,4 @@
-"""A build context that is only held in memory."""
+"""Hold a build context in memory."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def prints(
     inputs: BuildInputs | None = None,
     **graph: object,
 ) -> dict[str, Fingerprint]:
-    """The fingerprints of a Dockerfile whose images are all `BUSYBOX`; `graph` goes to `dockerfile.parse`."""
+    """Return the fingerprints of a Dockerfile whose images are all `BUSYBOX`; `graph` goes to `parse_dockerfile`."""
     read = parse_dockerfile(text, **graph)  # type: ignore[arg-type]
     images = {image.name: BUSYBOX for stage in read.stages for image in stage.images}
     return fingerprint_stages(read, inputs or BuildInputs(context=Held(files or {}, rules, modes), images=images))
 
 
 def changed(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> set[str]:
-    """The stages whose result is not known to be the same."""
+    """Return the stages whose result is not known to be the same."""
     return {name for name in after if name not in before or not before[name].is_same(after[name])}

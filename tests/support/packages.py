@@ -161,5 +161,5 @@ def _check(packages: Packages, method: str, path: str, query: Mapping[str, str],
         _DESCRIPTION.validate_request(request)
         if status not in (400, 503):
             _DESCRIPTION.validate_response(request, response)
-    except Exception as error:  # whatever it is, the test shall say it
+    except Exception as error:  # the test reports any error
         packages.wrong.append(f"{method} {path} {status}: {error!r} {error.__cause__!r}")

@@ -24,7 +24,7 @@ def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
         def do_any(self) -> None:
             status, headers, body = answer(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
             self.send_response(status)
-            # Who closes without a word meets clients that ask again on the same connection
+            # Without this header clients would send the next request on the closed connection
             for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -23,7 +23,7 @@ _LONGEST_REQUEST = 1 << 17
 
 
 def serve(address: Path) -> socket.socket:
-    """Accept requests for ever; return each one's connection, in a process of its own."""
+    """Accept requests for ever; return each one's connection, in a new process."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for these processes
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.bind(str(address))

@@ -13,7 +13,7 @@ from tests.support import archive
 from tests.support.engine import Engine
 from tests.support.registry import Registry
 
-# The engine asks the registry in a name first: this one refuses at once, where a name might wait for a name server
+# The engine asks the registry in a name first. This address refuses at once; a host name might wait for a name server
 BUSYBOX = "127.0.0.1:1/busybox:1"
 TOOLS = "127.0.0.1:1/tools:1"
 CONTEXTS = {"busybox:1": f"docker-image://{BUSYBOX}", "example.test/tools:1": f"docker-image://{TOOLS}"}
