@@ -5,7 +5,10 @@ Each session passes its arguments on: `nox -s build -- --no-cache python-deps`. 
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagebake.interrupts import Interrupted, raise_on_signals
@@ -33,16 +36,18 @@ _TERMINATE_TIMEOUT = 30.0
 def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None:
     """Run `stagebake ARGUMENTS` in the session's environment with the variables of `environment`.
 
+    Python finds no module in the working folder: a file of the repository may have the name of one of Python's.
     nox does not handle SIGTERM and would leave the build running, so this handles it like ^C.
     """
     try:
         with raise_on_signals():
             session.run(
                 sys.executable,
+                "-P",
                 "-m",
                 "stagebake",
                 *arguments,
-                env=environment,
+                env={"PYTHONPATH": _trim_python_path(os.environ), **environment},
                 external=True,
                 interrupt_timeout=_INTERRUPT_TIMEOUT,
                 terminate_timeout=_TERMINATE_TIMEOUT,
@@ -51,6 +56,18 @@ def stagebake(session: nox.Session, *arguments: str, **environment: str) -> None
         if interrupt.exit_code == 130:
             raise
         sys.exit(interrupt.exit_code)  # nox exits with 130 for any KeyboardInterrupt
+
+
+def _trim_python_path(environment: Mapping[str, str]) -> str:
+    """Return PYTHONPATH without the folders of the repository, except the one that stagebake itself is in."""
+    repository = Path.cwd().resolve()
+    own_folder = Path(__file__).resolve().parents[1]
+    kept: list[str] = []
+    for entry in environment.get("PYTHONPATH", "").split(os.pathsep):
+        folder = Path(entry).resolve()
+        if folder == own_folder or not folder.is_relative_to(repository):
+            kept.append(entry)
+    return os.pathsep.join(kept)
 
 
 def __getattr__(verb: str) -> Any:
