@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ target "runtime" {
 }
 """
 
+SERVICES = 'services:\n  db:\n    image: db\n    build: db\n  runtime:\n    build: {context: ., args: {DEBUG: "1"}}\n'
+TARGETS_BESIDE = '{"group": {"default": {"targets": ["other"]}}, "target": {"other": {}, "runtime": {"tags": ["x:y"]}}}'
+OTHER_BAKE_FILES = {
+    "compose.yaml": SERVICES,
+    "docker-compose.yml": SERVICES,
+    "docker-compose.override.yml": SERVICES,
+    "docker-bake.json": TARGETS_BESIDE,
+    "docker-bake.override.json": TARGETS_BESIDE,
+}
+
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bake_accepts_every_generated_file(repository: Project, shape: str) -> None:
@@ -37,6 +48,20 @@ def test_bake_accepts_every_generated_file(repository: Project, shape: str) -> N
     outcome = repository.stagebake("generate", **repository.environment())
     assert outcome.exit_code == 0, outcome.stderr
     assert len(printed(repository)) == TARGETS[shape]
+
+
+@pytest.mark.parametrize("name", OTHER_BAKE_FILES)
+def test_bake_by_the_header_command_ignores_other_files(repository: Project, name: str) -> None:
+    """Run the command that the header of the generated file names, with a file beside it that bake reads by itself."""
+    repository.write(FIVE)
+    assert repository.stagebake("generate", **repository.environment()).exit_code == 0
+    header = (repository.folder / "docker-bake.hcl").read_text(encoding="utf-8")
+    command = re.search(r"docker buildx bake (?P<arguments>.+?)  +build the final stage", header)
+    assert command
+    arguments = (*command["arguments"].split(), "--print")
+    alone = json.loads(repository.bake(*arguments)[0])
+    repository.write({name: OTHER_BAKE_FILES[name]})
+    assert json.loads(repository.bake(*arguments)[0]) == alone
 
 
 def printed(repository: Project, **environment: str) -> dict[str, Any]:

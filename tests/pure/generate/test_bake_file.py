@@ -354,4 +354,4 @@ def test_is_generated_for_another_file_returns_false(text: str) -> None:
 def test_the_header_names_the_override_file_and_the_command() -> None:
     header = render_bake_file(FIVE, SETTINGS).partition("\n\n")[0]
     assert "do not edit. Put changes in docker-bake.override.hcl" in header
-    assert re.search(r"^# +docker buildx bake +build the final stage", header, re.MULTILINE)
+    assert re.search(r"^# +docker buildx bake -f docker-bake.hcl  +build the final stage", header, re.MULTILINE)
