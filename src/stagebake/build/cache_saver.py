@@ -13,10 +13,10 @@ from stagebake.build.events import ProgressListener, Trace
 from stagebake.build.failures import summarize_failure
 from stagebake.build.result import SavedCache, rerun_stages
 from stagebake.build.stall_timer import StallTimer
+from stagebake.cache.backends import CacheRepository
 from stagebake.cache.cache_refs import image_layer_sizes, read_stage_caches, repair_refs, rotate_generations
 from stagebake.cache.evidence import collect_evidence
 from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
-from stagebake.cache.repository import CacheRepository
 from stagebake.cache.scopes import Access, Scope
 from stagebake.cache.stage_caches import StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import StageGraph

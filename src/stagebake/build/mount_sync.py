@@ -33,8 +33,8 @@ from stagebake.build.events import ProgressListener, Trace
 from stagebake.build.failures import summarize_failure
 from stagebake.build.result import CarriedMount
 from stagebake.build.stall_timer import StallTimer
+from stagebake.cache.backends import CacheRepository
 from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation, sha256_digest
-from stagebake.cache.repository import CacheRepository
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import RegistryError

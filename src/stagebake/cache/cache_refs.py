@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from typing import NamedTuple
 
+from stagebake.cache.backends import SIZE_UNKNOWN, CacheRepository, ContentAnswers
 from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
 from stagebake.cache.manifest import InvalidCache, config_digest, image_manifests, layer_sizes, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN, CacheRepository, ContentAnswers
 from stagebake.cache.scopes import GENERATIONS, Access, Scope
 from stagebake.cache.stage_caches import CacheState, StageCache, StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import StageGraph

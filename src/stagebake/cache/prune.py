@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from stagebake.cache.repository import TaggedVersion, VersionStore
+from stagebake.cache.backends import TaggedVersion, VersionStore
 from stagebake.cache.scopes import DEFAULT_SCOPE, Scope
 
 _PULL_REQUEST = re.compile(r"pr-\d+")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from stagebake.cache.repository import CacheRepository
+from stagebake.cache.backends import CacheRepository
 from stagebake.cache.scopes import Access, Trigger, access_for
 from stagebake.ci.ci_run import CiRun, trust_checkout
 from stagebake.ci.github_run import GITHUB_ACTIONS, read_github_run

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagebake.cache.repository import CacheRepository
+from stagebake.cache.backends import CacheRepository
 from stagebake.stores.github_cache import NO_CACHE_SERVICE, connect_cache_service
 from stagebake.stores.oci_layout import OciLayout
 from stagebake.stores.registry import Registry

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import httpx
 
+from stagebake.cache.backends import SIZE_UNKNOWN, ContentAnswers, SizeAnswers
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, build_manifest, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN, ContentAnswers, SizeAnswers
 from stagebake.errors import RegistryError
 from stagebake.http.client import HttpClient, ServerInfo, fetch_all, require_text
 

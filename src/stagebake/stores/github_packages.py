@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from stagebake.cache.repository import TaggedVersion
+from stagebake.cache.backends import TaggedVersion
 from stagebake.errors import InputError
 from stagebake.http.client import HttpClient, ServerInfo, read_error_text, require_text
 

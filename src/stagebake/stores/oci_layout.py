@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from stagebake.cache.backends import ContentAnswers, SizeAnswers
 from stagebake.cache.manifest import (
     MANIFEST_TYPE,
     InvalidCache,
@@ -21,7 +22,6 @@ from stagebake.cache.manifest import (
     layer_sizes,
     sha256_digest,
 )
-from stagebake.cache.repository import ContentAnswers, SizeAnswers
 from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.files import write_file
 from stagebake.http.client import fetch_all

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
+from stagebake.cache.backends import SIZE_UNKNOWN, ContentAnswers, SizeAnswers, TaggedVersion
 from stagebake.cache.manifest import MANIFEST_TYPE, ManifestAndConfig, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN, ContentAnswers, SizeAnswers, TaggedVersion
 from stagebake.errors import CorruptBlob, RegistryError
 from stagebake.http.client import HttpClient, ServerInfo, fetch_all
 from stagebake.http.credentials import find_login

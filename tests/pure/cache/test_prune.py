@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from stagebake.cache.backends import TaggedVersion
 from stagebake.cache.prune import KeptVersion, PurgeResult, named_scope, purge_scope
-from stagebake.cache.repository import TaggedVersion
 from stagebake.cache.scopes import DEFAULT_SCOPE, Scope
 
 SEVEN = Scope("pr-7", pull_request=True)

@@ -15,6 +15,7 @@ BASE = "https://r.io/v2/app/"
 LOGIN = Login(user="me", password="right")
 BASIC = f"Basic {base64.b64encode(b'me:right').decode()}"
 TOKEN = 'Bearer realm="https://auth.r.io/token",service="s"'
+READ, WRITE = ("GET", "manifests/x"), ("PUT", "manifests/x")
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -41,8 +42,8 @@ def test_parse_challenges_reads_quoted_and_plain_parameters() -> None:
     assert parse_challenges(header) == [Challenge(scheme="bearer", parameters=parameters)]
 
 
-def seen_by(login: Login | None, answer: Handler, method: str = "GET", url: str = "manifests/x") -> list[httpx.Request]:
-    """Send one request; return every request that was made for it."""
+def seen_by(login: Login | None, answer: Handler, *requests: tuple[str, str]) -> list[httpx.Request]:
+    """Send these requests (method and URL) with one client; return every request that was made for them."""
     seen: list[httpx.Request] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -56,7 +57,8 @@ def seen_by(login: Login | None, answer: Handler, method: str = "GET", url: str 
         follow_redirects=True,
     )
     with client:
-        client.request(method, url)
+        for method, url in requests:
+            client.request(method, url)
     return seen
 
 
@@ -91,12 +93,12 @@ def challenge(header: str, *, location: str | None = None) -> Handler:
     ],
 )
 def test_auth_flow_answers_what_docker_answers(header: str, login: Login | None, sent: str | None) -> None:
-    assert seen_by(login, challenge(header))[-1].headers.get("Authorization") == sent
+    assert seen_by(login, challenge(header), READ)[-1].headers.get("Authorization") == sent
 
 
 @pytest.mark.parametrize(("method", "actions"), [("GET", "pull"), ("PUT", "pull,push")])
 def test_auth_flow_challenge_without_scope_asks_for_the_repository(method: str, actions: str) -> None:
-    token_request = seen_by(LOGIN, challenge(TOKEN), method)[1]
+    token_request = seen_by(LOGIN, challenge(TOKEN), (method, "manifests/x"))[1]
     assert dict(token_request.url.params) == {"service": "s", "scope": f"repository:app:{actions}"}
     assert token_request.headers["Authorization"] == BASIC
 
@@ -117,9 +119,9 @@ OTHERS = (
 def test_auth_flow_another_host_never_sees_the_login(kind: str, elsewhere: str, header: str) -> None:
     """Neither an upload address or next page, nor a redirect, nor that host's own challenge gets it."""
     if kind == "address":
-        seen = seen_by(LOGIN, challenge(header), "PUT", elsewhere)
+        seen = seen_by(LOGIN, challenge(header), READ, WRITE, ("GET", elsewhere), ("PUT", elsewhere))
     else:
-        seen = seen_by(LOGIN, challenge(header, location=elsewhere))
+        seen = seen_by(LOGIN, challenge(header, location=elsewhere), READ, READ)
     own = {("https", "r.io", None), ("https", "auth.r.io", None)}
     others = [request for request in seen if (request.url.scheme, request.url.host, request.url.port) not in own]
     assert others

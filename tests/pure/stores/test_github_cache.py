@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from stagebake.cache.backends import SIZE_UNKNOWN
 from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, build_artifact, config_digest, layer_sizes
-from stagebake.cache.repository import SIZE_UNKNOWN
 from stagebake.errors import RegistryError
 from stagebake.stores.github_cache import GithubCache, ServiceEntry, ServiceV1, ServiceV2, connect_cache_service
 from tests.support.page import HTML, answering

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from stagebake.cache.backends import SIZE_UNKNOWN
 from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cache
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, config_digest, sha256_digest
-from stagebake.cache.repository import SIZE_UNKNOWN
-from stagebake.errors import RegistryError, RegistryUnreachable
+from stagebake.errors import CorruptBlob, RegistryError, RegistryUnreachable
 from stagebake.stores.registry import Registry
 from tests.support.page import Answer, Asked, server
 
@@ -255,3 +255,9 @@ def test_read_blob_sizes_emptied_blob_has_size_zero(status: int) -> None:
 def test_read_digest_without_the_header_is_that_of_the_manifest() -> None:
     with serve_registry(lambda asked, _: (200, {}, b"" if asked.command == "HEAD" else CONTENT)) as registry:
         assert registry.read_digest("latest") == DIGEST
+
+
+def test_read_blobs_wrong_bytes_are_corrupt() -> None:
+    """The digest is the name of the content: other bytes under it are never used."""
+    with serve_registry(lambda _asked, _body: (200, {}, b"other bytes")) as registry:
+        assert isinstance(registry.read_blobs([DIGEST])[DIGEST], CorruptBlob)
