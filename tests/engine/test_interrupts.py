@@ -91,7 +91,7 @@ PHASES = {
     "pushing-the-image": Phase(doing="building", request="PUT /v2/.*/manifests/.*"),
     "saving-a-stage": Phase(doing="saving app", request="PUT /v2/.*/manifests/cache-app"),
     "moving-a-generation": Phase(doing="saving app", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache1-app"),
-    "composing-anew": Phase(doing="saving the merged cache", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache"),
+    "merging-again": Phase(doing="saving the merged cache", agent=STAGEBAKE, request="PUT /v2/.*/manifests/cache"),
     "writing-the-ledger": Phase(
         doing="saving the ledger", agent=STAGEBAKE, request=r"PUT /v2/.*/manifests/cache\.ledger"
     ),

@@ -31,7 +31,7 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
 
 Sources = dict[str, str]
 Key = tuple[str, str, tuple[str, ...]]
-"""A stage, the file that it copies, and the values of the stages that it stands on."""
+"""A stage, the file that it copies, and the values of the stages below it."""
 
 
 @dataclass

@@ -202,7 +202,7 @@ def modules_in(folder: Path) -> list[str]:
 
 
 def path_exists(path: str) -> bool:
-    """Return whether a path that a page names is in the repository; the image of the example is none."""
+    """Return whether a path that a page names is in the repository; the image of the example is not."""
     return (ROOT / path).exists() or path == "example/Dockerfile"
 
 

@@ -95,7 +95,7 @@ def declared_args(
 ) -> Iterator[tuple[str, str | None]]:
     """Return each name that an ARG declares with its value: the `given` one, else its default, else the `outer` one.
 
-    The value is None where there is none of these. Raises InputError.
+    The value is None where all of these are missing. Raises InputError.
     """
     for name, default in instruction.declarations:
         if name in given:

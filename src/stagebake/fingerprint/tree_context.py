@@ -142,7 +142,7 @@ class TreeContext:
 
     @cached_property
     def tree(self) -> str:
-        """Id of the context's tree; "" if there is none."""
+        """Id of the context's tree; "" without a tree."""
         name = f"{self.revision}:{self.folder}" if self.folder else f"{self.revision}^{{tree}}"
         found = self.trees.read_object(name)
         return found.id if found and found.kind == "tree" else ""

@@ -212,7 +212,7 @@ def _find_route_hint(reason: str) -> str:
 def _is_temporary(error: Exception) -> bool:
     """Tell whether a retry may succeed. GitHub also limits requests with other statuses and `Retry-After`.
 
-    A refused connection or an unknown host is final: offline, nobody should wait for it.
+    A refused connection or an unknown host is final, so that a build does not wait while it is offline.
     """
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return False

@@ -1,4 +1,4 @@
-"""Log in to a registry as it asks for it, and show the login to nobody else.
+"""Log in to a registry as it asks for it, and show the login to no other host.
 
 A registry answers 401 with one or more challenges (RFC 9110, "WWW-Authenticate"): `Bearer`, for which its token service
 exchanges the login (distribution, docs/spec/auth/token.md and oauth.md), or `Basic`. containerd, which pulls for

@@ -71,7 +71,7 @@ def older_warning(ours: TaggedCommit, theirs: TaggedCommit) -> str:
 
 
 def unknown_order_warning(ours: TaggedCommit, theirs: TaggedCommit) -> str:
-    """Say that `latest` was moved although nobody knows which commit is newer."""
+    """Say that `latest` was moved although it is unknown which commit is newer."""
     return (
         f"`latest` is moved from commit {theirs.revision[:7]} to {ours.revision[:7]}; which one is newer is unknown; "
         "fetch the whole history: `fetch-depth: 0` of actions/checkout, or git fetch --unshallow"

@@ -19,7 +19,7 @@ from stagebake.naming.commit_order import (
 from stagebake.naming.image_tags import LATEST, CommitInfo, ImageNames, from_metadata_action, labels_for, tags_for
 
 ReadLabels = Callable[[str], Mapping[str, str] | None]
-"""Read the labels of the image with this tag; None where there is none, or where the registry does not answer."""
+"""Read the labels of the image with this tag; None where the tag is missing, or where the registry does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A checkout of another commit than the run's loses its branch and its trust."""
+"""Test that a checkout of another commit than the run's loses its branch and its trust."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ COLLEAGUE = Trigger(pull_request=7)
 def test_trust_checkout_other_commit_than_the_run_s_loses_branch_and_trust(
     trigger: Trigger, head: str | None, holds_revision: bool, trusted: bool
 ) -> None:
-    """A pull request's head is not its merge commit; its caches are its own in both cases."""
+    """Keep a pull request's trust: its head is not its merge commit, and its caches are its own in both cases."""
     run = trust_checkout(CiRun(system="x", trigger=trigger, revision="abc"), head, holds_revision=holds_revision)
     assert run.trigger == (trigger if trusted else Trigger(trusted=False))

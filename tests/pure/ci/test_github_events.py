@@ -1,4 +1,4 @@
-"""Every event of GitHub in every situation: the tags that a push writes, and the caches it reads and writes."""
+"""Test every event of GitHub in every situation: the tags that a push writes, and the caches it reads and writes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_github_trigger_every_event_and_situation_has_its_tags_and_scopes(event:
 
 @every_cell
 def test_latest_only_from_code_of_the_default_branch(event: str, situation: str) -> None:
-    """The worst mistake: somebody else's code becomes `latest`, or what a trusted run reads."""
+    """Never let unknown code become `latest`, or a cache that a trusted run reads."""
     if LATEST in tags_of(event, situation) or access_of(event, situation).writes == DEFAULT_SCOPE:
         assert EVENTS[event] is BuiltCode.REF
         assert SITUATIONS[situation][0] == "refs/heads/main"

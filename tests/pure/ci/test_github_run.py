@@ -47,7 +47,7 @@ class Case:
     reads: tuple[Scope, ...] = (DEFAULT_SCOPE,)
     writes: Scope | None = None
     untrusted: bool = False
-    """True if the run may execute code that nobody with write access has reviewed."""
+    """True if the run may execute code that no person with write access has reviewed."""
 
 
 CASES = {

@@ -113,7 +113,7 @@ def test_read_other_ci_gitlab_names_its_own_registry() -> None:
 
 
 def test_read_other_ci_buildkite_commit_head_is_no_commit() -> None:
-    """Buildkite says HEAD where nobody named a commit."""
+    """Buildkite says HEAD for a build that was started without a commit."""
     run = read_other_ci({**BUILDKITE, "BUILDKITE_COMMIT": "HEAD"})
     assert run is not None
     assert run.revision is None

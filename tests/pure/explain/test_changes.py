@@ -107,7 +107,7 @@ def test_changes_of_ignore_rules_without_effect_are_none() -> None:
     ],
 )
 def test_changes_of_ignore_rules_name_the_file_in_force(before: str, after: str, words: str) -> None:
-    """Name both files if another one is in force now, and the old one if there is none any more."""
+    """Name both files if another one is in force now, and the old one if it was removed."""
     images = {"busybox:1": BUSYBOX}
     old_context = Held(FILES, "*.md\n", rules_name=before)
     new_context = Held(FILES, "*.txt\n" if after else "", rules_name=after)

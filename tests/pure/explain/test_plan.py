@@ -239,7 +239,7 @@ def test_plan_new_combination_of_known_parents_rebuilds() -> None:
 
 
 def test_plan_new_stage_beside_a_merged_cache_rebuilds() -> None:
-    """Use the ledger, because a merged cache does not name its stages; without a ledger nobody knows."""
+    """Use the ledger, because a merged cache does not name its stages; without a ledger it is unknown."""
     known = ALL - {"side"}
     caches = AvailableCaches(
         available=make_evidence(*known),

@@ -120,7 +120,7 @@ def test_find_login_environment_that_docker_refuses_is_not_used(
 
 
 def test_find_login_without_a_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container may run as a user whom no file knows."""
+    """Find no login in a container that runs as a user without a home."""
 
     def fail() -> Path:
         raise RuntimeError("Could not determine home directory.")

@@ -110,7 +110,7 @@ def test_tls_context_certificate_file_that_is_missing_changes_nothing(monkeypatc
 
 
 def test_tls_context_reads_the_engine_s_certificates_of_the_host(tmp_path: Path) -> None:
-    """What is not a certificate is named; other hosts' files are not read."""
+    """Name a file that is not a certificate; do not read the files of other hosts."""
     folder = tmp_path / "r.io:5000"
     folder.mkdir()
     (folder / "ca.crt").write_text("not a certificate")

@@ -46,7 +46,7 @@ def test_tags_for_a_trigger_names_branch_request_or_tag(trigger: Trigger, expect
     ],
 )
 def test_tags_for_an_unknown_commit_are_certain_or_missing(trigger: Trigger, expected: tuple[str, ...]) -> None:
-    """A repository without a commit, or a folder without git: `latest` is never a guess."""
+    """Never guess `latest` for a repository without a commit, or a folder without git."""
     assert tags_for(trigger, "main", CommitInfo()) == expected
 
 
@@ -76,6 +76,6 @@ def test_the_files_of_metadata_action_are_laid_together() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"target": {"docker-metadata-action": 1}}', '{"target": []}'])
 def test_another_file_is_refused(text: str) -> None:
-    """A file that docker/metadata-action did not write is named."""
+    """Name a file that docker/metadata-action did not write."""
     with pytest.raises(InputError, match=r"x\.json:1: not a bake file"):
         from_metadata_action({"x.json": text}, OURS)
