@@ -120,7 +120,7 @@ class GitCheckout:
         return True
 
     def find_refusal(self) -> str | None:
-        """Return why git does not open the repository of this folder; None where it does, or where the repository is missing.
+        """Return why git does not open the repository of this folder; None where it does, and without a repository.
 
         Git refuses a work tree that another user owns (git-scm.com/docs/git-config, "safe.directory"), which is what a
         job in a container often sees.

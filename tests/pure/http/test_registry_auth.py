@@ -1,4 +1,4 @@
-"""Test that the login goes to the registry's own host and to its token service, for every challenge that docker answers."""
+"""Test that the login goes to the registry's host and its token service, for each challenge that docker answers."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_choose_names_unknown_order_moves_latest_and_says_so() -> None:
     ids=["tag-of-the-user", "no-push", "metadata-action"],
 )
 def test_choose_names_latest_that_is_no_guess_is_not_compared(given: NamingInput) -> None:
-    """Compare nothing where the user asked for `latest`, the local engine has its own, and docker/metadata-action has its own rule."""
+    """Compare nothing where the user or docker/metadata-action asked for `latest`, or without a push."""
     chosen = choose(given, "ccccccc")
     assert not chosen.warnings
     assert any(ref.endswith(":latest") for ref in chosen.names.refs)
