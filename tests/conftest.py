@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from stagebake.http.unreached import UNREACHED_HOSTS
+from tests.support.canary import LEAKS
 
 ENGINE_TESTS = Path(__file__).parent / "engine"
 GIT_TESTS = Path(__file__).parent / "git"
@@ -42,6 +44,20 @@ def _start_order(item: pytest.Item) -> int:
 def forget_unreached_hosts() -> None:
     """Let each test connect to ports that an earlier one found closed."""
     UNREACHED_HOSTS.forget_hosts()
+
+
+@pytest.fixture(autouse=True)
+def no_leak() -> Iterator[None]:
+    """Fail a test in which another server than the registry received the registry's login."""
+    yield
+    fail_on_leaks()
+
+
+def fail_on_leaks() -> None:
+    """Fail if a server of the tests noted a leak since the last call."""
+    leaks = LEAKS.take_leaks()
+    if leaks:
+        pytest.fail("\n".join(leaks), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.archive import make_busybox, make_files
+from tests.support.canary import canary_login
 from tests.support.daemon import missing
 from tests.support.engine import Engine
 from tests.support.preloaded import PreloadedStagebake
@@ -42,8 +44,9 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def registry(folder: Path) -> Iterator[Registry]:
-    """Start an empty registry."""
+    """Start an empty registry. Every program has a login for it, which no other server may receive."""
     running = Registry(folder)
+    write_logins(folder, running)
     yield running
     running.stop()
 
@@ -102,6 +105,12 @@ def two(first_push_of_two: str, project: Project) -> Project:
     committed(project, TWO)
     project.write({"source.txt": f"{project.name}\n"})
     return project
+
+
+def write_logins(folder: Path, *registries: Registry) -> None:
+    """Write docker's config.json with the canary login of each registry."""
+    auths = {registry.host: {"auth": canary_login(registry.host)} for registry in registries}
+    (folder / "config.json").write_text(json.dumps({"auths": auths}), encoding="utf-8")
 
 
 def repository_in(tmp_path: Path, seed: str, engine: Engine, registry: Registry) -> Project:

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,6 +20,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from openapi_core import OpenAPI
 from openapi_core.datatypes import RequestParameters
 from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+from tests.support.canary import CheckedHandler
 
 _DESCRIPTION = OpenAPI.from_file_path(str(Path(__file__).with_name("packages.openapi.json")))
 _VERSIONS = re.compile(
@@ -126,8 +128,8 @@ def _version(key: int, tags: list[str]) -> dict[str, Any]:
     }
 
 
-def _handler(packages: Packages) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(packages: Packages) -> type[CheckedHandler]:
+    class Handler(CheckedHandler):
         def do_any(self) -> None:
             where = urlsplit(self.path)
             query = {key: values[-1] for key, values in parse_qs(where.query).items()}

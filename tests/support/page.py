@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.canary import CheckedHandler
+
 HTML = b"<!DOCTYPE html><title>Please log in</title>"
 
 Asked = BaseHTTPRequestHandler
@@ -18,11 +20,13 @@ Answer = tuple[int, dict[str, str], bytes]
 def server(answer: Callable[[Asked, bytes], Answer]) -> Iterator[str]:
     """Answer each request, whose body is given, with status, headers and body; yield HOST:PORT."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(CheckedHandler):
         protocol_version = "HTTP/1.1"
 
         def do_any(self) -> None:
-            status, headers, body = answer(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.check_body(content)
+            status, headers, body = answer(self, content)
             self.send_response(status)
             # Without this header clients would send the next request on the closed connection
             for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():

@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, cast
+
+from tests.support.canary import CheckedHandler
 
 _CHUNK = 1 << 16
 _TLS_HANDSHAKE = b"\x16"
@@ -26,7 +28,7 @@ class Fault:
     """Change of one exchange, in seconds and bytes. `status`, `reset` and `stall` replace the answer.
 
     `body` is that of the answer with `status`; by default it is an error as registries write it. `stall` is silence.
-    With `away` the answer names the same path at the registry itself, which is another origin.
+    With `away` the answer names the same path at the proxy's storage, which is another host.
     """
 
     status: int | None = None
@@ -56,12 +58,19 @@ class Exchange:
 
 
 class Proxy:
-    """Proxy on a free port of 127.0.0.1, which passes everything on to another port."""
+    """Proxy on a free port of 127.0.0.1, which passes everything on to another port.
 
-    def __init__(self, upstream: int) -> None:
+    `storage` is the port of the host that answers with `away` and, with `moves_uploads`, each upload leads to. Where
+    `login` is set, a request needs this `user:password` in base64.
+    """
+
+    def __init__(self, upstream: int, storage: int | None = None, *, moves_uploads: bool = False) -> None:
         self.exchanges: list[Exchange] = []
         self.rule: Rule = _nothing
         self.agent = ""
+        self.storage = storage or upstream
+        self.login: str | None = None
+        self.moves_uploads = moves_uploads
         self._server = _Server(self, upstream)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
@@ -125,7 +134,7 @@ class _Reset(ConnectionError):
     """Raised where the rule breaks the connection."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(CheckedHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = _CHUNK
@@ -156,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_any(self) -> None:
         agent = self.headers.get("User-Agent", "")
-        fault = self._fault(agent) or Fault()
+        fault = self._require_login() or self._fault(agent) or Fault()
         time.sleep(fault.delay)
         if fault.stall:
             self._stall()
@@ -177,6 +186,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 (http.server's names)
+
+    def _require_login(self) -> Fault | None:
+        login = self.server.proxy.login
+        if login is None or self.headers.get("Authorization") == f"Basic {login}":
+            return None
+        return Fault(status=401)
 
     def _fault(self, agent: str) -> Fault | None:
         proxy = self.server.proxy
@@ -214,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
                 if name.lower() not in _HOP_BY_HOP:
-                    self.send_header(name, value)
+                    self.send_header(name, self._move_upload(name, value))
             chunked = answer.chunked and self.command != "HEAD"
             if chunked:
                 self.send_header("Transfer-Encoding", "chunked")
@@ -222,6 +237,13 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "HEAD":
                 return answer.status, 0
             return answer.status, self._send_body(answer, fault, chunked=chunked)
+
+    def _move_upload(self, name: str, value: str) -> str:
+        """Return the value of a header; the address of an upload leads to the storage, if the proxy moves uploads."""
+        proxy = self.server.proxy
+        if proxy.moves_uploads and name.lower() == "location" and "/blobs/uploads/" in value:
+            return value.replace(f":{proxy.port}/", f":{proxy.storage}/")
+        return value
 
     def _send_body(self, answer: http.client.HTTPResponse, fault: Fault, *, chunked: bool) -> int:
         sent = 0
@@ -242,7 +264,9 @@ class _Handler(BaseHTTPRequestHandler):
         status, body = fault.status or 500, fault.body
         self.send_response_only(status)
         if fault.away:
-            self.send_header("Location", f"http://127.0.0.1:{self.server.upstream}{self.path}")
+            self.send_header("Location", f"http://127.0.0.1:{self.server.proxy.storage}{self.path}")
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="tests"')
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import re
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.support import archive
+from tests.support.canary import canary_login
 from tests.support.daemon import Daemon
 from tests.support.proxy import Proxy
 
@@ -40,11 +44,23 @@ class Registry:
         self._daemon = Daemon(["docker-registry", "serve", f"{folder}/registry.yml"], folder / "registry.log")
         self._daemon.wait_until(lambda: bool(_LISTENING.search(self._daemon.text())))
         self._port = int(_LISTENING.findall(self._daemon.text())[0])
-        self.proxy = Proxy(self._port)
+        self.storage = Proxy(self._port)
+        self.proxy = Proxy(self._port, self.storage.port)
 
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.proxy.port}"
+
+    @contextlib.contextmanager
+    def require_login(self, *, moves_uploads: bool = False) -> Iterator[Registry]:
+        """Yield the same registry at another host, which requires the canary login of that host."""
+        registry = copy.copy(self)
+        registry.proxy = Proxy(self._port, self.storage.port, moves_uploads=moves_uploads)
+        registry.proxy.login = canary_login(registry.host)
+        try:
+            yield registry
+        finally:
+            registry.proxy.stop()
 
     def tags(self, name: str) -> set[str]:
         """Return the tags of a repository; none where the repository is missing."""
@@ -103,6 +119,7 @@ class Registry:
 
     def stop(self) -> None:
         self.proxy.stop()
+        self.storage.stop()
         self._daemon.stop()
 
     def _repository(self, name: str) -> Path:

@@ -12,10 +12,11 @@ import base64
 import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.canary import CheckedHandler
 from tests.support.service import token
 
 _WRITE = 2
@@ -50,7 +51,7 @@ class ResultsService:
         self._server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(CheckedHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -60,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _service(self) -> ResultsService:
         return self.server.service  # type: ignore[attr-defined, no-any-return]
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 (http.server's name)
         call = self.path.rpartition("/twirp/github.actions.results.api.v1.CacheService/")[2]
         body = json.loads(self._body())
         status, answer = getattr(self, f"_{call}")(body, self._refs())
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._service.entries[place] = content
         return 200, {"ok": True, "entry_id": str(len(self._service.entries))}
 
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802 (http.server's name)
         """Store the whole content, a block of it, or the list of its blocks."""
         query = parse_qs(urlsplit(self.path).query)
         blocks = self._service.reserved[self._place()]
@@ -104,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
                 blocks[""] = content
         self._answer(201, b"")
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 (http.server's name)
         content = self._service.entries[self._place()]
         wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("x-ms-range") or self.headers.get("Range") or "")
         if wanted is None:

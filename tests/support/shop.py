@@ -9,8 +9,10 @@ import json
 import tarfile
 import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.support.canary import CheckedHandler
 
 _BYTES = 50_000
 
@@ -70,10 +72,10 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(CheckedHandler):
     server: _Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 (http.server's name)
         body = self.server.shop.answer(self.path)
         self.send_response(404 if body is None else 200)
         self.send_header(

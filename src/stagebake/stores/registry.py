@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -41,7 +42,7 @@ class Registry:
         info = ServerInfo(
             where=image,
             server="registry",
-            status_hint=_find_hint,
+            status_hint=partial(_find_hint, "" if host == _DOCKER_HUB else host),
             address_hint=_DOCS_HINT,
             answer_seconds=10.0,
             retry_seconds=20.0,
@@ -215,9 +216,11 @@ class Registry:
         return RegistryError(f"{self.image}: the registry answered with {content}", _DOCS_HINT)
 
 
-def _find_hint(response: httpx.Response) -> str:
+def _find_hint(login_host: str, response: httpx.Response) -> str:
+    """Return the hint for a refused request. `login_host` is the argument of `docker login`, empty for Docker Hub."""
     if response.status_code in (401, 403):
-        return f"log in: docker login {response.request.url.host}; in a workflow: `permissions: packages: write`"
+        command = f"docker login {login_host}".rstrip()
+        return f"log in: {command}; in a workflow: `permissions: packages: write`"
     if response.status_code == 405:
         return "this registry does not delete; a registry of your own needs `storage: delete: enabled: true`"
     return f"try again later, or {_DOCS_HINT}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +17,7 @@ from stagebake.cache.cache_config import CacheConfig, parse_cache, serialize_cac
 from stagebake.cache.manifest import ManifestAndConfig, build_artifact, config_digest, sha256_digest
 from stagebake.errors import CorruptBlob, RegistryError, RegistryUnreachable
 from stagebake.stores.registry import Registry
+from tests.support.canary import canary_login, canary_secret
 from tests.support.page import Answer, Asked, server
 
 CONTENT = b"a blob"
@@ -27,8 +28,11 @@ CONFIG = sha256_digest(CACHE.config)
 
 @contextmanager
 def serve_registry(answer: Callable[[Asked, bytes], Answer]) -> Iterator[Registry]:
-    with server(answer) as host, closing(Registry(f"{host}/app")) as registry:
-        yield registry
+    """Yield the registry that answers like this. Its login is a canary, which no other server may receive."""
+    with server(answer) as host:
+        log_in(Path(os.environ["DOCKER_CONFIG"]), host, canary_login(host))
+        with closing(Registry(f"{host}/app")) as registry:
+            yield registry
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +42,8 @@ def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def log_in(folder: Path, host: str, login: str, **more: str) -> None:
-    entry = {"auth": base64.b64encode(login.encode()).decode(), **more}
-    config = {"auths": {host: entry}}
+def log_in(folder: Path, host: str, auth: str, **more: str) -> None:
+    config = {"auths": {host: {"auth": auth, **more}}}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
@@ -62,8 +65,8 @@ def test_read_blobs_redirect_to_storage_is_followed_without_the_token(status: in
 
     def answer_registry(asked: Asked, _body: bytes) -> Answer:
         if asked.path.startswith("/token"):
-            return 200, {}, b'{"token": "secret"}'
-        if asked.headers.get("Authorization") != "Bearer secret":
+            return 200, {}, json.dumps({"token": canary_secret(asked.headers["Host"])}).encode()
+        if asked.headers.get("Authorization") != f"Bearer {canary_secret(asked.headers['Host'])}":
             return require_token(asked)
         return status, {"Location": f"http://{storage}/{DIGEST}?signed=1"}, b""
 
@@ -86,10 +89,66 @@ def test_read_blobs_storage_that_requests_a_login_gets_none(config_folder: Path)
         return 307, {"Location": f"http://{storage}/blob"}, b""
 
     with server(answer_storage) as storage, server(redirect) as host:
-        log_in(config_folder, host, "user:word")
+        log_in(config_folder, host, canary_login(host))
         with closing(Registry(f"{host}/app")) as registry:
             assert isinstance(registry.read_blobs([DIGEST])[DIGEST], RegistryError)
     assert shown == ["None"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_send_refused_request_hints_at_the_login_of_the_host_with_its_port(status: int) -> None:
+    with (
+        server(lambda *_: (status, {}, b"")) as host,
+        closing(Registry(f"{host}/app")) as registry,
+        pytest.raises(RegistryError) as caught,
+    ):
+        registry.read_manifest("latest")
+    assert caught.value.hint.startswith(f"log in: docker login {host}; ")
+
+
+def require_basic(asked: Asked) -> Answer | None:
+    """Answer as a registry that requires a `Basic` login; None for a request that has it."""
+    if asked.headers.get("Authorization") == f"Basic {canary_login(asked.headers['Host'])}":
+        return None
+    return 401, {"WWW-Authenticate": 'Basic realm="tests"'}, b""
+
+
+def test_push_manifest_upload_to_another_host_gets_no_login() -> None:
+    """Upload where the registry says, as to a storage behind it with a signed address."""
+    uploaded: list[str] = []
+
+    def answer_storage(asked: Asked, _body: bytes) -> Answer:
+        uploaded.append(f"{asked.command} {asked.path.partition('?')[0]}")
+        return 400 if "Authorization" in asked.headers else 201, {}, b""
+
+    def answer_registry(asked: Asked, _body: bytes) -> Answer:
+        location = {"Location": f"http://{storage}/signed"} if asked.command == "POST" else {}
+        statuses = {"GET": 404, "POST": 202, "PUT": 201}
+        return require_basic(asked) or (statuses[asked.command], location, b"")
+
+    with server(answer_storage) as storage, serve_registry(answer_registry) as registry:
+        assert registry.push_manifest(CACHE, "cache") == CACHE.digest
+    assert uploaded == ["PUT /signed"]
+
+
+def test_list_versions_next_page_at_another_host_gets_no_login() -> None:
+    asked_there: list[str] = []
+
+    def answer_other(asked: Asked, _body: bytes) -> Answer:
+        asked_there.append(asked.path)
+        return 401, {"WWW-Authenticate": f'Bearer realm="http://{other}/token"'}, b""
+
+    def answer_registry(asked: Asked, _body: bytes) -> Answer:
+        next_page = {"Link": f'<http://{other}/tags>; rel="next"'}
+        return require_basic(asked) or (200, next_page, b'{"tags": []}')
+
+    with (
+        server(answer_other) as other,
+        serve_registry(answer_registry) as registry,
+        pytest.raises(RegistryError, match="GET answered 401"),
+    ):
+        registry.list_versions()
+    assert asked_there == ["/tags"]
 
 
 def test_push_manifest_redirect_without_address_is_an_error() -> None:
@@ -215,13 +274,13 @@ def test_send_identity_token_is_exchanged_for_a_bearer_token(config_folder: Path
         return require_token(asked, 'service="s",scope="repository:app:pull"')
 
     with server(answer) as host:
-        log_in(config_folder, host, "user:", identitytoken="mine")
+        log_in(config_folder, host, canary_login(host), identitytoken=canary_secret(host))
         with closing(Registry(f"{host}/app")) as registry:
             assert registry.read_blobs([DIGEST]) == {DIGEST: CONTENT}
     expected: dict[str, Any] = {
         "grant_type": ["refresh_token"],
         "client_id": ["stagebake"],
-        "refresh_token": ["mine"],
+        "refresh_token": [canary_secret(host)],
         "service": ["s"],
         "scope": ["repository:app:pull"],
     }
