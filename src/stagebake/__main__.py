@@ -56,6 +56,8 @@ def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:
             publish_summary(os.environ, render_failure(error), {})
         for line in error.log:
             errors.print(f"  {line}", style="dim")
+        for warning in error.warnings:
+            errors.print(Text.assemble(("warning", "bold yellow"), f": {warning}"))
         _print_error(errors, error.problem, error.hint)
         return error.exit_code
     except Interrupted as interrupt:

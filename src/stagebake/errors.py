@@ -7,10 +7,11 @@ class StagebakeError(Exception):
     """Failure that the user sees as a message, never as a traceback.
 
     `problem` begins with `file:line:` where there is one. `hint` says what to do next. `log` is the output of the step
-    that failed.
+    that failed. `warnings` are about the inputs of the build, and may name the cause.
     """
 
     exit_code = 1
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, problem: str, hint: str, log: tuple[str, ...] = ()) -> None:
         super().__init__(problem)

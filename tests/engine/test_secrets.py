@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,11 @@ COPY --from=app /digest.txt /
 {draw("image")}
 """
 FAILING = DOCKERFILE + "RUN --mount=type=secret,id=token test -s /run/secrets/token && echo it is there && exit 9\n"
+SSH = f"""\
+FROM busybox:1 AS app
+{draw("app")}
+RUN --mount=type=ssh if test -S "$SSH_AUTH_SOCK"; then echo -n forwarded; else echo -n none; fi > /agent.txt
+"""
 MD5 = hashlib.md5(CANARY.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -142,3 +149,60 @@ def test_secret_in_arg_or_env_is_warned_about_without_its_value(project: Project
     assert "--secret id=npm_token,env=NPM_TOKEN" in token
     assert all(warning in outcome.stdout for warning in (token, key))
     assert "of-test" not in "".join((token, key))
+
+
+@pytest.mark.parametrize("environment", [{}, {"UNSET_WORD": ""}], ids=["unset", "empty"])
+def test_secret_without_a_value_is_a_warning_of_plan_and_build(project: Project, environment: dict[str, str]) -> None:
+    project.write({"Dockerfile": DOCKERFILE})
+    project.settings('secrets = ["id=token,env=UNSET_WORD"]\n')
+    outcome = project.stagebake("build", **environment)
+    assert outcome.exit_code == 0, outcome.stderr
+    (warning,) = outcome.report["warnings"]
+    assert "UNSET_WORD" in warning
+    assert "setting `secrets`" in warning
+    assert "UNSET_WORD" in project.stagebake("plan", **environment).stdout
+
+
+def test_secret_in_a_missing_file_is_named_when_the_build_fails(project: Project) -> None:
+    project.write({"Dockerfile": DOCKERFILE})
+    project.settings('secrets = ["id=token,src=missing.txt"]\n')
+    outcome = project.stagebake("build")
+    assert outcome.exit_code == 1
+    assert "warning: secret `token` (setting `secrets`): missing file missing.txt" in outcome.stderr
+
+
+@pytest.mark.parametrize("way", ["flag", "settings"])
+def test_ssh_agent_reaches_the_step_that_mounts_it(project: Project, way: str) -> None:
+    project.write({"Dockerfile": SSH})
+    project.settings('ssh = ["default"]\n' if way == "settings" else "")
+    flags = ("--ssh", "default") if way == "flag" else ()
+    with listen(project.folder.parent / "agent.sock") as socket_path:
+        project.build("--push", *flags, SSH_AUTH_SOCK=socket_path)
+    assert project.pushed()["agent"] == "forwarded"
+
+
+def test_ssh_mount_without_an_agent_is_a_warning(project: Project) -> None:
+    project.write({"Dockerfile": SSH})
+    project.settings()
+    outcome = project.stagebake("build", "--push", "--scope", "main")
+    assert outcome.exit_code == 0, outcome.stderr
+    (warning,) = outcome.report["warnings"]
+    assert warning == "Dockerfile:3: RUN mounts ssh `default`, which is not given; pass it: --ssh default"
+    assert project.pushed()["agent"] == "none"
+
+
+def test_ssh_agent_that_is_not_running_is_named_when_the_build_fails(project: Project) -> None:
+    project.write({"Dockerfile": SSH})
+    project.settings('ssh = ["default"]\n')
+    outcome = project.stagebake("build", SSH_AUTH_SOCK="")
+    assert outcome.exit_code == 1
+    assert "SSH_AUTH_SOCK is not set" in outcome.stderr
+
+
+@contextmanager
+def listen(path: Path) -> Iterator[str]:
+    """Listen on a socket that passes for the one of an ssh agent."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield str(path)

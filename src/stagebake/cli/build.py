@@ -16,7 +16,7 @@ from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
-from stagebake.errors import InputError
+from stagebake.errors import BuildFailed, InputError
 from stagebake.explain.after_build import BuildRecord, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
 from stagebake.files import refuse_unwritable, write_file
@@ -41,10 +41,6 @@ def add_build_parser(verbs: VerbParsers) -> None:
         "--bake-file", action="append", default=[], type=Path, metavar="FILE",
         help="read tags and labels from a bake file of docker/metadata-action; repeatable",
     )  # fmt: skip
-    verb.add_argument(
-        "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
-        help="pass a secret to RUN --mount=type=secret; repeatable",
-    )  # fmt: skip
     verb.add_argument("--report", type=Path, metavar="FILE.json", help="write the result as JSON")
 
 
@@ -61,7 +57,11 @@ def run_build(options: argparse.Namespace) -> int:
     request = _make_request(command, image_names.names)
     engine = Engine(settings.root, options.builder)
     engine.check_versions()
-    record = _build_and_record(command, request, engine)
+    try:
+        record = _build_and_record(command, request, engine)
+    except BuildFailed as error:
+        error.warnings = command.input_warnings
+        raise
     warnings = (
         *_input_warnings(settings, graph),
         *command.input_warnings,

@@ -27,6 +27,7 @@ from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.naming.image_name import DefaultImage
 from stagebake.naming.image_refs import ChosenNames, NamingInput, choose_names
 from stagebake.naming.image_tags import CommitInfo
+from stagebake.project.build_secrets import missing_secret_warnings
 from stagebake.project.git import GitCheckout
 from stagebake.project.settings import Settings, misspelt_variables
 from stagebake.stores.choose import BuildStores, choose_stores
@@ -81,10 +82,13 @@ class Command:
 
     @property
     def input_warnings(self) -> tuple[str, ...]:
-        """Return warnings about variables that set nothing, and about stages that --no-cache forces in addition."""
-        warnings = misspelt_variables(os.environ)
+        """Return warnings about variables that set nothing, missing secrets, and what --no-cache forces in addition."""
+        warnings = (
+            *misspelt_variables(os.environ),
+            *missing_secret_warnings(self.graph, self.settings, os.environ),
+        )
         if self._forces_all:
-            return tuple(warnings)
+            return warnings
         return (*warnings, *force_warnings(self.graph, self.forced_stages))
 
     @property

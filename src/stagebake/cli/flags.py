@@ -33,6 +33,14 @@ def add_build_choices(parser: argparse.ArgumentParser) -> None:
         help="rebuild these stages and the stages that depend on them (without names: all stages)",
     )  # fmt: skip
     parser.add_argument(
+        "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
+        help="pass a secret to RUN --mount=type=secret; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ssh", action="append", default=[], metavar="default|ID=PATH",
+        help="pass an ssh agent or key to RUN --mount=type=ssh; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
         "--scope", metavar="NAME", help="branch whose caches are read first and written (default: the current branch)"
     )
     parser.add_argument(
@@ -81,4 +89,5 @@ def read_settings(options: argparse.Namespace) -> Settings:
     flags: dict[str, Any] = {key: given.get(key) for key in ("image", "cache", "target")}
     flags["contexts"] = parse_pairs(given.get("context", ()), "--context") or None
     flags["secrets"] = tuple(given.get("secret", ())) or None
+    flags["ssh"] = tuple(given.get("ssh", ())) or None
     return load_settings(Path(), os.environ, flags)

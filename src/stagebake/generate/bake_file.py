@@ -16,6 +16,7 @@ from stagebake.cache.backends import BACKENDS
 from stagebake.cache.scopes import Scope, short_stage_name
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 from stagebake.naming.image_tags import ImageNames
+from stagebake.project.build_secrets import forwards_agent
 from stagebake.project.settings import Settings
 
 BAKE_FILE = "docker-bake.hcl"
@@ -150,6 +151,8 @@ def bake_permissions(settings: Settings) -> tuple[str, ...]:
         permissions.append(f"fs.write={settings.cache_folder}")
     if settings.network == "host":
         permissions.append("network.host")
+    if forwards_agent(settings):
+        permissions.append("ssh")
     return tuple(permissions)
 
 
@@ -201,6 +204,8 @@ def _common_attributes(settings: Settings) -> dict[str, Any]:
         attributes["platforms"] = _quote_list(settings.platforms)
     if settings.secrets:
         attributes["secret"] = _quote_list(settings.secrets)
+    if settings.ssh:
+        attributes["ssh"] = _quote_list(settings.ssh)
     if settings.network:
         attributes["network"] = _quote_text(settings.network)
     return attributes

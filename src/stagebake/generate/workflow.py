@@ -14,6 +14,7 @@ from importlib.resources import files
 
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.generate.template import fill_template
+from stagebake.project.build_secrets import parse_secret
 from stagebake.project.settings import Settings
 
 WORKFLOW_FILE = ".github/workflows/build-and-push.yml"
@@ -87,23 +88,10 @@ def has_lost_stage_list(text: str) -> bool:
 
 
 def _secret_variables(settings: Settings) -> list[str]:
-    """Return the environment variables that the settings take secrets from.
-
-    The forms are those of docker/buildx, util/buildflags/secrets.go.
-    """
+    """Return the environment variables that the settings take secrets from."""
     found: list[str] = []
     for secret in settings.secrets:
-        name = _read_variable_name(secret)
+        name = parse_secret(secret).variable
         if _VARIABLE_NAME.fullmatch(name) and name not in found:
             found.append(name)
     return found
-
-
-def _read_variable_name(secret: str) -> str:
-    pairs = [part.partition("=") for part in secret.split(",")]
-    fields = {key: value for key, _, value in pairs}
-    if "env" in fields:
-        return fields["env"]
-    if fields.get("type") != "env":
-        return ""
-    return fields.get("src", fields.get("source", fields["id"]))

@@ -23,6 +23,9 @@ NETWORKS = ("default", "host", "none")
 # docker/buildx, util/buildflags/secrets.go
 _SECRET_ATTRIBUTES = {"id", "type", "env", "src", "source"}
 
+# docker/buildx, util/buildflags/ssh.go
+_SSH = re.compile(r"[^=,\s]+(?:=[^,]+(?:,[^,]+)*)?")
+
 # containerd/platforms, platforms.go, Parse, without its short forms, which take the rest from this machine
 _PLATFORM = re.compile(r"[\w-]+(?:/[\w.-]+){1,2}", re.ASCII)
 
@@ -84,6 +87,16 @@ def check_secrets(secrets: Iterable[str], origin: str) -> None:
             f"{origin}: secret {shown} is not valid",
             "write id=NAME,env=VARIABLE or id=NAME,src=FILE",
         )
+
+
+def check_ssh(keys: Iterable[str], origin: str) -> None:
+    """Refuse ssh keys that are neither `default` or another id, nor ID=PATH with one path or more."""
+    for key in keys:
+        if not _SSH.fullmatch(key):
+            raise InputError(
+                f"{origin}: ssh `{key}` is not valid",
+                "write default, or ID=PATH with a private key or the socket of an ssh agent",
+            )
 
 
 def check_folder(folder: str, root: Path, context: str, origin: str) -> None:

@@ -24,6 +24,7 @@ from stagebake.project.setting_checks import (
     check_network,
     check_platforms,
     check_secrets,
+    check_ssh,
     is_remote_context,
     split_image,
 )
@@ -113,6 +114,12 @@ _KEYS = (
         flag="--secret",
     ),
     SettingKey(
+        name="ssh",
+        kind=ListKind(joins=True),
+        check=check_ssh,
+        meaning="ssh agents or keys for RUN --mount=type=ssh, each default, ID or ID=PATH",
+    ),
+    SettingKey(
         name="network",
         kind=TextKind(),
         check=check_network,
@@ -183,6 +190,7 @@ class Settings:
     platforms: tuple[str, ...] = ()
     args: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
     network: str | None = None
     contexts: Mapping[str, str] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=lambda: dict(BUDGETS))
@@ -227,7 +235,8 @@ class GivenValue(NamedTuple):
 def load_settings(root: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Return the settings of the repository at `root`.
 
-    The environment takes precedence over the file, flags over both; tables and secrets of several places are merged.
+    The environment takes precedence over the file, flags over both. Tables, secrets and ssh keys of several places are
+    merged.
     `flags` maps keys to values of the setting's own type, None for a flag that was not given.
     Raise InputError with file and line.
     """

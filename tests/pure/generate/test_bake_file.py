@@ -35,6 +35,7 @@ SETTINGS = Settings(
     platforms=("linux/amd64",),
     args={"PYTHON": "3.13", "GREETING": 'say "hi"'},
     secrets=("id=token,env=TOKEN",),
+    ssh=("default", "deploy=keys/deploy"),
     network="host",
     contexts={"debian:trixie-slim": "docker-image://mirror/debian"},
 )
@@ -297,6 +298,22 @@ def test_bake_variables_have_a_value_for_each_variable(
 @pytest.mark.parametrize(("network", "right"), [(None, False), ("none", False), ("host", True)])
 def test_bake_permissions_allow_the_host_network_only_when_set(network: str | None, right: bool) -> None:
     assert ("network.host" in bake_permissions(Settings(network=network))) is right
+
+
+@pytest.mark.parametrize(
+    ("settings", "right"),
+    [
+        (Settings(), False),
+        (Settings(ssh=("default",)), True),
+        (Settings(ssh=("deploy=keys/deploy",)), False),
+        (Settings(ssh=("deploy=keys/deploy", "other")), True),
+        (Settings(context="git@github.com:o/n.git"), True),
+        (Settings(context="https://github.com/o/n.git"), False),
+    ],
+    ids=["none", "agent", "key", "key-and-agent", "context-by-ssh", "context-by-https"],
+)
+def test_bake_permissions_allow_ssh_only_for_the_agent(settings: Settings, right: bool) -> None:
+    assert ("ssh" in bake_permissions(settings)) is right
 
 
 def test_render_bake_file_with_local_caches_writes_a_tag_in_a_folder() -> None:

@@ -52,6 +52,7 @@ target "_common" {
   }
   platforms  = ["linux/amd64"]
   secret     = ["id=token,env=TOKEN"]
+  ssh        = ["default", "deploy=keys/deploy"]
   network    = "host"
 }
 

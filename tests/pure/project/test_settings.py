@@ -59,6 +59,7 @@ context = "src"
 target = "app"
 platforms = ["linux/amd64", "linux/arm64"]
 secrets = ["id=token,env=TOKEN"]
+ssh = ["default", "deploy=keys/deploy"]
 network = "host"
 mirror = "mirror.example/ghcr"
 budgets = { code = 4.5 }
@@ -84,6 +85,7 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
         target="app",
         platforms=("linux/amd64", "linux/arm64"),
         secrets=("id=token,env=TOKEN",),
+        ssh=("default", "deploy=keys/deploy"),
         network="host",
         mirror="mirror.example/ghcr",
         budgets={"restore": 2, "code": 4.5, "dependencies": 15, "full": 30},
@@ -320,7 +322,12 @@ def test_load_settings_of_unusable_value_names_file_and_line(tmp_path: Path, tex
 
 @pytest.mark.parametrize(
     ("flags", "origin"),
-    [({"secrets": ("token",)}, "--secret: "), ({"contexts": {"x": ""}}, "--context: "), ({"cache": "x"}, "--cache: ")],
+    [
+        ({"secrets": ("token",)}, "--secret: "),
+        ({"ssh": ("=key",)}, "--ssh: "),
+        ({"contexts": {"x": ""}}, "--context: "),
+        ({"cache": "x"}, "--cache: "),
+    ],
 )
 def test_load_settings_of_invalid_flag_names_flag(tmp_path: Path, flags: dict[str, Any], origin: str) -> None:
     """Name the flag, which is singular where the key is plural."""
