@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from stagebake.context.folder import ContextFolder
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.forecast.commit_state import CommitState

@@ -15,8 +15,8 @@ import pytest
 
 from stagebake.build.events import Trace
 from stagebake.build.result import rebuilt_stages
+from stagebake.context.folder import ContextFolder
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.engine import Engine

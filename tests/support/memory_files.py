@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
+from stagebake.context.entries import ContextEntry
+from stagebake.context.folder import git_blob_id
 from stagebake.dockerfile.ignore_file import included_paths, parse_patterns
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.fingerprint.context import git_blob_id
-from stagebake.fingerprint.model import BuildInputs, ContextEntry, Fingerprint, ImageInfo
+from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 
 LINK = "link "

@@ -15,6 +15,7 @@ from stagebake.ci.ci_run import CiRun, trust_checkout
 from stagebake.ci.github_run import GITHUB_ACTIONS, read_github_run
 from stagebake.ci.other_ci import read_other_ci
 from stagebake.cli.flags import read_settings
+from stagebake.context.hash_memory import hash_memory_file
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings
 from stagebake.errors import InputError, RegistryError
@@ -22,7 +23,6 @@ from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
 from stagebake.files import read_text, user_cache_folder
 from stagebake.fingerprint.fingerprinter import Fingerprinter
-from stagebake.fingerprint.hash_memory import hash_memory_file
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.naming.image_name import DefaultImage
 from stagebake.naming.image_refs import ChosenNames, NamingInput, choose_names

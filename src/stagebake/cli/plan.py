@@ -11,11 +11,11 @@ from stagebake.cache.merge import drop_blobs
 from stagebake.cache.stage_caches import StageCaches
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
+from stagebake.context.work_tree import open_contexts
 from stagebake.errors import InputError
 from stagebake.explain.expectations import check_plan, parse_expectations
 from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, mark_uncommitted, plan_json
 from stagebake.fingerprint.fingerprinter import Fingerprints
-from stagebake.fingerprint.work_tree import open_contexts
 from stagebake.report.tables import make_console, show_plan
 
 

@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stagebake.context.folder import ContextFolder
 from stagebake.dockerfile.ignore_file import parse_patterns
-from stagebake.fingerprint.context import ContextFolder
 from stagebake.project.git_history import files_by_commit
 from stagebake.project.settings import Settings
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from threading import Thread
 
 from stagebake.cache.manifest import sha256_digest
+from stagebake.context.entries import BuildContext
+from stagebake.context.folder import ContextFolder
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.fingerprint.base_images import look_up_images
-from stagebake.fingerprint.context import ContextFolder
-from stagebake.fingerprint.model import BuildContext, BuildInputs, Fingerprint, ImageInfo, Part
+from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo, Part
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.project.settings import Settings

@@ -13,11 +13,12 @@ VOLUME, STOPSIGNAL), times and owners of files, secrets, ssh agents and the cont
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal
 
+from stagebake.context.entries import BuildContext
 from stagebake.dockerfile.variables import is_hidden
 
 PartKind = Literal["instruction", "arg", "env", "file", "image", "stage", "platform", "setting", "ignore", "unknown"]
@@ -85,39 +86,6 @@ class Fingerprint:
     def is_same(self, other: Fingerprint) -> bool:
         """Return True if the result is known to be the same: never if a part is unknown."""
         return not self.unknown and not other.unknown and self.digest == other.digest
-
-
-@dataclass(frozen=True, slots=True)
-class ContextEntry:
-    """File, link or folder of the build context, described as in a `file` Part; an empty digest if not readable."""
-
-    digest: str
-    mode: int | None = None
-    size: int = 0
-    lines: int | None = None
-
-
-class BuildContext(Protocol):
-    """Build context after its ignore rules. Paths are relative, with `/` between folders."""
-
-    @property
-    def rules_name(self) -> str:
-        """Name of the ignore file in force, without its folder; "" for none."""
-
-    @property
-    def rules(self) -> str:
-        """Text of the ignore file in force, "" for none."""
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """Paths of files, links and folders, sorted."""
-
-    @property
-    def links(self) -> Mapping[str, str]:
-        """Symbolic links by path, with their targets."""
-
-    def read_entries(self, paths: Collection[str]) -> Mapping[str, ContextEntry]:
-        """Return the entries at these paths; hash files that were not hashed before."""
 
 
 @dataclass(frozen=True, kw_only=True)

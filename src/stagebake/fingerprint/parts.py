@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from stagebake.context.entries import ContextEntry
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.variables import redact_credentials
-from stagebake.fingerprint.model import ContextEntry, Fingerprint, Part
+from stagebake.fingerprint.model import Fingerprint, Part
 
 _MAX_NAME = 72
 

@@ -13,19 +13,12 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import TypeAlias
 
+from stagebake.context.entries import BuildContext, ContextEntry
 from stagebake.dockerfile.copy_sources import PathSelector
 from stagebake.dockerfile.parser import Instruction, parse_instructions
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph, StageStep
 from stagebake.dockerfile.variables import expand_word, hide_secret
-from stagebake.fingerprint.model import (
-    BuildContext,
-    BuildInputs,
-    ContextEntry,
-    Fingerprint,
-    ImageInfo,
-    Part,
-    PartKind,
-)
+from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo, Part, PartKind
 from stagebake.fingerprint.parts import file_part, instruction_part, stage_part, unknown_part
 from stagebake.fingerprint.run_environment import RunEnvironment
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stagebake.context.git_tree import GitTrees, TreeContext
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import InputError
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
-from stagebake.fingerprint.tree_context import GitTrees, TreeContext
 from stagebake.forecast.commit_state import CommitState
 from stagebake.forecast.strategies import Forecast, replay_pushes
 from stagebake.project.git_history import is_shallow, list_commits, path_in_repository, work_tree_top

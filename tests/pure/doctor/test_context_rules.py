@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.fingerprint.context import ContextFolder
+from stagebake.context.folder import ContextFolder
 from tests.support.findings import examine_text, only_finding, rule_names
 
 

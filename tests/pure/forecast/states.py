@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stagebake.context.entries import ContextEntry
+from stagebake.context.folder import git_blob_id
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.fingerprint.context import git_blob_id
-from stagebake.fingerprint.model import BuildInputs, ContextEntry, ImageInfo
+from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.forecast.commit_state import CommitState
 from stagebake.forecast.strategies import Forecast, PushForecast, replay_pushes

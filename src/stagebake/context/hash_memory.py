@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stagebake.context.entries import ContextEntry
 from stagebake.files import user_cache_folder, write_file
-from stagebake.fingerprint.model import ContextEntry
 
 _VERSION = 1  # of the format
 _ROW = ("key", "digest", "mode", "size", "lines")

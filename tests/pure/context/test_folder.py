@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from stagebake.context.entries import ContextEntry
+from stagebake.context.folder import ContextFolder, git_blob_id
+from stagebake.context.hash_memory import hash_memory_file
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import InputError
-from stagebake.fingerprint.context import ContextFolder, git_blob_id
-from stagebake.fingerprint.hash_memory import hash_memory_file
-from stagebake.fingerprint.model import BuildInputs, ContextEntry
+from stagebake.fingerprint.model import BuildInputs
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.memory_files import BUSYBOX
 

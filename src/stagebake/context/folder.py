@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from stagebake.context.entries import ContextEntry
+from stagebake.context.hash_memory import FileStats, HashMemory
 from stagebake.dockerfile.ignore_file import IgnoreLevel, IgnorePatterns, parse_patterns
 from stagebake.errors import InputError
-from stagebake.fingerprint.hash_memory import FileStats, HashMemory
-from stagebake.fingerprint.model import ContextEntry
 
 _BATCH_FILES = 256
 _BLOCK_BYTES = 1 << 20

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from stagebake.context.entries import ContextEntry
 from stagebake.dockerfile.ignore_file import IgnorePatterns, included_paths, parse_patterns
 from stagebake.errors import InputError
-from stagebake.fingerprint.model import ContextEntry
 from stagebake.project.git_objects import GitObjects, TreeItem
 
 _LINK = "link "

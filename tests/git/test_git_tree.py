@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from stagebake.context.folder import ContextFolder
+from stagebake.context.git_tree import GitTrees, TreeContext
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.fingerprint.context import ContextFolder
 from stagebake.fingerprint.model import BuildInputs
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
-from stagebake.fingerprint.tree_context import GitTrees, TreeContext
 from stagebake.project.git_history import list_commits
 from stagebake.project.git_objects import GitObject
 from tests.git.conftest import CreateRepository

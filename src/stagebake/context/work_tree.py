@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stagebake.context.folder import ContextFolder
+from stagebake.context.git_tree import GitTrees, IgnoreFile, TreeContext
 from stagebake.dockerfile.copy_sources import parent_folders
 from stagebake.errors import InputError
-from stagebake.fingerprint.context import ContextFolder
-from stagebake.fingerprint.tree_context import GitTrees, IgnoreFile, TreeContext
 from stagebake.project.git import join_paths, run_git, split_paths
 from stagebake.project.git_history import (
     has_changed_attributes,

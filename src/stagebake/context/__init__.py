@@ -1,0 +1,1 @@
+"""Which files are in the build context, and what do they hold?"""
