@@ -11,7 +11,7 @@ from typing import Protocol
 class ContextEntry:
     """File, link or folder of the build context, with its permission bits, its size in bytes and its lines.
 
-    The digest is `sha1:…` (git's blob id), `link TARGET` or `folder`; it is empty for a file that is not readable. `mode`
+    The digest is `sha1:…` (git's blob id), `link TARGET` or `folder`; and empty for a file that cannot be read. `mode`
     is None for a link, `lines` where they were not counted.
     """
 
