@@ -7,6 +7,7 @@ Docker, prefers `Bearer` (core/remotes/docker/auth/parse.go).
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 from collections.abc import Generator, Mapping
@@ -79,11 +80,14 @@ class RegistryAuth(httpx.Auth):
     def _answer_challenges(
         self, response: httpx.Response, *, writes: bool
     ) -> Generator[httpx.Request, httpx.Response, str | None]:
-        """Return the header that answers the first challenge that can be answered, `Bearer` before `Basic`."""
+        """Return the header that answers the first challenge that can be answered, `Bearer` before `Basic`.
+
+        A registry token answers each.
+        """
+        if self._login.registry_token:
+            return f"Bearer {self._login.registry_token}"
         challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
         for challenge in challenges:
-            if challenge.scheme == "bearer" and self._login.registry_token:
-                return f"Bearer {self._login.registry_token}"
             if challenge.scheme == "bearer" and "realm" in challenge.parameters:
                 token_response = yield self._token_request(challenge.parameters, writes=writes)
                 token_response.read()
@@ -111,7 +115,8 @@ class RegistryAuth(httpx.Auth):
         return httpx.Request("GET", challenge["realm"], params=parameters, headers=headers)
 
     def _basic_header(self) -> str:
-        return httpx.BasicAuth(self._login.user, self._login.password)._auth_header
+        login = f"{self._login.user}:{self._login.password}".encode("utf-8", "surrogateescape")
+        return f"Basic {base64.b64encode(login).decode()}"
 
 
 def _origin_of(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -39,16 +39,17 @@ class Registry:
         self.image = image
         host, name = _split_image(image)
         scheme = "http" if is_loopback_host(host) else "https"
+        login = find_login(host)
         info = ServerInfo(
             where=image,
             server="registry",
-            status_hint=partial(_find_hint, "" if host == _DOCKER_HUB else host),
+            status_hint=partial(_find_hint, host, login.problem if login else ""),
             address_hint=_DOCS_HINT,
             answer_seconds=10.0,
             retry_seconds=20.0,
         )
         base_url = f"{scheme}://{host}/v2/{name}/"
-        auth = RegistryAuth(base_url, name, find_login(host))
+        auth = RegistryAuth(base_url, name, login)
         self._client = HttpClient(info, base_url=base_url, auth=auth)
 
     def import_source(self, digest: str, tag: str | None) -> str:
@@ -216,10 +217,12 @@ class Registry:
         return RegistryError(f"{self.image}: the registry answered with {content}", _DOCS_HINT)
 
 
-def _find_hint(login_host: str, response: httpx.Response) -> str:
-    """Return the hint for a refused request. `login_host` is the argument of `docker login`, empty for Docker Hub."""
+def _find_hint(host: str, login_problem: str, response: httpx.Response) -> str:
+    """Return the hint for a refused request. `login_problem` is why a credential helper gave no login."""
     if response.status_code in (401, 403):
-        command = f"docker login {login_host}".rstrip()
+        if login_problem:
+            return f"{login_problem}: install or repair it, or remove it from docker's config.json"
+        command = "docker login" if host == _DOCKER_HUB else f"docker login {host}"
         return f"log in: {command}; in a workflow: `permissions: packages: write`"
     if response.status_code == 405:
         return "this registry does not delete; a registry of your own needs `storage: delete: enabled: true`"

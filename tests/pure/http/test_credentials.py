@@ -67,9 +67,9 @@ def test_find_login_docker_hub_uses_its_old_address(config_folder: Path) -> None
     assert find_login("registry-1.docker.io") == Login(user="user", password="word")
 
 
-def test_find_login_identity_token_has_its_own_user(config_folder: Path) -> None:
+def test_find_login_identity_token_wins_over_the_user(config_folder: Path) -> None:
     write_config(config_folder, {"auths": {"r.io": {**encode_login("user:"), "identitytoken": "mine"}}})
-    assert find_login("r.io") == Login(user="user", identity_token="mine")
+    assert find_login("r.io") == Login(identity_token="mine")
 
 
 def test_find_login_username_and_password_without_auth(config_folder: Path) -> None:
@@ -81,6 +81,44 @@ def test_find_login_username_and_password_without_auth(config_folder: Path) -> N
 def test_find_login_auth_wins_over_username_and_password(config_folder: Path) -> None:
     entry = {**encode_login("user:word"), "username": "other", "password": "other"}
     write_config(config_folder, {"auths": {"r.io": entry}})
+    assert find_login("r.io") == Login(user="user", password="word")
+
+
+@pytest.mark.parametrize(
+    ("entry", "login"),
+    [
+        (encode_login("user"), None),
+        (encode_login("user:"), None),
+        (encode_login(":word"), None),
+        ({"username": "user"}, None),
+        ({"password": "mine"}, Login(identity_token="mine")),
+        ({"auth": "dXNl\ncjp3\r\nb3Jk"}, Login(user="user", password="word")),
+        ({"auth": base64.b64encode(b"user:\xe9").decode()}, Login(user="user", password="\udce9")),
+        ({"Username": "user", "PASSWORD": "word"}, Login(user="user", password="word")),
+    ],
+    ids=repr,
+)
+def test_find_login_entry_is_read_as_docker_reads_it(
+    config_folder: Path, entry: dict[str, str], login: Login | None
+) -> None:
+    write_config(config_folder, {"Auths": {"r.io": entry}})
+    assert find_login("r.io") == login
+
+
+@pytest.mark.parametrize("key", ["ftp://r.io", "https://user@r.io/v1/", "HTTPS://r.io"])
+def test_find_login_address_of_any_scheme_counts_as_its_host(config_folder: Path, key: str) -> None:
+    write_config(config_folder, {"auths": {key: encode_login("user:word")}})
+    assert find_login("r.io") == Login(user="user", password="word")
+
+
+def test_find_login_exact_key_wins_over_an_address_even_if_empty(config_folder: Path) -> None:
+    write_config(config_folder, {"auths": {"https://r.io": encode_login("user:word"), "r.io": {}}})
+    assert find_login("r.io") is None
+
+
+def test_find_login_empty_helper_means_the_file(config_folder: Path) -> None:
+    config = {"credsStore": "x", "credHelpers": {"r.io": ""}, "auths": {"r.io": encode_login("user:word")}}
+    write_config(config_folder, config)
     assert find_login("r.io") == Login(user="user", password="word")
 
 
