@@ -25,12 +25,70 @@ from stagebake.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
+    from python_on_whales.docker_client import Version
 
 LOWEST_ENGINE = (28, 0)
 LOWEST_BUILDX = (0, 20)
 _INSTALL_ENGINE = "https://docs.docker.com/engine/install/"
 _INSTALL_BUILDX = "https://docs.docker.com/go/buildx/"
 _START_ENGINE = "start it: sudo systemctl start docker, or Docker Desktop"
+_CHECK_HOST = "start the engine on that host, correct DOCKER_HOST, or choose another: docker context ls"
+_LIST_CONTEXTS = "list them: docker context ls; and correct DOCKER_CONTEXT, or run: docker context use default"
+_USE_DOCKER = f"install Docker Engine with buildx ({_INSTALL_ENGINE}), and unset DOCKER_HOST if it names podman"
+
+# Messages of the docker CLI about an engine that does not answer, the problem and what to do; the first match counts
+_NO_ANSWERS = (
+    (
+        r"permission denied while trying to connect to .*? at (?P<address>\S+?):? ",
+        "you may not use the Docker engine at {address}",
+        "join its group: sudo usermod -aG docker $USER; and log in again",
+    ),
+    (
+        r"context \"(?P<context>[^\"]+)\": context not found",
+        "unknown docker context `{context}`",
+        _LIST_CONTEXTS,
+    ),
+    (
+        r"command \[ssh .*stderr=(?P<reason>.+)",
+        "the Docker engine is not reached over ssh: {reason}",
+        _CHECK_HOST,
+    ),
+    (
+        r"(?:[Cc]annot|[Ff]ailed to) connect to .*? at (?P<address>unix://\S*podman\S*?\.sock)",
+        "the engine at {address} is podman, and does not answer",
+        _USE_DOCKER,
+    ),
+    (
+        r"(?:[Cc]annot|[Ff]ailed to) connect to .*? at (?P<address>unix://\S*/run/user/\S*?\.sock)",
+        "the rootless Docker engine at {address} does not answer",
+        "start it: systemctl --user start docker",
+    ),
+    (
+        r"(?:[Cc]annot|[Ff]ailed to) connect to .*? at (?P<address>unix://\S*/\.docker/\S*?\.sock)",
+        "Docker Desktop at {address} does not answer",
+        "start Docker Desktop",
+    ),
+    (
+        r"(?P<message>Cannot connect to the Docker daemon at unix://\S+?)[.;] ",
+        "{message}",
+        _START_ENGINE,
+    ),
+    (
+        r"(?:[Cc]annot|[Ff]ailed to) connect to .*? at (?P<address>(?:tcp|https?|ssh)://\S+?)[.;] ",
+        "the Docker engine at {address} does not answer",
+        _CHECK_HOST,
+    ),
+    (
+        r"error during connect: (?P<reason>.+)",
+        "the Docker engine is not reached: {reason}",
+        _CHECK_HOST,
+    ),
+    (
+        r"unable to resolve docker endpoint: (?P<reason>.+)",
+        "docker does not know how to reach its engine: {reason}",
+        "correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
+    ),
+)
 
 # Seconds that buildx has to cancel its build
 _CANCEL_SECONDS = 15.0
@@ -97,7 +155,8 @@ class Engine:
         except ClientNotFoundError:
             raise EngineError("no `docker` on PATH", f"install Docker Engine: {_INSTALL_ENGINE}") from None
         except DockerException as error:
-            raise _explain_no_answer(str(error)) from None
+            raise explain_no_answer(error.stderr or "") from None
+        _refuse_podman(version)
         server = version.server.version if version.server else None
         if server is None:
             raise EngineError("no Docker engine answers", _START_ENGINE)
@@ -142,7 +201,12 @@ class Engine:
             metadata = Path(folder, "metadata.json")
             command = self._write_command(call, Path(folder), metadata)
             environment = {**os.environ, **call.variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
-            exit_code = _stream_command(command, self.root, environment, on_line, must_stop)
+
+            def observe_line(line: str) -> None:
+                refuse_hidden_folder(line, folder)
+                on_line(line)
+
+            exit_code = _stream_command(command, self.root, environment, observe_line, must_stop)
             return BakeResult(exit_code=exit_code, digest=_read_digest(metadata))
 
     def _write_command(self, call: BakeCall, folder: Path, metadata: Path) -> list[str]:
@@ -242,10 +306,44 @@ def _read_digest(metadata: Path) -> str | None:
     return None
 
 
-def _explain_no_answer(message: str) -> EngineError:
-    reason = re.search(r"Cannot connect to the Docker daemon at \S+", message)
-    what = reason[0].rstrip(".") if reason else "no Docker engine answers"
-    return EngineError(what, _START_ENGINE)
+def explain_no_answer(message: str) -> EngineError:
+    """Return the error for an engine that does not answer: the cause that the docker CLI's message names."""
+    line = " ".join(message.split())
+    for pattern, problem, hint in _NO_ANSWERS:
+        found = re.search(pattern, f"{line} ")
+        if found:
+            fields = {name: value.strip() for name, value in found.groupdict().items()}
+            return EngineError(problem.format(**fields), hint)
+    detail = f": {line}" if line else ""
+    return EngineError(f"no Docker engine answers{detail}", _START_ENGINE)
+
+
+def refuse_hidden_folder(message: str, folder: str) -> None:
+    """Raise EngineError for docker's message that a temporary folder of stagebake, or a file in it, is missing.
+
+    Docker then has another /tmp: the one of a snap is private (snapcraft.io/docs/snap-confinement).
+    """
+    if folder in message and re.search(r"no such file or directory|\bnot found\b", message):
+        raise EngineError(
+            f"docker does not see {folder}: docker from a snap or in a container has a private /tmp",
+            "choose a folder that docker sees: mkdir -p ~/tmp && export TMPDIR=~/tmp (in a snap, not a hidden one); "
+            f"or install Docker Engine without the snap: {_INSTALL_ENGINE}",
+        )
+
+
+def _refuse_podman(version: Version) -> None:
+    """Raise EngineError where `docker` is podman, or the engine is; podman has no BuildKit."""
+    server = version.server
+    components = server.components if server else None
+    for component in components or ():
+        if component.name and component.name.startswith("Podman"):
+            raise EngineError(f"the engine is podman {component.version}, not Docker Engine", _USE_DOCKER)
+    if components:
+        return
+    answer = subprocess.run(["docker", "--version"], capture_output=True, check=False)
+    program = answer.stdout.decode(errors="replace").strip()
+    if program.startswith("podman"):
+        raise EngineError(f"the command docker is podman and has no BuildKit: {program}", _USE_DOCKER)
 
 
 def _refuse_older(program: str, version: str, lowest: tuple[int, int], address: str) -> None:

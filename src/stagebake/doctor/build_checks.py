@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from typing import Any
 
+from stagebake.build.engine import refuse_hidden_folder
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError
@@ -26,6 +27,7 @@ def run_build_checks(graph: StageGraph, settings: Settings) -> tuple[Finding, ..
             answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _checks_failed(str(error)) from None
+        refuse_hidden_folder(answer.stderr, empty)
     return parse_build_checks(answer.stdout, answer.stderr, graph.path)
 
 
