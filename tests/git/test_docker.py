@@ -31,7 +31,7 @@ SNAP = f"""\
 for word; do
   case "$word" in
     --file=/*) echo "ERROR: open ${{word#--file=}}: no such file or directory" >&2; exit 1 ;;
-    --build-context=*) echo "ERROR: unable to prepare context: path \\"${{word#*=*=}}\\" not found" >&2; exit 1 ;;
+    /*/stagebake-*) echo "ERROR: unable to prepare context: path \\"$word\\" not found" >&2; exit 1 ;;
   esac
 done
 case "$*" in
