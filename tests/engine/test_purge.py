@@ -65,6 +65,30 @@ def test_purge_on_a_registry_without_deletion_says_how_to_turn_it_on(repository:
     assert repository.tags() == {OWN[0]}
 
 
+def leave_out_headers(method: str, _path: str) -> Fault:
+    """Answer without the headers that the distribution specification recommends, and HEAD without the size."""
+    names = ("Docker-Content-Digest", "Content-Length") if method == "HEAD" else ("Docker-Content-Digest",)
+    return Fault(without=names)
+
+
+def test_purge_on_a_registry_that_names_no_digests_deletes_the_same(repository: Project) -> None:
+    """Read the manifests for their digests; a manifest that another tag names is kept."""
+    for tag in (*OWN, *OTHERS):
+        put(repository, tag, tag)
+    put(repository, SEVEN.stage_tag("shared"), "cache")
+    with repository.registry.proxy.faults(leave_out_headers):
+        answer = repository.stagebake("cache", "purge", "--scope=pr-7", f"--image={repository.image}")
+    assert answer.exit_code == 0
+    assert {f"deleted {repository.image}:{tag}" for tag in OWN} < set(answer.stdout.splitlines())
+    assert f"kept {repository.image}:{SEVEN.stage_tag('shared')} (also tagged cache)" in answer.stdout
+    assert repository.tags() == {*OTHERS, SEVEN.stage_tag("shared")}
+
+
+def test_build_on_a_registry_that_names_no_digests_and_sizes_restores_all(shipped: Project) -> None:
+    with shipped.registry.proxy.faults(leave_out_headers, agent="stagebake/"):
+        assert shipped.build("--push").ran == set()
+
+
 def test_purge_on_ghcr_uses_the_packages_api(repository: Project) -> None:
     """Send the token of the environment to GitHub, and never show it."""
     with Packages("users", "owner", {"app": {1: ["latest"], 2: ["cache"], 3: [OWN[0]], 4: [OWN[1]]}}) as github:

@@ -28,12 +28,14 @@ class Fault:
     """Change of one exchange, in seconds and bytes. `status`, `reset` and `stall` replace the answer.
 
     `body` is that of the answer with `status`; by default it is an error as registries write it. `stall` is silence.
-    With `away` the answer names the same path at the proxy's storage, which is another host.
+    `without` are the headers that the answer lacks. With `away` the answer names the same path at the proxy's storage,
+    which is another host.
     """
 
     status: int | None = None
     body: bytes = b'{"errors":[{"code":"FAULT","message":"a rule of the tests"}]}'
     away: bool = False
+    without: tuple[str, ...] = ()
     delay: float = 0.0
     reset: bool = False
     stall: bool = False
@@ -228,7 +230,7 @@ class _Handler(CheckedHandler):
         with self._upstream.getresponse() as answer:
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
-                if name.lower() not in _HOP_BY_HOP:
+                if name.lower() not in _HOP_BY_HOP and name not in fault.without:
                     self.send_header(name, self._move_upload(name, value))
             chunked = answer.chunked and self.command != "HEAD"
             if chunked:
