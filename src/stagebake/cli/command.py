@@ -28,6 +28,7 @@ from stagebake.naming.image_name import DefaultImage
 from stagebake.naming.image_refs import ChosenNames, NamingInput, choose_names
 from stagebake.naming.image_tags import CommitInfo
 from stagebake.project.build_secrets import missing_secret_warnings
+from stagebake.project.default_arguments import find_default_arguments
 from stagebake.project.git import GitCheckout
 from stagebake.project.settings import Settings, misspelt_variables
 from stagebake.stores.choose import BuildStores, choose_stores
@@ -249,13 +250,7 @@ def _parse_graph(settings: Settings, text: str) -> StageGraph:
         path=settings.dockerfile,
         target=settings.target,
         target_origin=settings.origins.get("target"),
-        args={**_default_arguments(), **settings.args},
+        args={**find_default_arguments(os.environ), **settings.args},
         platforms=settings.platforms,
         contexts=settings.contexts,
     )
-
-
-def _default_arguments() -> dict[str, str]:
-    """Return the variables that buildx passes on as build arguments by itself (docker/buildx, build/build.go)."""
-    name = "SOURCE_DATE_EPOCH"
-    return {name: os.environ[name]} if name in os.environ else {}

@@ -25,7 +25,15 @@ _PRIVATE = re.compile(r"(?:^|_)(?:pass|passphrase|pat|pwd)(?:_|$)", re.IGNORECAS
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+:[^/@\s]+(?=@)|(?<=\bBearer )\S+")
 _PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7"}
+# containerd/platforms, database.go, normalizeArch
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm/v7",
+    "armv6l": "arm/v6",
+    "i386": "386",
+    "i686": "386",
+}
 _HASH_ROUNDS = 100_000
 
 
@@ -59,7 +67,7 @@ def predefined_args(platforms: tuple[str, ...], target: str | None) -> dict[str,
 
     The target platform is the first of `platforms` (default: that of this machine), TARGETSTAGE is `target`.
     """
-    machine = platform.machine()
+    machine = platform.machine().lower()
     build_platform = f"linux/{_ARCHITECTURES.get(machine, machine)}"
     target_platform = platforms[0] if platforms else build_platform
     variables = {"TARGETSTAGE": (target or "default").lower()}

@@ -14,8 +14,9 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from stagebake.http.docker_config import lower_keys, parse_document, read_docker_config
 
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 
@@ -53,7 +54,7 @@ def find_login(host: str) -> Login | None:
     from_environment = _read_environment(os.environ.get("DOCKER_AUTH_CONFIG", ""))
     if key in from_environment:
         return from_environment[key]
-    config = _read_config()
+    config = read_docker_config(os.environ)
     helpers = _get_object(config, "credhelpers")
     helper = helpers[key] if key in helpers else config.get("credsstore")
     if helper:
@@ -66,42 +67,16 @@ def _read_environment(text: str) -> dict[str, Login | None]:
 
     docker/cli, configfile/file.go (parseEnvConfig): an object with `auths` alone, each entry with `auth` alone.
     """
-    document = _parse_document(text)
+    document = parse_document(text)
     if set(document) - {"auths"}:
         return {}
     logins: dict[str, Login | None] = {}
     for key, value in _get_object(document, "auths").items():
-        entry = _lower_keys(value)
+        entry = lower_keys(value)
         if set(entry) != {"auth"} or _decode_auth(entry["auth"]) is None:
             return {}
         logins[key] = _parse_entry(entry)
     return logins
-
-
-def _read_config() -> dict[str, Any]:
-    """Return docker's config.json; empty where it is missing or not valid, or where there is no home directory."""
-    folder = os.environ.get("DOCKER_CONFIG")
-    try:
-        path = Path(folder) if folder else Path.home() / ".docker"
-        text = (path / "config.json").read_text(encoding="utf-8")
-    except (OSError, ValueError, RuntimeError):
-        return {}
-    return _parse_document(text)
-
-
-def _parse_document(text: str) -> dict[str, Any]:
-    """Parse a JSON object; anything else counts as an empty one."""
-    try:
-        return _lower_keys(json.loads(text or "{}"))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _lower_keys(value: Any) -> dict[str, Any]:
-    """Return a JSON object with its keys in lower case, as Go compares them; empty for anything else."""
-    if not isinstance(value, dict):
-        return {}
-    return {key.lower(): content for key, content in value.items()}
 
 
 def _get_object(document: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -116,10 +91,10 @@ def _find_entry(auths: Mapping[str, Any], key: str) -> dict[str, Any]:
     docker/cli, cli/config/credentials/file_store.go (Get).
     """
     if key in auths:
-        return _lower_keys(auths[key])
+        return lower_keys(auths[key])
     for name, entry in auths.items():
         if _host_of_key(name) == key:
-            return _lower_keys(entry)
+            return lower_keys(entry)
     return {}
 
 
