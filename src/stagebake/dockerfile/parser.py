@@ -15,6 +15,8 @@ from e2b_dockerfile_utils import DockerfileSyntaxError, ShellLex, parse_dockerfi
 
 from stagebake.errors import InputError
 
+# moby/buildkit, parser/parser.go, heredocCompoundDirectives: the library does not know the heredoc of an ONBUILD
+_ONBUILD_HEREDOC = re.compile(r"[ \t]*ONBUILD\s+(?=(?:ADD|COPY|RUN)\s.*<<)", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"^#\s*(?P<key>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+?)\s*$")
 
 
@@ -23,8 +25,9 @@ class Instruction:
     """Instruction of a Dockerfile as written.
 
     `text` is the line with its continuations joined, `line` the number of its first line. `json` says that the
-    arguments are a JSON array. `heredocs` holds the text of each heredoc, `expands` whether BuildKit expands the
-    variables in it. ENV and LABEL have three arguments for each variable: name, value, delimiter.
+    arguments are a JSON array. `heredocs` holds the text of each heredoc, `heredoc_names` the word that ends it, and
+    `expands` whether BuildKit expands the variables in it. ENV and LABEL have three arguments for each variable: name,
+    value, delimiter.
     """
 
     keyword: str
@@ -35,6 +38,7 @@ class Instruction:
     heredocs: tuple[str, ...]
     expands: tuple[bool, ...]
     line: int
+    heredoc_names: tuple[str, ...] = ()
     escape: str = "\\"
 
     @property
@@ -91,12 +95,20 @@ class Instruction:
 
 def parse_instructions(text: str, path: str) -> tuple[Instruction, ...]:
     """Return the instructions of a Dockerfile. Raises InputError with `path:line:`."""
+    text, onbuild_lines = _take_out_onbuild(text)
     try:
         parsed = parse_dockerfile_ast(text)
     except DockerfileSyntaxError as error:
         message = str(error).split(": ", 1)[-1]
         raise InputError(f"{path}:{error.line or 1}: {message}", "correct the Dockerfile") from None
-    return tuple(_convert_instruction(node, parsed.escape_token) for node in parsed.instructions)
+    instructions = []
+    for node in parsed.instructions:
+        instruction = _convert_instruction(node, parsed.escape_token)
+        if instruction.line in onbuild_lines:
+            text = f"ONBUILD {instruction.text.lstrip()}"
+            instruction = replace(instruction, keyword="ONBUILD", text=text, flags=(), args=())
+        instructions.append(instruction)
+    return tuple(instructions)
 
 
 def syntax_image(text: str) -> str | None:
@@ -112,8 +124,14 @@ def syntax_image(text: str) -> str | None:
 
 def onbuild_instructions(instruction: Instruction, path: str) -> tuple[Instruction, ...]:
     """Return the instruction that an ONBUILD contains, with the line of the ONBUILD. Raises InputError."""
-    content = "".join(instruction.text.split(None, 1)[1:])
-    parsed = parse_instructions(content, path)
+    lines = instruction.text.split(None, 1)[1:]
+    for content, name in zip(instruction.heredocs, instruction.heredoc_names, strict=True):
+        lines.append(f"{content}{name}")
+    try:
+        parsed = parse_instructions("\n".join(lines), path)
+    except InputError as error:
+        problem = error.problem.split(": ", 1)[-1]
+        raise InputError(f"{path}:{instruction.line}: ONBUILD: {problem}", error.hint) from None
     return tuple(replace(found, line=instruction.line) for found in parsed)
 
 
@@ -135,6 +153,28 @@ def expand_heredoc_text(text: str, variables: Mapping[str, str], *, keep_unset: 
     return shell.process_word(text)
 
 
+def _take_out_onbuild(text: str) -> tuple[str, frozenset[int]]:
+    """Remove the word ONBUILD before an instruction with a heredoc; return the text and the numbers of these lines."""
+    lines = text.split("\n")
+    found = set()
+    for number, line in enumerate(lines, start=1):
+        word = _ONBUILD_HEREDOC.match(line)
+        if word and _begins_instruction(lines[: number - 1]):
+            lines[number - 1] = line[word.end() :]
+            found.add(number)
+    return "\n".join(lines), frozenset(found)
+
+
+def _begins_instruction(lines_above: list[str]) -> bool:
+    """Return whether an instruction begins below these lines, rather than a part of a heredoc or a continued line."""
+    probe = "\n".join([*lines_above, "WORKDIR /"])
+    try:
+        parsed = parse_dockerfile_ast(probe)
+    except DockerfileSyntaxError:
+        return False
+    return parsed.instructions[-1].start_line == len(lines_above) + 1
+
+
 def _convert_instruction(node: ParsedInstruction, escape: str) -> Instruction:
     return Instruction(
         keyword=node.name,
@@ -143,6 +183,7 @@ def _convert_instruction(node: ParsedInstruction, escape: str) -> Instruction:
         args=tuple(node.args),
         json=node.json,
         heredocs=tuple(heredoc.content for heredoc in node.heredocs),
+        heredoc_names=tuple(heredoc.name for heredoc in node.heredocs),
         expands=tuple(heredoc.expand for heredoc in node.heredocs),
         line=node.start_line,
         escape=escape,

@@ -82,6 +82,37 @@ def test_onbuild_instructions_have_the_line_of_the_onbuild() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "keyword", "heredocs"),
+    [
+        ("ONBUILD RUN <<EOF\ntouch /a\nEOF\n", "RUN", ("touch /a\n",)),
+        ("onbuild COPY <<A <<B /x/\n1\nA\n2\nB\n", "COPY", ("1\n", "2\n")),
+        ("ONBUILD ADD <<-'EOF' /x\n\t$HOME\n\tEOF\n", "ADD", ("\t$HOME\n",)),
+        ("ONBUILD RUN <<EOF cat\nEOF\n", "RUN", ("",)),
+    ],
+    ids=["run", "two", "tabs", "empty"],
+)
+def test_onbuild_instructions_keep_heredocs(text: str, keyword: str, heredocs: tuple[str, ...]) -> None:
+    _, onbuild, _ = parse_instructions(f"FROM a\n{text}FROM b\n", "Dockerfile")
+    (trigger,) = onbuild_instructions(onbuild, "Dockerfile")
+    assert (trigger.keyword, trigger.heredocs, trigger.line) == (keyword, heredocs, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nRUN <<EOF\nONBUILD RUN <<X\nEOF\n",
+        "FROM a\nRUN echo \\\nONBUILD RUN <<X\nX\n",
+        "FROM a\n# ONBUILD RUN <<X\nRUN true\n",
+    ],
+    ids=["in-heredoc", "continued-line", "comment"],
+)
+def test_parse_instructions_text_like_an_onbuild_stays_as_it_is(text: str) -> None:
+    _, run = parse_instructions(text, "Dockerfile")
+    assert run.keyword == "RUN"
+    assert "ONBUILD" in run.full_text or "# ONBUILD" in text
+
+
+@pytest.mark.parametrize(
     ("text", "image"),
     [
         ("# syntax=docker/dockerfile:1\nFROM a\n", "docker/dockerfile:1"),
