@@ -181,11 +181,9 @@ class Trace:
 
     def steps_by_stage(self, graph: StageGraph) -> dict[str, tuple[StepRun, ...]]:
         """Return the steps of each stage of a Dockerfile, ordered by their numbers."""
-        stages = _stages_by_buildkit_name(graph)
         groups: dict[str, list[StepRun]] = {name: [] for name in graph.names}
         for step in sorted(self.step_runs(), key=lambda step: step.number):
-            stage = stages.get(step.stage)
-            if stage is not None:
+            for stage in _find_stages(graph, step.stage, step.name):
                 groups[stage.name].append(step)
         return {name: tuple(steps) for name, steps in groups.items()}
 
@@ -323,7 +321,8 @@ ProgressListener = Callable[[str, Trace], None]
 
 def find_failed_stage(graph: StageGraph, failure: StepFailure) -> Stage:
     """Return the stage whose step failed; the final stage where the failure names no other."""
-    return _stages_by_buildkit_name(graph).get(failure.stage, graph.final)
+    stages = _find_stages(graph, failure.stage, failure.name)
+    return stages[-1] if stages else graph.final
 
 
 def covered_seconds(intervals: Iterable[Interval]) -> float:
@@ -349,10 +348,20 @@ def _parse_event(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _stages_by_buildkit_name(graph: StageGraph) -> dict[str | None, Stage]:
-    """Map BuildKit's names to stages: an unnamed stage is `stage-N`, and a sole stage may have no name at all."""
-    stages: dict[str | None, Stage] = {None: graph.final}
-    for stage in graph.stages:
-        name = stage.name if stage.has_name else f"stage-{stage.index}"
-        stages[name] = stage
-    return stages
+def _find_stages(graph: StageGraph, name: str | None, step: str) -> list[Stage]:
+    """Return the stages of a name in BuildKit's output; a sole stage may have no name at all.
+
+    Several stages may have the name. Then return those that are built and contain the step, as far as its text tells.
+    """
+    if name is None:
+        return [graph.final]
+    stages = [stage for stage in graph.stages if stage.displayed_name == name]
+    if len(stages) > 1:
+        needed = graph.needed_stages()
+        stages = [stage for stage in stages if stage in needed]
+    with_step = [stage for stage in stages if _contains_step(stage, step)]
+    return with_step or stages
+
+
+def _contains_step(stage: Stage, step: str) -> bool:
+    return any(step == part.instruction.text for part in stage.steps)

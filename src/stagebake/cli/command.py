@@ -17,7 +17,7 @@ from stagebake.ci.other_ci import read_other_ci
 from stagebake.cli.flags import read_settings
 from stagebake.context.hash_memory import hash_memory_file
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
-from stagebake.dockerfile.warnings import force_warnings
+from stagebake.dockerfile.warnings import force_warnings, namesake_warnings
 from stagebake.errors import InputError, RegistryError
 from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
@@ -83,9 +83,10 @@ class Command:
 
     @property
     def input_warnings(self) -> tuple[str, ...]:
-        """Return warnings about variables that set nothing, missing secrets, and what --no-cache forces in addition."""
+        """Return warnings about unused variables, equal stage names, missing secrets, and what --no-cache adds."""
         warnings = (
             *misspelt_variables(os.environ),
+            *namesake_warnings(self.graph),
             *missing_secret_warnings(self.graph, self.settings, os.environ),
         )
         if self._forces_all:

@@ -1,11 +1,14 @@
 """Split the instructions of a Dockerfile into stages, and name each stage.
 
-Stage names are case-insensitive (moby/buildkit, frontend/dockerfile/instructions/parse.go).
+Stage names are case-insensitive (moby/buildkit, frontend/dockerfile/instructions/parse.go). Of several stages with one
+name, `--target` and `COPY --from` find the last, and FROM finds the last one above it (dockerfile2llb/convert.go,
+addState).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stagebake.dockerfile.parser import Instruction
@@ -19,12 +22,14 @@ _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 class StageDraft:
     """Instructions of one stage, before its references are resolved.
 
-    `target` is the name as written, None for a stage without a name; `name` is unique in the Dockerfile.
+    `written_name` is the name in its FROM line, None where it has none. `target` is the same name where it finds this
+    stage, None where a later stage has it too. `name` is unique in the Dockerfile.
     """
 
     name: str
     index: int
     target: str | None
+    written_name: str | None
     instructions: tuple[Instruction, ...]
 
     @property
@@ -36,13 +41,19 @@ def split_stages(instructions: tuple[Instruction, ...], path: str) -> tuple[Stag
     """Return the stages of a Dockerfile in its order. Raises InputError with `path:line:`."""
     groups = _split_at_from(instructions, path)
     written_names = [_read_stage_name(group[0], path) for group in groups]
-    taken = {name.lower() for name in written_names if name}
+    last_uses: dict[str, int] = {}
+    for index, written in enumerate(written_names):
+        if written:
+            last_uses[written.lower()] = index
     drafts = []
     for index, group in enumerate(groups):
         written = written_names[index]
-        name = written.lower() if written else _make_free_name(index, taken)
-        drafts.append(StageDraft(name, index, written, group))
-    _refuse_duplicates(drafts, path)
+        if written and last_uses[written.lower()] == index:
+            draft = StageDraft(written.lower(), index, written, written, group)
+        else:
+            name = _make_free_name(index, last_uses)
+            draft = StageDraft(name, index, None, written, group)
+        drafts.append(draft)
     return tuple(drafts)
 
 
@@ -77,19 +88,7 @@ def _read_stage_name(instruction: Instruction, path: str) -> str | None:
     raise InputError(f"{path}:{instruction.line}: FROM takes one or three arguments", "write `FROM image [AS name]`")
 
 
-def _refuse_duplicates(drafts: list[StageDraft], path: str) -> None:
-    first_uses: dict[str, StageDraft] = {}
-    for draft in drafts:
-        first = first_uses.setdefault(draft.name, draft)
-        if first is not draft:
-            raise InputError(
-                f"{path}:{draft.line}: stage name `{draft.target}` is already used in line {first.line} "
-                f"(`{first.target}`)",
-                "rename one of the two stages; stage names are case-insensitive",
-            )
-
-
-def _make_free_name(index: int, taken: set[str]) -> str:
+def _make_free_name(index: int, taken: Collection[str]) -> str:
     name = f"stage-{index}"
     while name in taken:
         name += "-unnamed"

@@ -2,7 +2,8 @@
 
 The rules are those of BuildKit's frontend (moby/buildkit, frontend/dockerfile/dockerfile2llb/convert.go):
 stage names are case-insensitive, FROM looks for earlier stages only, COPY --from and RUN --mount=from= look for all
-stages, and COPY --from also takes the number of a stage.
+stages, and COPY --from also takes the number of a stage. Where a name is used twice, the last stage that is looked for
+has it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
+from stagebake.dockerfile.frontend_rules import check_arguments, check_image_name, check_platform, check_words
 from stagebake.dockerfile.parser import Instruction, onbuild_instructions, parse_instructions, syntax_image
 from stagebake.dockerfile.stage_drafts import StageDraft, split_stages
 from stagebake.dockerfile.variables import expand_word, global_args, predefined_args
 from stagebake.errors import InputError
 from stagebake.formatting import did_you_mean, find_similar_name
+
+# Go's strconv.Atoi, up to 18 digits
+_STAGE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+# Images of Docker Hub that are often copied from; each may be almost the name of a stage (`composer`, `composer-deps`)
+_OFFICIAL_IMAGES = frozenset({
+    "alpine", "bash", "buildpack-deps", "busybox", "caddy", "composer", "debian", "docker", "eclipse-temurin", "elixir",
+    "erlang", "fedora", "golang", "gradle", "haproxy", "haskell", "httpd", "julia", "mariadb", "maven", "memcached",
+    "mongo", "mysql", "nginx", "node", "openjdk", "perl", "php", "postgres", "python", "rabbitmq", "redis", "registry",
+    "ruby", "rust", "swift", "tomcat", "traefik", "ubuntu", "vault", "wordpress",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +52,16 @@ class StageStep:
 class Stage:
     """Stage of a Dockerfile and what it depends on.
 
-    `target` is the name as written, for BuildKit's `--target`; None where the stage has no name. `steps` are its
-    instructions, and after its FROM the ONBUILD triggers of the stage that it starts from.
+    `written_name` is the name in its FROM line, None where it has none. `target` is the same name for `--target`; None
+    where a later stage has it too. `steps` are the instructions of the stage, and after its FROM the ONBUILD triggers
+    of the stage that it starts from.
     """
 
     name: str
     index: int
     line: int
     target: str | None
+    written_name: str | None
     instructions: tuple[Instruction, ...]
     steps: tuple[StageStep, ...]
 
@@ -77,7 +91,13 @@ class Stage:
 
     @property
     def has_name(self) -> bool:
+        """Return whether `--target` finds the stage."""
         return self.target is not None
+
+    @property
+    def displayed_name(self) -> str:
+        """Return the name in BuildKit's output, which other stages may have too."""
+        return (self.written_name or f"stage-{self.index}").lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,16 +182,18 @@ class StageGraph:
 
     def force_stages(self, names: Iterable[str]) -> ForcedStages:
         """Return what a build must rebuild when it forces the stages of these names."""
-        named = tuple(dict.fromkeys(names))
+        named = self._add_namesakes(names)
         affected = self.with_dependents(named)
-        unnamed = [stage for stage in self.stages if stage.name in affected and not stage.has_name]
+        while affected < self._add_namesakes(affected).keys():
+            affected = self.with_dependents(self._add_namesakes(affected))
+        unnamed = [stage for stage in self.stages if stage.name in affected and stage.written_name is None]
         forced = frozenset(self.names) if unnamed else affected
         covers_all = len(forced) == len(self.stages)
-        written = [stage.target for stage in self.stages if stage.name in forced and stage.target is not None]
+        written = [stage.written_name for stage in self.stages if stage.name in forced and stage.written_name]
         return ForcedStages(
-            named=named,
+            named=tuple(named),
             with_dependents=forced,
-            bake_filter=() if covers_all else tuple(written),
+            bake_filter=() if covers_all else tuple(dict.fromkeys(written)),
             covers_all=covers_all,
             unnamed_stage=unnamed[0] if unnamed else None,
             added=forced - affected,
@@ -184,6 +206,15 @@ class StageGraph:
     def find_target(self, wanted: str, origin: str | None = None) -> Stage:
         """Return the stage of that name that can be a build's target. Raises InputError."""
         return _find_named_stage(wanted, origin or self.path, self.buildable_stages)
+
+    def _add_namesakes(self, names: Iterable[str]) -> dict[str, None]:
+        """Return these stages and those of the same written names, which BuildKit forces with them."""
+        found = dict.fromkeys(names)
+        written = {self[name].displayed_name for name in found if self[name].written_name}
+        for stage in self.stages:
+            if stage.written_name and stage.displayed_name in written:
+                found[stage.name] = None
+        return found
 
     def _with_ancestors(self, stage: Stage) -> tuple[Stage, ...]:
         seen = {stage.name}
@@ -210,9 +241,11 @@ def parse_dockerfile(
 
     `target` is the final stage (default: the last), `target_origin` where that name was given. `args` are the build
     arguments, `platforms` the source of TARGETPLATFORM and its relatives, `contexts` the names of named contexts.
-    Raises InputError with `path:line:` for what BuildKit refuses, and for stage names that differ only by case.
+    Raises InputError with `path:line:` for what BuildKit refuses.
     """
     instructions = parse_instructions(text, path)
+    for instruction in instructions:
+        check_arguments(instruction, path)
     drafts = split_stages(instructions, path)
     predefined = predefined_args(platforms, target or drafts[-1].target)
     variables = global_args(instructions, args or {}, predefined, path)
@@ -231,6 +264,7 @@ def parse_dockerfile(
     if target is not None:
         graph = replace(graph, final=graph.find_target(target, target_origin))
     _refuse_later_sources(graph)
+    _refuse_invalid_words(graph)
     return graph
 
 
@@ -249,6 +283,7 @@ class _StageResolver:
             index=draft.index,
             line=draft.line,
             target=draft.target,
+            written_name=draft.written_name,
             instructions=draft.instructions,
             steps=tuple(self._resolve_steps(draft)),
         )
@@ -260,18 +295,26 @@ class _StageResolver:
     def _resolve_steps(self, draft: StageDraft) -> Iterator[StageStep]:
         start, *own = draft.instructions
         base = self._expand_base(start)
-        base_draft = self._drafts_by_name.get(base)
-        if base_draft is not None and base_draft.index < draft.index:
+        base_draft = self._find_base_stage(base, draft.index)
+        if base_draft is not None:
             yield StageStep(instruction=start, sources=(base_draft.name,))
             own = [*self._read_triggers(base_draft), *own]
         elif base == "scratch":
             yield StageStep(instruction=start)
         else:
+            check_image_name(base, start.args[0], self.variables, f"{self.path}:{start.line}")
             image = ImageReference(name=base, line=start.line)
             yield StageStep(instruction=start, sources=(image,))
         for instruction in own:
             sources = self._resolve_references(instruction)
             yield StageStep(instruction=instruction, sources=tuple(sources))
+
+    def _find_base_stage(self, name: str, index: int) -> StageDraft | None:
+        """Return the stage that FROM finds: the last one of that name above it."""
+        for draft in reversed(self.drafts[:index]):
+            if draft.written_name and draft.written_name.lower() == name:
+                return draft
+        return None
 
     def _read_triggers(self, draft: StageDraft) -> list[Instruction]:
         """Return what the ONBUILD instructions of a stage run in a stage that starts from it."""
@@ -279,9 +322,12 @@ class _StageResolver:
         for instruction in draft.instructions:
             if instruction.keyword == "ONBUILD":
                 triggers += onbuild_instructions(instruction, self.path)
+        for trigger in triggers:
+            check_arguments(trigger, self.path)
         return triggers
 
     def _expand_base(self, start: Instruction) -> str:
+        check_platform(start, self.variables, self.path)
         word = start.args[0]
         name = expand_word(word, self.variables, start, self.path)
         where = f"{self.path}:{start.line}"
@@ -308,15 +354,16 @@ class _StageResolver:
                 )
             if reference.lower() in self._drafts_by_name:
                 yield reference.lower()
-            elif instruction.keyword == "COPY" and re.fullmatch("[0-9]{1,9}", reference):
+            elif instruction.keyword == "COPY" and _STAGE_NUMBER.fullmatch(reference):
                 yield self._resolve_number(reference, where)
             elif reference != "scratch":
+                check_image_name(reference, reference, self.variables, where)
                 self._refuse_misspelt(reference, where)
                 yield ImageReference(name=reference, line=instruction.line)
 
     def _resolve_number(self, number: str, where: str) -> str:
         count = len(self.drafts)
-        if int(number) >= count:
+        if not 0 <= int(number) < count:
             raise InputError(
                 f"{where}: COPY --from={number}: unknown stage number; the stages are 0 to {count - 1}",
                 "use the name of the stage: `FROM … AS name`, `COPY --from=name`",
@@ -325,7 +372,7 @@ class _StageResolver:
 
     def _refuse_misspelt(self, reference: str, where: str) -> None:
         """Refuse a bare word that is almost the name of a stage; any other word may be an image."""
-        if reference in self.contexts or re.search(r"[/:@.]", reference):
+        if reference in self.contexts or reference in _OFFICIAL_IMAGES or re.search(r"[/:@.]", reference):
             return
         if find_similar_name(reference.lower(), self._drafts_by_name, cutoff=0.75):
             raise _unknown_stage(where, reference, self._drafts_by_name)
@@ -365,6 +412,14 @@ def _refuse_cycles(graph: StageGraph) -> None:
             f"{graph.path}:{graph[cycle[0]].line}: stages form a dependency cycle: {' → '.join(cycle)}",
             "remove one of these COPY --from or FROM references",
         ) from None
+
+
+def _refuse_invalid_words(graph: StageGraph) -> None:
+    """Refuse words that BuildKit cannot expand; it looks at the stages that it builds only."""
+    for stage in graph.needed_stages():
+        if stage.name not in graph.contexts:
+            for step in stage.steps:
+                check_words(step.instruction, graph.path)
 
 
 def _refuse_later_sources(graph: StageGraph) -> None:

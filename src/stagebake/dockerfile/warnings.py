@@ -48,6 +48,19 @@ def secret_warnings(graph: StageGraph) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def namesake_warnings(graph: StageGraph) -> tuple[str, ...]:
+    """Return a warning for each stage whose name a later stage has too."""
+    warnings = []
+    for stage in graph.stages:
+        if stage.written_name and not stage.has_name:
+            last = graph[stage.displayed_name]
+            warnings.append(
+                f"{graph.path}:{stage.line}: line {last.line} uses the stage name `{stage.written_name}` again, and "
+                f"--target and COPY --from find that stage only; this one is called `{stage.name}` here; rename one"
+            )
+    return tuple(warnings)
+
+
 def list_secret_variables(graph: StageGraph) -> Iterator[SecretVariable]:
     """Return each ARG or ENV of a stage whose name says that it holds a secret.
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stagebake.build.events import StepRun, Trace, covered_seconds, timestamp_seconds
+from stagebake.dockerfile.stages import parse_dockerfile
 
 BASE = "2026-01-01T10:00:"
 BLOB = "sha256:" + "a" * 64
@@ -322,3 +323,23 @@ def test_step_runs_what_ran_in_an_earlier_attempt_still_counts_as_run() -> None:
         ("RUN b", False, True),
         ("RUN c", False, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        (
+            "FROM a AS x\nRUN one\nFROM x AS y\nRUN b\nFROM c AS x\nRUN two\nCOPY --from=y / /\n",
+            ["RUN one"],
+            ["RUN two"],
+        ),
+        ("FROM a AS x\nRUN one\nFROM c AS x\nRUN two\n", [], ["RUN one", "RUN two"]),
+    ],
+    ids=["both-built", "last-built"],
+)
+def test_steps_by_stage_equal_names_are_told_apart_by_their_steps(text: str, first: list[str], last: list[str]) -> None:
+    """BuildKit writes the same name for both; it builds only those that the final stage needs."""
+    trace = feed_lines(vertex_line("[x 2/2] RUN one", 0, 1), vertex_line("[x 2/2] RUN two", 0, 1))
+    steps = trace.steps_by_stage(parse_dockerfile(text))
+    assert [step.name for step in steps["stage-0"]] == first
+    assert [step.name for step in steps["x"]] == last

@@ -20,3 +20,14 @@ def test_split_stages_taken_number_name_gets_a_suffix() -> None:
     text = "FROM a\nFROM b AS stage-0\n"
     drafts = split_stages(parse_instructions(text, "Dockerfile"), "Dockerfile")
     assert [draft.name for draft in drafts] == ["stage-0-unnamed", "stage-0"]
+
+
+def test_split_stages_equal_names_belong_to_the_last_stage() -> None:
+    text = "FROM a AS x\nFROM b AS X\nFROM c AS x\nFROM d AS stage-0\n"
+    drafts = split_stages(parse_instructions(text, "Dockerfile"), "Dockerfile")
+    assert [(draft.name, draft.target, draft.written_name) for draft in drafts] == [
+        ("stage-0-unnamed", None, "x"),
+        ("stage-1", None, "X"),
+        ("x", "x", "x"),
+        ("stage-0", "stage-0", "stage-0"),
+    ]

@@ -238,7 +238,6 @@ def test_parse_dockerfile_needed_stage_with_later_source_is_refused(line: str) -
         ("FROM a AS\n", 1, "one or three"),
         ("FROM a\nFROM a named b\n", 2, "one or three"),
         ("FROM a AS b c\n", 1, "one or three"),
-        ("FROM a AS Base\nRUN true\nFROM b AS base\n", 3, "stage name `base` is already used in line 1 (`Base`)"),
         ("FROM a AS x\nCOPY --from=y /a /a\nFROM x AS y\n", 1, "cycle: x → y → x|cycle: y → x → y"),
         ("FROM a AS other\nFROM a AS x\nCOPY --from=x /a /a\n", 2, "cycle: x → x"),
         ("FROM a\nFROM b\nCOPY --from=2 /a /a\n", 3, "the stages are 0 to 1"),
@@ -258,7 +257,7 @@ def test_parse_dockerfile_needed_stage_with_later_source_is_refused(line: str) -
     ],
     ids=[
         "empty-file", "only-arg", "run-before-from", "name-of-digit", "name-with-slash", "name-of-variable",
-        "from-alone", "from-as-alone", "from-without-as", "from-of-four", "same-name", "circle", "circle-of-one",
+        "from-alone", "from-as-alone", "from-without-as", "from-of-four", "circle", "circle-of-one",
         "number-too-large", "misspelt-copy", "misspelt-mount", "from-empty", "from-quotes", "from-demands",
         "from-unclosed", "arg-demands", "variable-in-copy", "variable-in-mount", "unknown-instruction",
         "open-heredoc", "bad-env", "bad-escape",
@@ -280,7 +279,7 @@ def test_parse_dockerfile_unknown_target_suggests_similar_stage() -> None:
     assert error.hint == "did you mean `builder`? the stages are: base, builder"
 
 
-@pytest.mark.parametrize("reference", ["nginx", "builder2/x", "builder:1", "build.er", "builder@sha256:0"])
+@pytest.mark.parametrize("reference", ["nginx", "builder2/x", "builder:1", "build.er", f"builder@sha256:{'0' * 64}"])
 def test_parse_dockerfile_reference_like_an_image_is_an_image(reference: str) -> None:
     """Refuse only a bare word that is almost the name of a stage."""
     stage = parse_dockerfile(f"FROM a AS builder\nFROM b AS app\nCOPY --from={reference} /a /a\n")["app"]
@@ -294,7 +293,35 @@ def test_parse_dockerfile_named_context_is_not_a_misspelt_stage() -> None:
 
 
 @pytest.mark.parametrize("reference", ["²", "٣", "9" * 5000], ids=ascii)
-def test_parse_dockerfile_other_digits_are_left_to_buildkit(reference: str) -> None:
-    """Take only ASCII digits, and not more than a Dockerfile has stages, for a stage number."""
-    stage = parse_dockerfile(f"FROM debian AS a\nCOPY --from={reference} /a /a\n")["a"]
-    assert stage.images[-1].name == reference
+def test_parse_dockerfile_other_digits_are_no_stage_number(reference: str) -> None:
+    """BuildKit takes only ASCII digits for a number, and these for an image name that is not valid."""
+    error = refused(f"FROM debian AS a\nCOPY --from={reference} /a /a\n")
+    assert f"`{reference}` is not a valid image name" in error.problem
+
+
+def test_parse_dockerfile_official_image_is_not_a_misspelt_stage() -> None:
+    text = "FROM php AS composer-deps\nCOPY --from=composer /usr/bin/composer /usr/bin/\n"
+    assert parse_dockerfile(text)["composer-deps"].images[-1].name == "composer"
+
+
+def test_parse_dockerfile_equal_names_base_is_the_last_one_above() -> None:
+    """FROM finds the last stage of that name above it; COPY --from and the target find the last of all."""
+    text = "FROM a AS x\nFROM x AS y\nFROM b AS X\nFROM scratch\nCOPY --from=x /a /a\nCOPY --from=y /b /b\n"
+    graph = parse_dockerfile(text)
+    assert [(stage.name, stage.target, stage.line) for stage in graph.stages] == [
+        ("stage-0", None, 1),
+        ("y", "y", 2),
+        ("x", "X", 3),
+        ("stage-3", None, 4),
+    ]
+    assert graph["y"].parents == ("stage-0",)
+    assert graph.final.parents == ("x", "y")
+    assert parse_dockerfile(text, target="x").final.line == 3
+
+
+def test_force_stages_equal_names_are_forced_together() -> None:
+    """BuildKit forces every stage of a name that is in `no-cache-filter`."""
+    text = "FROM a AS x\nFROM x AS y\nFROM b AS x\nFROM c AS z\nCOPY --from=x / /\nCOPY --from=y / /\nFROM z AS end\n"
+    forced = parse_dockerfile(f"FROM q AS other\n{text}").force_stages(["x"])
+    assert forced.bake_filter == ("x", "y", "z", "end")
+    assert forced.is_forced("stage-1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.dockerfile.warnings import force_warnings, secret_warnings, writable_by_others
+from stagebake.dockerfile.warnings import force_warnings, namesake_warnings, secret_warnings, writable_by_others
 
 TEXT = "FROM a AS base\nFROM b\nRUN x\nFROM base AS app\nCOPY --from=1 / /\nFROM c AS test\n"
 
@@ -40,3 +40,14 @@ def test_secret_warnings_name_the_line_and_the_flags_to_use() -> None:
 @pytest.mark.parametrize(("mode", "writable"), [(0o644, False), (0o755, False), (0o664, True), (0o646, True)])
 def test_writable_by_others_group_or_others_can_write(mode: int, writable: bool) -> None:
     assert writable_by_others(mode) == writable
+
+
+def test_namesake_warnings_name_both_lines_and_the_other_name() -> None:
+    graph = parse_dockerfile("FROM a AS Build\nFROM b AS build\nFROM scratch\nCOPY --from=build /x /x\n")
+    (warning,) = namesake_warnings(graph)
+    assert warning.startswith("Dockerfile:1: line 2 uses the stage name `Build` again")
+    assert "this one is called `stage-0` here" in warning
+
+
+def test_namesake_warnings_stage_without_name_gives_none() -> None:
+    assert namesake_warnings(parse_dockerfile("FROM a AS x\nFROM b\nFROM x\n")) == ()

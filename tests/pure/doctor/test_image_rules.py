@@ -26,7 +26,7 @@ def test_moving_images_without_digest_is_reported_once(image: str, message: str)
 
 def test_moving_images_pinned_or_replaced_is_not_reported() -> None:
     """Leave out an image with a digest, and one that a named context replaces."""
-    text = "FROM a@sha256:0 AS a\nFROM tools:1 AS b\nCOPY --from=a /x /x\n"
+    text = f"FROM a@sha256:{'0' * 64} AS a\nFROM tools:1 AS b\nCOPY --from=a /x /x\n"
     assert "base-moves" not in rule_names(examine_text(text, replaced=frozenset({"tools:1"})))
 
 
@@ -44,7 +44,6 @@ def test_secret_variables_arg_gets_a_secret_mount() -> None:
         ("ONBUILD ENV MODE=x", []),
         ("ONBUILD ENV API_KEY", []),
         ("ONBUILD RUNN API_KEY", []),
-        ("ONBUILD", []),
     ],
 )
 def test_secret_variables_onbuild_is_reported_once_if_valid(line: str, lines: list[int]) -> None:
