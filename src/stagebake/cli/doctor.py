@@ -6,10 +6,9 @@ import argparse
 
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_history
-from stagebake.doctor.build_checks import run_build_checks
-from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text
+from stagebake.doctor.build_checks import BuildChecks, run_build_checks
+from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text, other_target_notes
 from stagebake.doctor.facts import collect_facts
-from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError
 from stagebake.report.tables import make_console
 
@@ -28,16 +27,17 @@ def run_doctor(options: argparse.Namespace) -> int:
     command = read_command(options)
     graph = command.graph
     facts = collect_facts(command.settings, command.stage_times(), options.commits)
-    checks, notes = _run_build_checks(command)
-    findings = examine_dockerfile(graph, facts, checks, options.skip)
+    checks = _run_build_checks(command)
+    findings = examine_dockerfile(graph, facts, checks.findings, options.skip)
     render = findings_json if options.json else findings_text
+    notes = (*checks.notes, *other_target_notes(graph))
     make_console().print(render(findings, notes), end="")
     return 1 if options.strict and findings else 0
 
 
-def _run_build_checks(command: Command) -> tuple[tuple[Finding, ...], list[str]]:
+def _run_build_checks(command: Command) -> BuildChecks:
     """Return the findings of BuildKit's own checks, and a note instead if no engine answers."""
     try:
-        return run_build_checks(command.graph, command.settings), []
+        return run_build_checks(command.graph, command.settings)
     except EngineError as error:
-        return (), [f"{error.problem}; {error.hint}"]
+        return BuildChecks((), (f"{error.problem}; {error.hint}",))

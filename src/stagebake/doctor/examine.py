@@ -56,6 +56,20 @@ def examine_dockerfile(
     return tuple(wanted)
 
 
+def other_target_notes(graph: StageGraph) -> tuple[str, ...]:
+    """Return a note about the stages that the final stage does not need, so no rule examined them."""
+    needed = graph.needed_stages()
+    others = [stage for stage in graph.stages if stage not in needed]
+    if not others:
+        return ()
+    used = {name for stage in others for name in stage.parents}
+    targets = [stage.target for stage in others if stage.target and stage.name not in used]
+    names = ", ".join(f"`{stage.name}`" for stage in others)
+    verb = "was" if len(others) == 1 else "were"
+    how = "".join(f"; run `stagebake doctor --target {target}`" for target in targets[:1])
+    return (f"{names} {verb} not examined, because `{graph.final.name}` needs no part of it{how}",)
+
+
 def findings_text(findings: tuple[Finding, ...], notes: Iterable[str] = ()) -> str:
     """Return the findings as text: place, problem, cost and the lines to use; then the notes."""
     total = f"{len(findings)} findings"

@@ -32,7 +32,7 @@ ANSWER = {
 def test_parse_build_checks_warnings_join_the_findings_by_line() -> None:
     """Leave out a check that a rule has found as well."""
     checks = parse_build_checks(json.dumps(ANSWER), "", "Dockerfile")
-    graph = parse_dockerfile("FROM a@sha256:0\nARG NPM_TOKEN\nMAINTAINER me\n")
+    graph = parse_dockerfile(f"FROM a@sha256:{'0' * 64}\nARG NPM_TOKEN\nMAINTAINER me\n")
     found = examine_dockerfile(graph, RepositoryFacts(), checks)
     assert [(finding.line, finding.rule, finding.origin) for finding in found] == [
         (2, "secret", "stagebake"),
@@ -44,3 +44,36 @@ def test_parse_build_checks_warnings_join_the_findings_by_line() -> None:
 def test_parse_build_checks_without_answer_raises_last_message(stdout: str) -> None:
     with pytest.raises(EngineError, match="Cannot connect to the Docker daemon"):
         parse_build_checks(stdout, "first\nERROR: Cannot connect to the Docker daemon\n", "Dockerfile")
+
+
+@pytest.mark.parametrize(
+    ("location", "line"), [({"ranges": [{"start": {"line": 2}}]}, 2), (None, 1)], ids=["with-line", "without-line"]
+)
+def test_parse_build_checks_refusal_is_a_finding(location: dict[str, object] | None, line: int) -> None:
+    refusal = {"message": "unknown flag: --no", "location": location}
+    answer = json.dumps({"warnings": None, "buildError": refusal})
+    (finding,) = parse_build_checks(answer, "", "Dockerfile")
+    assert (finding.rule, finding.line, finding.origin) == ("BuildError", line, "BuildKit")
+    assert finding.problem == "BuildKit refuses this Dockerfile: unknown flag: --no"
+
+
+def test_parse_build_checks_image_not_fetched_is_not_a_refusal() -> None:
+    message = "debian:12: failed to resolve source metadata for docker.io/library/debian:12: no such host"
+    answer = json.dumps({**ANSWER, "buildError": {"message": message}})
+    assert len(parse_build_checks(answer, "", "Dockerfile")) == 2
+
+
+@pytest.mark.parametrize(
+    ("stderr", "hint"),
+    [
+        ("ERROR: Cannot connect to the Docker daemon at unix:///x", "start Docker, and run doctor again"),
+        ("failed to resolve source metadata for r.io/x:1: no such host", "make r.io/x:1 available to the builder, and"),
+        ("ERROR: invalid context name a:: invalid", "run `docker buildx build --check .` for the whole message"),
+        ('ERROR: no builder "x" found', "run `docker buildx build --check .` for the whole message"),
+    ],
+    ids=["no-engine", "image", "context", "builder"],
+)
+def test_parse_build_checks_without_answer_hints_at_the_cause(stderr: str, hint: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        parse_build_checks("", stderr, "Dockerfile")
+    assert caught.value.hint.startswith(hint)

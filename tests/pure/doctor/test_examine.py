@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text
+from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text, other_target_notes
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
 from tests.support.findings import rule_names
@@ -82,6 +82,27 @@ def test_examine_dockerfile_any_shape_gives_the_same_findings_each_time(path: Pa
 def test_findings_text_file_name_with_line_break_starts_no_line() -> None:
     """Keep a file name from becoming a workflow command of the runner that prints it."""
     facts = RepositoryFacts(files=frozenset({"a\n::error::x/.env"}))
-    text = findings_text(examine_dockerfile(parse_dockerfile("FROM a@sha256:1\nCOPY . .\n"), facts))
+    text = findings_text(examine_dockerfile(parse_dockerfile(f"FROM a@sha256:{'0' * 64}\nCOPY . .\n"), facts))
     assert "::error::x/.env" in text
     assert not any(line.startswith("::") for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "note"),
+    [
+        ("FROM a AS base\nFROM base AS production\nFROM base AS lint\n", None, ("production", "lint", "production")),
+        ("FROM a AS base\nFROM base AS app\nFROM app AS test\n", "app", ("test", "app", "test")),
+        ("FROM a AS deps\nFROM deps AS app\nFROM b\n", None, ("deps`, `app", "stage-2", "app")),
+    ],
+    ids=["last-is-lint", "target", "chain"],
+)
+def test_other_target_notes_name_stages_and_a_target(text: str, target: str | None, note: tuple[str, str, str]) -> None:
+    others, final, suggested = note
+    (found,) = other_target_notes(parse_dockerfile(text, target=target))
+    assert found.startswith(f"`{others}` w")
+    assert f"`{final}` needs no part of it" in found
+    assert found.endswith(f"run `stagebake doctor --target {suggested}`")
+
+
+def test_other_target_notes_every_stage_needed_gives_none() -> None:
+    assert other_target_notes(parse_dockerfile("FROM a AS base\nFROM base\n")) == ()
