@@ -97,9 +97,16 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the figures of docs/time-savings.md; `-- seed`, `-- lottery`, `-- backends` and so on measure some."""
+    """Measure the figures of docs/time-savings.md; `-- seed`, `-- lottery` and so on measure some.
+
+    `-- agreement FOLDER` compares how stagebake and BuildKit read the Dockerfiles of a folder.
+    """
     install_group(session, "test")
-    for name in session.posargs or ("history", "seed", "example"):
+    names = session.posargs or ["history", "seed", "example"]
+    if names[0] == "agreement":
+        session.run("python", "-m", "benchmarks.agreement", *names[1:])
+        return
+    for name in names:
         session.run("python", "-m", f"benchmarks.{name}")
 
 
