@@ -52,6 +52,24 @@ def test_writing_fault_in_the_image_exits_1_and_keeps_the_old_image(two: Project
     assert changed(before, two.pushed()) == {*again.ran, "source"} == {"image", "source"}
 
 
+def test_writing_layer_too_large_names_the_step_and_its_size(project: Project) -> None:
+    """Refuse each upload as a registry, or a proxy before it, does that limits the size of a layer."""
+    dockerfile = (
+        "FROM busybox:1 AS base\nRUN head -c 3000000 /dev/urandom > /large\nFROM base\nRUN echo small > /small\n"
+    )
+    project.write({"Dockerfile": dockerfile})
+    project.settings()
+    too_large = Fault(status=413, body=b"<html>413 Request Entity Too Large</html>")
+    with project.registry.proxy.faults(
+        lambda method, path: too_large if method == "PUT" and "/blobs/uploads/" in path else None, BUILDKIT
+    ):
+        outcome = build(project)
+    assert outcome.exit_code == 1
+    assert "413 Request Entity Too Large" in outcome.stderr
+    hint = r"limits the size of a layer.*largest steps: stage base, `RUN head -c 3000000 \S+ > /large` \([3-9]\.\d MB"
+    assert re.search(hint, outcome.stderr), outcome.stderr
+
+
 def test_writing_image_refused_with_429_is_repeated_silently(two: Project) -> None:
     """Repeat with growing pauses; what ran in the first attempt is saved."""
     before = two.pushed()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from stagebake.build.limits import DiskSpace
 from stagebake.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -90,6 +93,8 @@ _NO_ANSWERS = (
     ),
 )
 
+# Seconds that buildx has to list its results
+_LIST_SECONDS = 60.0
 # Seconds that buildx has to cancel its build
 _CANCEL_SECONDS = 15.0
 # Seconds between two checks whether the call must stop, while buildx prints nothing
@@ -123,6 +128,9 @@ class BuildEngine(Protocol):
     @property
     def exports_caches(self) -> bool:
         """Tell whether a bake call can write caches."""
+
+    def list_results(self) -> str:
+        """Return the stored results of steps, one JSON object a line."""
 
     def run_bake(self, call: BakeCall, on_line: Callable[[str], None], must_stop: Callable[[], bool]) -> BakeResult:
         """Run one bake call: pass each line to `on_line`, and cancel the build when `must_stop` says so."""
@@ -182,6 +190,28 @@ class Engine:
                 f"{origin}: buildx has no builder `{name}`",
                 f"list them: docker buildx ls; or create one: docker buildx create --name {name}",
             ) from None
+
+    def list_results(self) -> str:
+        """Return what `docker buildx du` prints as JSON lines; empty where it fails."""
+        command = ["docker", "buildx", "du", "--format=json"]
+        if self._builder:
+            command.append(f"--builder={self._builder}")
+        try:
+            return subprocess.run(command, capture_output=True, text=True, timeout=_LIST_SECONDS, check=False).stdout
+        except (OSError, subprocess.SubprocessError):
+            return ""
+
+    def read_disk_space(self) -> DiskSpace | None:
+        """Return the free disk of an engine on this machine; None of another engine, or where it is unknown."""
+        from python_on_whales.exceptions import DockerException
+
+        try:
+            info = self._client.system.info()
+            if info.name != platform.node() or info.docker_root_dir is None:
+                return None
+            return DiskSpace(folder=str(info.docker_root_dir), free=shutil.disk_usage(info.docker_root_dir).free)
+        except (DockerException, OSError, ValueError):
+            return None
 
     @cached_property
     def exports_caches(self) -> bool:

@@ -12,6 +12,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from stagebake.build.events import StepFailure, Trace, find_failed_stage
+from stagebake.build.limits import (
+    StepSize,
+    explain_large_layer,
+    is_disk_full,
+    is_layer_too_large,
+    is_upload_cut_off,
+)
 from stagebake.build.stall_timer import Stall
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
 from stagebake.errors import BuildFailed, InputError, StagebakeError
@@ -52,6 +59,10 @@ _STALL_MESSAGES = {
 }
 
 
+_CORRECT_NAMED = "correct what this message from BuildKit or the registry names"
+_FREE_DISK = "free disk: docker image prune --all, docker buildx prune; in a workflow use `stagebake init --make-room`"
+
+
 class FailureKind(Enum):
     """Cause of a failed bake call."""
 
@@ -61,6 +72,7 @@ class FailureKind(Enum):
     LOST_RESULT = "the engine lost a step's result"
     CACHE = "a cache could not be imported or read"
     PUSH_REFUSED = "the registry answered a push with HTTP 429"
+    LAYER_REFUSED = "the registry refused a layer for its size or for the time that it took"
     STALLED = "the call was given up"
     ENGINE = "BuildKit or the registry reports another error"
 
@@ -186,10 +198,16 @@ def _classify_user_failure(graph: StageGraph, failure: BakeFailure) -> BakeFailu
             )
         if _PUSH_FAILED in failure.message and _TOO_MANY_REQUESTS.search(failure.message):
             return replace(failure, kind=FailureKind.PUSH_REFUSED)
+        if _PUSH_FAILED in failure.message and _may_exceed_limit(failure.message):
+            return replace(failure, kind=FailureKind.LAYER_REFUSED)
     image = _find_missing_image(graph, failure.vertex) if failure.vertex else None
     if image:
         return replace(failure, kind=FailureKind.MISSING_IMAGE, image=image.name, line=image.line)
     return failure
+
+
+def _may_exceed_limit(message: str) -> bool:
+    return is_layer_too_large(message) or is_upload_cut_off(message)
 
 
 def _find_missing_image(graph: StageGraph, vertex: StepFailure) -> ImageReference | None:
@@ -292,11 +310,15 @@ def _choose_cache_retry(failure: BakeFailure, state: RetryState, builds_left: in
 
 @dataclass(frozen=True, kw_only=True)
 class FailureContext:
-    """Inputs of a build that its errors mention: the Dockerfile's stages, the image's refs, the setting `patience`."""
+    """Inputs of a build that its errors mention: the Dockerfile's stages, the image's refs, the setting `patience`.
+
+    `step_sizes` are the largest results of steps, for LAYER_REFUSED.
+    """
 
     graph: StageGraph
     refs: tuple[str, ...]
     patience: Mapping[str, float]
+    step_sizes: tuple[StepSize, ...] = ()
 
 
 def format_failure(failure: BakeFailure, context: FailureContext) -> StagebakeError:
@@ -306,7 +328,10 @@ def format_failure(failure: BakeFailure, context: FailureContext) -> StagebakeEr
 
 def _format_step(failure: BakeFailure, context: FailureContext) -> StagebakeError:
     log = failure.vertex.log if failure.vertex else ()
-    return BuildFailed(_describe_failure(failure, context), "see the step's output above", log)
+    hint = "see the step's output above"
+    if is_disk_full((failure.message, *log)):
+        hint = _FREE_DISK
+    return BuildFailed(_describe_failure(failure, context), hint, log)
 
 
 def _format_parse_error(failure: BakeFailure, context: FailureContext) -> StagebakeError:
@@ -341,8 +366,15 @@ def _format_stall(failure: BakeFailure, context: FailureContext) -> StagebakeErr
 
 
 def _format_engine(failure: BakeFailure, context: FailureContext) -> StagebakeError:
-    hint = "correct what this message from BuildKit or the registry names"
+    hint = _CORRECT_NAMED
+    if is_disk_full([failure.message]):
+        hint = _FREE_DISK
     return BuildFailed(_describe_failure(failure, context), hint)
+
+
+def _format_refused_layer(failure: BakeFailure, context: FailureContext) -> StagebakeError:
+    hint = explain_large_layer(context.step_sizes, failure.message)
+    return BuildFailed(_describe_failure(failure, context), hint or _CORRECT_NAMED)
 
 
 _FORMATTERS: Mapping[FailureKind, Callable[[BakeFailure, FailureContext], StagebakeError]] = {
@@ -352,6 +384,7 @@ _FORMATTERS: Mapping[FailureKind, Callable[[BakeFailure, FailureContext], Stageb
     FailureKind.LOST_RESULT: _format_lost_result,
     FailureKind.CACHE: _format_engine,
     FailureKind.PUSH_REFUSED: _format_engine,
+    FailureKind.LAYER_REFUSED: _format_refused_layer,
     FailureKind.STALLED: _format_stall,
     FailureKind.ENGINE: _format_engine,
 }

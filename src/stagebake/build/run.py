@@ -13,12 +13,14 @@ from stagebake.build.failures import (
     PUSH_PAUSES,
     BakeFailure,
     FailureContext,
+    FailureKind,
     Retry,
     RetryState,
     choose_retry,
     classify_failure,
     format_failure,
 )
+from stagebake.build.limits import StepSize, parse_step_sizes
 from stagebake.build.mount_sync import MountSync
 from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, stage_results
 from stagebake.build.stall_timer import StallTimer
@@ -163,20 +165,18 @@ class _Run:
                 break
             cached_blobs = stage_caches.blob_sizes().keys()
             failure = classify_failure(self.graph, trace, stall_timer.stall, cached_blobs)
-            stage_caches = self._handle_failure(failure, stage_caches)
+            stage_caches = self._handle_failure(failure, stage_caches, trace)
         self._add_warnings(trace)
         self._refuse_restored(trace)
         return _ShippedImage(digest=bake_result.digest, trace=trace, stage_caches=stage_caches)
 
-    def _handle_failure(self, failure: BakeFailure, stage_caches: StageCaches) -> StageCaches:
+    def _handle_failure(self, failure: BakeFailure, stage_caches: StageCaches, trace: Trace) -> StageCaches:
         """Prepare the next attempt and return the caches for it. Raise a failure that is final."""
         all_stages = frozenset(self.graph.names)
         verdict = choose_retry(failure, self.retries, all_stages)
         match verdict:
             case Retry.RAISE:
-                patience = self.settings.patience
-                context = FailureContext(graph=self.graph, refs=self.request.names.refs, patience=patience)
-                raise format_failure(failure, context)
+                raise format_failure(failure, self._describe_context(failure, trace))
             case Retry.PAUSE:
                 time.sleep(_CACHE_PAUSE)
             case Retry.PUSH_LATER:
@@ -189,6 +189,17 @@ class _Run:
                 pass  # the next attempt forces the stages that `retries` names then
         self.retries = self.retries.count_failure(failure, verdict, all_stages)
         return stage_caches
+
+    def _describe_context(self, failure: BakeFailure, trace: Trace) -> FailureContext:
+        step_sizes: tuple[StepSize, ...] = ()
+        if failure.kind is FailureKind.LAYER_REFUSED:
+            step_sizes = parse_step_sizes(self.engine.list_results(), trace.step_runs())
+        return FailureContext(
+            graph=self.graph,
+            refs=self.request.names.refs,
+            patience=self.settings.patience,
+            step_sizes=step_sizes,
+        )
 
     def _build_final(
         self, bake_options: BakeOptions, stall_timer: StallTimer, trace: Trace

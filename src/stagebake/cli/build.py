@@ -6,9 +6,11 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from stagebake.build.engine import Engine
 from stagebake.build.events import Trace
+from stagebake.build.limits import AMPLE_DISK_BYTES, DiskSpace, has_layer_limit, warn_large_stages, warn_low_disk
 from stagebake.build.run import BuildRequest, build_image
 from stagebake.cache.scopes import Trigger
 from stagebake.ci.github_run import publish_summary, workflow_command
@@ -19,12 +21,19 @@ from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import BuildFailed, InputError
 from stagebake.explain.after_build import BuildRecord, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
+from stagebake.explain.ledger import stage_sizes
 from stagebake.files import refuse_unwritable, write_file
 from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.report.github_summary import render_summary, usual_stages
 from stagebake.report.progress import BuildProgress
 from stagebake.report.tables import build_report_json, make_console, show_build
+
+
+class DiskReader(Protocol):
+    """Part of the engine that knows its disk."""
+
+    def read_disk_space(self) -> DiskSpace | None: ...
 
 
 def add_build_parser(verbs: VerbParsers) -> None:
@@ -57,6 +66,7 @@ def run_build(options: argparse.Namespace) -> int:
     request = _make_request(command, image_names.names)
     engine = Engine(settings.root, options.builder)
     engine.check_versions()
+    warn_of_limits(command, engine, image_names.names)
     try:
         record = _build_and_record(command, request, engine)
     except BuildFailed as error:
@@ -87,6 +97,26 @@ def _build_and_record(command: Command, request: BuildRequest, engine: Engine) -
         return record_build(
             result, graph, fingerprinter, prints, command.ledger_store, command.access, command.scope_name
         )
+
+
+def warn_of_limits(command: Command, engine: DiskReader, names: ImageNames) -> None:
+    """Print before the build what the ledger says about the free disk and the limits of the registry.
+
+    Where the disk is ample and the registry has no known limit, the ledger is not read for this.
+    """
+    disk = engine.read_disk_space()
+    low = disk is not None and disk.free < AMPLE_DISK_BYTES
+    limited = command.options.push and has_layer_limit(names.refs)
+    if not low and not limited:
+        return
+    stage_bytes = stage_sizes(command.ledger_store.read_ledgers(command.access), command.graph)
+    warnings: list[str] = []
+    if disk is not None and low:
+        warnings += warn_low_disk(disk, stage_bytes)
+    if limited:
+        warnings += warn_large_stages(stage_bytes)
+    for warning in warnings:
+        make_console(stderr=True).print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _refuse_nameless_push(command: Command) -> None:

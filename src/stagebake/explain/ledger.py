@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from stagebake.cache.evidence import Evidence
 from stagebake.cache.scopes import GENERATIONS
+from stagebake.dockerfile.stages import StageGraph
 from stagebake.fingerprint.model import Fingerprint, Part, PartKind
 
 LEDGER_TYPE = "application/vnd.stagebake.ledger.v1+xz"
@@ -104,6 +105,18 @@ def last_restore_seconds(ledgers: Iterable[Ledger], stage: str) -> float | None:
         if entry.restored is not None:
             return entry.restored
     return None
+
+
+def stage_sizes(ledgers: Iterable[Ledger], graph: StageGraph) -> dict[str, int]:
+    """Return the compressed bytes of each needed stage's own layers, of the newest build that knows them."""
+    ledgers = tuple(ledgers)
+    sizes: dict[str, int] = {}
+    for stage in graph.needed_stages():
+        for entry in stage_entries(ledgers, stage.name):
+            if entry.bytes:
+                sizes[stage.name] = entry.bytes
+                break
+    return sizes
 
 
 def _add_entry(known: tuple[LedgerEntry, ...], entry: LedgerEntry) -> tuple[LedgerEntry, ...]:

@@ -46,8 +46,8 @@ def render_workflow(
 
     The workflow builds pushes to `branches`, of which the first is the default branch. `install` is the requirement
     that pip installs. `full_minutes` is the expected time of a full build; GitHub cancels the job after twice that
-    time, because a cancelled job saves no cache and the next one is as slow. `make_room` removes toolchains from the
-    runner's disk, for images of more than about 15 GB.
+    time, because a cancelled job saves no cache and the next one is as slow. `make_room` removes toolchains and
+    images from the runner's disk, for images of more than about 15 GB.
     """
     values = {
         "branches": json.dumps(list(branches)),

@@ -22,6 +22,7 @@ from stagebake.build.failures import (
     format_failure,
     summarize_failure,
 )
+from stagebake.build.limits import StepSize
 from stagebake.build.stall_timer import Stall
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import StagebakeError
@@ -385,3 +386,32 @@ def test_summarize_failure_without_vertex_takes_the_last_error(lines: tuple[str,
     for line in lines:
         trace.feed_line(line)
     assert summarize_failure(trace) == summary
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        PUSHING.format("unexpected status from PUT request to https://host/: 413 Request Entity Too Large"),
+        "failed to push ghcr.io/owner/app:latest: failed to do request: EOF",
+    ],
+)
+def test_format_failure_refused_layer_names_the_largest_step(message: str) -> None:
+    failure = classify_trace(failed_trace(message, "exporting to image"), known=frozenset())
+    assert failure.kind is FailureKind.LAYER_REFUSED
+    size = StepSize(step="RUN true", stage="app", bytes=12_000_000_000)
+    context = FailureContext(graph=GRAPH, refs=(), patience={}, step_sizes=(size,))
+    error = format_failure(failure, context)
+    assert message in error.problem
+    assert "stage app, `RUN true` (12.0 GB uncompressed)" in error.hint
+
+
+def test_classify_failure_other_push_failure_is_no_limit() -> None:
+    message = PUSHING.format("failed to do request: EOF")
+    assert classify_trace(failed_trace(message, "exporting to image"), known=frozenset()).kind is FailureKind.ENGINE
+
+
+@pytest.mark.parametrize("name", ["[app 1/2] COPY a b", "exporting to image"])
+def test_format_failure_full_disk_says_how_to_free_some(name: str) -> None:
+    error = explain_trace(failed_trace("write /var/lib/docker/x: no space left on device", name))
+    assert "docker image prune" in error.hint
+    assert "--make-room" in error.hint

@@ -41,6 +41,9 @@ class MountEngine:
     exports_caches: bool = True
     outputs: list[str] = field(default_factory=list)
 
+    def list_results(self) -> str:
+        return ""
+
     def run_bake(self, call: BakeCall, on_line: Callable[[str], None], _must_stop: Callable[[], bool]) -> BakeResult:
         document = json.loads(call.files["mounts.json"])
         target = document["target"][MOUNT_STAGE]

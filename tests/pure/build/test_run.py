@@ -57,7 +57,11 @@ class ScriptedEngine:
 
     answers: list[list[str]]
     exports_caches: bool = True
+    results: str = ""
     calls: list[BakeCall] = field(default_factory=list)
+
+    def list_results(self) -> str:
+        return self.results
 
     def run_bake(self, call: BakeCall, on_line: Callable[[str], None], must_stop: Callable[[], bool]) -> BakeResult:
         self.calls.append(call)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagebake.cache.scopes import GENERATIONS
+from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.ledger import (
     Ledger,
     LedgerEntry,
@@ -20,6 +21,7 @@ from stagebake.explain.ledger import (
     parse_ledger,
     serialize_ledger,
     stage_entries,
+    stage_sizes,
 )
 from stagebake.fingerprint.model import Fingerprint, Part
 
@@ -180,3 +182,13 @@ def test_serialize_ledger_of_a_large_context_is_small() -> None:
             entries.append(LedgerEntry(fingerprint=fingerprint, when=n))
         stages[stage] = tuple(entries)
     assert len(serialize_ledger(Ledger(stages=stages))) < 300 * KILOBYTE
+
+
+def test_stage_sizes_take_the_newest_known_size_of_needed_stages() -> None:
+    """A build that only restored a stage does not know its size."""
+    graph = parse_dockerfile("FROM scratch AS app\nFROM scratch AS other\nFROM app\n")
+    near = make_ledger(make_entry("3", bytes=0, when=3), make_entry("2", bytes=20, when=2), make_entry("1", bytes=10))
+    far = Ledger(stages={"app": (make_entry("4", bytes=40),), "other": (make_entry("5", bytes=50),)})
+    assert stage_sizes([near, far], graph) == {"app": 20}
+    assert stage_sizes([Ledger(), far], graph) == {"app": 40}
+    assert stage_sizes([], graph) == {}

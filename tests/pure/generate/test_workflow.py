@@ -274,6 +274,7 @@ def test_render_workflow_with_a_foreign_platform_sets_up_qemu() -> None:
 def test_render_workflow_with_make_room_frees_the_disk_first() -> None:
     first = next(list_steps(render_workflow(GRAPH, Settings(), make_room=True)))
     assert first["run"].startswith("sudo rm -rf /usr/share/dotnet ")
+    assert "docker image prune --all --force" in first["run"]
 
 
 def test_render_workflow_takes_secrets_from_variables_but_not_from_files() -> None:
