@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stagebake.errors import InputError
-from tests.pure.dockerfile.test_frontend_rules import REFUSED
+from tests.pure.dockerfile.test_frontend_rules import ACCEPTED, REFUSED
 from tests.pure.dockerfile.test_stages import EXPECTED, FILES
 from tests.support import changes
 from tests.support.engine import Engine
@@ -35,6 +35,7 @@ CASES = {
     "five": Case(FIVE["Dockerfile"]),
     "two": Case(TWO["Dockerfile"]),
     "changes": Case(changes.DOCKERFILE),
+    **{f"accepted-{name}": Case(text) for name, text in ACCEPTED.items()},
     "example": Case(EXAMPLE.read_text(encoding="utf-8")),
 }
 

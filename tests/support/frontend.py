@@ -100,7 +100,7 @@ def described_stages(graph: StageGraph) -> list[Target]:
     """Return the same of each stage of the graph."""
     return [
         (
-            (stage.target or "").lower(),
+            (stage.written_name or "").lower(),
             stage.instructions[0].args[0],
             stage.instructions[0].flag_value("platform") or "",
             stage.line,

@@ -18,6 +18,7 @@ from stagebake.dockerfile.copy_sources import PathSelector
 from stagebake.dockerfile.parser import Instruction, parse_instructions
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph, StageStep
 from stagebake.dockerfile.variables import expand_word, hide_secret
+from stagebake.errors import InputError
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo, Part, PartKind
 from stagebake.fingerprint.parts import file_part, instruction_part, stage_part, unknown_part
 from stagebake.fingerprint.run_environment import RunEnvironment
@@ -37,6 +38,7 @@ def fingerprint_stages(graph: StageGraph, inputs: BuildInputs) -> dict[str, Fing
     context = inputs.context
     selector = PathSelector(context.paths, context.links) if context is not None else None
     readers: dict[str, _StageReader] = {}
+    needed = graph.needed_stages()
     for name in _parents_first(graph):
         reader = _StageReader(
             stage=graph[name],
@@ -44,7 +46,12 @@ def fingerprint_stages(graph: StageGraph, inputs: BuildInputs) -> dict[str, Fing
             given=inputs,
             selector=selector,
         )
-        reader.read_stage(readers)
+        try:
+            reader.read_stage(readers)
+        except InputError as error:
+            if reader.stage in needed:
+                raise
+            reader.add_error(error)  # BuildKit reads only the stages that it builds
         readers[name] = reader
     entries = _hash_files(context, readers.values())
     fingerprints: dict[str, Fingerprint] = {}
@@ -135,6 +142,11 @@ class _StageReader:
         self._start_stage(start, readers)
         for step in steps:
             self._read_step(step)
+
+    def add_error(self, error: InputError) -> None:
+        """List as unknown what an instruction that is not valid would add."""
+        part = unknown_part("the rest of the stage", error.problem, self.stage.line)
+        self.inputs.append(part)
 
     def _start_stage(self, start: StageStep, readers: Mapping[str, _StageReader]) -> None:
         match start.sources:

@@ -305,3 +305,11 @@ def change_spaces(lines: Iterable[str]) -> str:
             rest = rest.replace(" ", "  ")
         changed_lines.append(f"  {word.lower()}   {rest}  ")
     return "\n\n".join(changed_lines)
+
+
+def test_fingerprint_of_stage_that_is_not_built_may_be_invalid() -> None:
+    """BuildKit reads only the stages that the final stage needs."""
+    text = 'FROM scratch AS broken\nENV A="x\nFROM scratch AS app\nRUN true\n'
+    found = prints(text)
+    assert [part.kind for part in found["broken"].parts if part.kind == "unknown"] == ["unknown"]
+    assert not [part for part in found["app"].parts if part.kind == "unknown"]
