@@ -93,6 +93,8 @@ _NO_ANSWERS = (
     ),
 )
 
+# Settings of buildx: paths relative to the bake file, which is in a temporary folder; no variables from the environment
+_HARMFUL_VARIABLES = ("BUILDX_BAKE_FILE_RELATIVE_PATHS", "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP")
 # Seconds that buildx has to list its results
 _LIST_SECONDS = 60.0
 # Seconds that buildx has to cancel its build
@@ -230,7 +232,7 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="stagebake-") as folder:
             metadata = Path(folder, "metadata.json")
             command = self._write_command(call, Path(folder), metadata)
-            environment = {**os.environ, **call.variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
+            environment = bake_environment(os.environ, call.variables)
 
             def observe_line(line: str) -> None:
                 refuse_hidden_folder(line, folder)
@@ -250,6 +252,12 @@ class Engine:
             command.append(f"--file={path}")
         command += [f"--allow={permission}" for permission in call.allow]
         return [*command, call.target]
+
+
+def bake_environment(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a bake call, without settings of buildx under which it would be another build."""
+    kept = {name: value for name, value in environment.items() if name not in _HARMFUL_VARIABLES}
+    return {**kept, **variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
 
 
 def _stream_command(

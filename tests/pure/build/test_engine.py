@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.build.engine import explain_no_answer, refuse_hidden_folder
+from stagebake.build.engine import bake_environment, explain_no_answer, refuse_hidden_folder
 from stagebake.errors import EngineError
 
 FOLDER = "/tmp/stagebake-x1"
@@ -112,3 +112,14 @@ def test_refuse_hidden_folder_names_the_snap_and_the_variable(message: str) -> N
 )
 def test_refuse_hidden_folder_with_another_message_accepts_it(message: str) -> None:
     refuse_hidden_folder(message, FOLDER)
+
+
+def test_bake_environment_leaves_out_what_would_change_the_build() -> None:
+    given = {
+        "PATH": "/bin",
+        "CACHE": "old",
+        "BUILDX_BAKE_FILE_RELATIVE_PATHS": "1",
+        "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "1",
+    }
+    environment = bake_environment(given, {"CACHE": "new"})
+    assert environment == {"PATH": "/bin", "CACHE": "new", "BUILDX_METADATA_PROVENANCE": "disabled"}
