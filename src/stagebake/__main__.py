@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -42,8 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 success, 1 failed build, 2 invalid input, 3 bug in stagebake, 4 engine or buildx missing or too old, 130 for ^C
     and 143 for SIGTERM.
     """
+    _replace_unprintable()
     with raise_on_signals():
         return _run_verb(arguments, make_console(stderr=True))
+
+
+def _replace_unprintable() -> None:
+    """Print `?` for characters that the encoding of the output lacks, such as ASCII in a job without a locale."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:

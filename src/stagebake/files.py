@@ -19,6 +19,14 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}:1: not readable: {error}", "give the path of a text file") from None
 
 
+def read_exact_text(path: Path) -> str:
+    """Return the text of a file with its line ends. Bytes that are not UTF-8 become surrogates (PEP 383).
+
+    Raises OSError.
+    """
+    return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
 def refuse_unwritable(path: Path, flag: str) -> None:
     """Raise InputError if a file cannot be written later."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from stagebake.errors import InputError
-from stagebake.files import read_text, refuse_unwritable, text_difference, user_cache_folder, write_file
+from stagebake.files import (
+    read_exact_text,
+    read_text,
+    refuse_unwritable,
+    text_difference,
+    user_cache_folder,
+    write_file,
+)
 
 
 def test_write_file_new_path_creates_folders_and_nothing_else(tmp_path: Path) -> None:
@@ -102,3 +109,14 @@ def test_refuse_unwritable_folder_raises_with_flag(tmp_path: Path) -> None:
     refuse_unwritable(tmp_path / "new" / "report.json", "--report")
     with pytest.raises(InputError, match="--report: "):
         refuse_unwritable(tmp_path, "--report")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"FROM a\r\nRUN b\r\n", b"# Pr\xe9pare\nFROM a\n", b"\xef\xbb\xbfFROM a\n", "# größe\n".encode(), b"a\rb\n", b""],
+    ids=["crlf", "latin-1", "byte-order-mark", "utf-8", "cr", "empty"],
+)
+def test_read_exact_text_keeps_every_byte(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_bytes(content)
+    assert read_exact_text(path).encode("utf-8", "surrogateescape") == content

@@ -274,7 +274,7 @@ def _stream_command(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         start_new_session=True,  # ^C of the terminal reaches stagebake alone, which passes it on once
     )

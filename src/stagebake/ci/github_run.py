@@ -129,5 +129,5 @@ def _escape_property(text: str) -> str:
 
 
 def _append_text(path: str, text: str) -> None:
-    with Path(path).open("a", encoding="utf-8") as file:
+    with Path(path).open("a", encoding="utf-8", errors="replace") as file:
         file.write(text)

@@ -21,7 +21,7 @@ from stagebake.dockerfile.warnings import force_warnings, namesake_warnings
 from stagebake.errors import InputError, RegistryError
 from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
-from stagebake.files import read_text, user_cache_folder
+from stagebake.files import read_exact_text, read_text, user_cache_folder
 from stagebake.fingerprint.fingerprinter import Fingerprinter
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.naming.image_name import DefaultImage
@@ -53,11 +53,11 @@ class Command:
         """Return the text of the Dockerfile. Raises InputError."""
         path = self.settings.root / self.settings.dockerfile
         try:
-            return path.read_text(encoding="utf-8")
+            return read_exact_text(path)
         except FileNotFoundError:
             raise InputError(f"{path}: missing Dockerfile", "set `dockerfile` under [tool.stagebake]") from None
-        except (OSError, UnicodeDecodeError) as error:
-            problem = f"{path}:1: not readable as text: {error}"
+        except OSError as error:
+            problem = f"{path}:1: not readable: {error.strerror}"
             raise InputError(problem, "set `dockerfile` under [tool.stagebake] to the path of a Dockerfile") from None
 
     @cached_property

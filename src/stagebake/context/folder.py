@@ -19,7 +19,7 @@ from pathlib import Path
 
 from stagebake.context.entries import ContextEntry
 from stagebake.context.hash_memory import FileStats, HashMemory
-from stagebake.dockerfile.ignore_file import IgnoreLevel, IgnorePatterns, parse_patterns
+from stagebake.dockerfile.ignore_file import IgnoreLevel, IgnorePatterns, decode_rules, parse_patterns
 from stagebake.errors import InputError
 
 _BATCH_FILES = 256
@@ -64,7 +64,7 @@ class ContextFolder:
             return self._given_rules
         if self._rules_file is None:
             return ""
-        return self._rules_file.read_text(encoding="utf-8-sig", errors="replace")
+        return decode_rules(self._rules_file.read_bytes())
 
     @cached_property
     def paths(self) -> tuple[str, ...]:

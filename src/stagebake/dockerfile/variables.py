@@ -48,8 +48,13 @@ def hide_secret(name: str, value: str) -> str:
     is_secret = looks_secret(name) or _PRIVATE.search(name) or _CREDENTIALS.search(value)
     if not value or not is_secret:
         return value
-    digest = hashlib.pbkdf2_hmac("sha256", value.encode(), name.encode(), _HASH_ROUNDS)
+    digest = hashlib.pbkdf2_hmac("sha256", _encode_text(value), _encode_text(name), _HASH_ROUNDS)
     return f"secret-{digest.hex()[:32]}"
+
+
+def _encode_text(text: str) -> bytes:
+    """Return the bytes of text that a file may have in another encoding than UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def is_hidden(value: str) -> bool:

@@ -14,6 +14,7 @@ from stagebake.build.engine import refuse_hidden_folder
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError
+from stagebake.files import read_exact_text
 from stagebake.project.settings import Settings
 
 _TIMEOUT = 60.0  # seconds
@@ -43,9 +44,9 @@ def run_build_checks(graph: StageGraph, settings: Settings) -> BuildChecks:
         syntax = graph.syntax or ""
         if "docker/dockerfile" not in syntax or not _NOT_FETCHED.search(answer.stderr):
             return BuildChecks(parse_build_checks(answer.stdout, answer.stderr, graph.path))
-        text = dockerfile.read_text(encoding="utf-8")
+        text = _SYNTAX_LINE.sub("", read_exact_text(dockerfile), count=1)
         copy = Path(folder, "Dockerfile")
-        copy.write_text(_SYNTAX_LINE.sub("", text, count=1), encoding="utf-8")
+        copy.write_bytes(text.encode("utf-8", "surrogateescape"))
         answer = _ask_builder(graph, settings, copy, folder)
     findings = parse_build_checks(answer.stdout, answer.stderr, graph.path)
     moved = tuple(replace(finding, line=finding.line + 1) for finding in findings)  # a line was taken out above
@@ -81,7 +82,9 @@ def _ask_builder(
     """Return buildx's answer. Raises EngineError where it does not start or does not end."""
     command = _build_command(graph, settings, dockerfile, empty_folder)
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_TIMEOUT
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _checks_failed(str(error)) from None
     refuse_hidden_folder(answer.stderr, empty_folder)

@@ -161,7 +161,7 @@ def _ask_helper(helper: str, key: str) -> Login | None:
             [program, "get"],
             input=key,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=_HELPER_SECONDS,
         )

@@ -86,9 +86,9 @@ class GitObjects:
         return GitObject(first.decode(), content, kind[0].decode())
 
     def read_text(self, name: str) -> str | None:
-        """Return the text of a file; None for a missing one."""
+        """Return the text of a file as `read_exact_text` does; None for a missing one."""
         found = self.read_object(name)
-        return found.content.decode("utf-8-sig", "replace") if found else None
+        return decode_path(found.content) if found else None
 
     def read_tree(self, tree: str) -> list[TreeItem]:
         """Return the entries of a tree, given by its id; none for a missing tree."""

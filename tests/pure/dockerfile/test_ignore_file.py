@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagebake.dockerfile.copy_sources import parent_folders
-from stagebake.dockerfile.ignore_file import included_paths, parse_patterns
+from stagebake.dockerfile.ignore_file import decode_rules, included_paths, parse_patterns
 from tests.pure.fingerprint.test_stage_inputs import BACK, PATHS, RULES
 
 PATTERN_LISTS = st.lists(
@@ -43,3 +43,17 @@ def test_is_ignored_last_matching_pattern_decides() -> None:
 def test_parse_patterns_invalid_pattern_raises() -> None:
     with pytest.raises(ValueError, match="syntax error in pattern"):
         parse_patterns(["[a"]).matches("a")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"a\nb\n", "a\nb\n"),
+        (b"a\r\nb\r\n", "a\nb\n"),
+        (b"\xef\xbb\xbfa\n", "a\n"),
+        (b"# Pr\xe9\na\n", "# Pr\ufffd\na\n"),
+    ],
+    ids=["plain", "crlf", "byte-order-mark", "latin-1"],
+)
+def test_decode_rules_reads_every_encoding_as_buildkit_does(content: bytes, text: str) -> None:
+    assert decode_rules(content) == text

@@ -124,3 +124,25 @@ def test_parse_instructions_text_like_an_onbuild_stays_as_it_is(text: str) -> No
 )
 def test_syntax_image_is_read_from_the_first_lines(text: str, image: str | None) -> None:
     assert syntax_image(text) == image
+
+
+@pytest.mark.parametrize(
+    ("text", "heredoc"),
+    [
+        ("COPY <<EOF /f\nhi\nEOF\n", "hi\n"),
+        ("COPY <<EOF /f\r\nhi\r\nEOF\r\n", "hi\r\n"),
+        ("\ufeffCOPY <<EOF /f\nhi\nEOF\n", "hi\n"),
+        ("# Pr\udce9pare\nCOPY <<EOF /f\nh\udce9\nEOF\n", "h\udce9\n"),
+    ],
+    ids=["plain", "crlf", "byte-order-mark", "latin-1"],
+)
+def test_parse_instructions_keeps_a_heredoc_as_it_is_in_the_file(text: str, heredoc: str) -> None:
+    found = parse_one(text)
+    assert found.keyword == "COPY"
+    assert found.heredocs == (heredoc,)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_syntax_image_is_found_with_any_line_end_and_encoding(end: str) -> None:
+    assert syntax_image(f"\ufeff# syntax=docker/dockerfile:1{end}FROM a{end}") == "docker/dockerfile:1"
+    assert syntax_image(f"# escape=\\{end}# syntax=x{end}# Pr\udce9{end}FROM a{end}") == "x"

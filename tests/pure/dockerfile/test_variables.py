@@ -89,3 +89,7 @@ def test_hide_secret_secret_value_becomes_a_digest(name: str, value: str, hidden
 
 def test_redact_credentials_removes_user_and_password_of_an_address() -> None:
     assert redact_credentials("RUN curl https://me:word@example.org/x") == "RUN curl https://…@example.org/x"
+
+
+def test_hide_secret_of_a_value_that_is_not_utf_8_is_a_digest() -> None:
+    assert is_hidden(hide_secret("NPM_TOKEN", "caf\udce9"))
