@@ -54,10 +54,18 @@ def write_file(path: Path, content: str | bytes) -> None:
         raise
 
 
-def user_cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return stagebake's folder for files that may be lost (specifications.freedesktop.org/basedir-spec)."""
-    base = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "stagebake"
+def user_cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return stagebake's folder for files that may be lost (specifications.freedesktop.org/basedir-spec).
+
+    None for a user without a home directory, such as an unknown user id in a container.
+    """
+    base = environment.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "stagebake"
+    try:
+        return Path.home() / ".cache" / "stagebake"
+    except RuntimeError:
+        return None
 
 
 def text_difference(path: Path, text: str) -> str:

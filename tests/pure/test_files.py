@@ -90,6 +90,15 @@ def test_user_cache_folder_follows_the_xdg_base_directories() -> None:
     assert user_cache_folder({}) == Path.home() / ".cache/stagebake"
 
 
+def test_user_cache_folder_without_a_home_directory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", refuse_home)
+    assert user_cache_folder({}) is None
+    assert user_cache_folder({"XDG_CACHE_HOME": "/x"}) == Path("/x/stagebake")
+
+
 def test_write_file_keeps_windows_line_endings(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a\r\nb\r\n")

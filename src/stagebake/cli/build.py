@@ -147,9 +147,8 @@ def _trust_warnings(command: Command) -> tuple[str, ...]:
     if refusal:
         warnings.append(refusal)
     if command.options.push and command.access.writes is None and command.trigger == Trigger():
-        warnings.append(
-            "no cache is saved: HEAD is detached and no CI variable names the branch; name it: --scope BRANCH"
-        )
+        reason = command.checkout.explain_missing_branch()
+        warnings.append(f"no cache is saved: {reason} and no CI variable names the branch; name it: --scope BRANCH")
     return tuple(warnings)
 
 

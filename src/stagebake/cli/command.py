@@ -85,6 +85,7 @@ class Command:
     def input_warnings(self) -> tuple[str, ...]:
         """Return warnings about unused variables, equal stage names, missing secrets, and what --no-cache adds."""
         warnings = (
+            *_list_missing_home(),
             *misspelt_variables(os.environ),
             *namesake_warnings(self.graph),
             *missing_secret_warnings(self.graph, self.settings, os.environ),
@@ -140,7 +141,7 @@ class Command:
             self.settings.cache,
             image=self.settings.image,
             local_name=self.settings.local_image,
-            folder=self.settings.cache_folder,
+            folder=lambda: self.settings.cache_folder,
             environment=os.environ,
         )
 
@@ -237,6 +238,16 @@ def _read_ci_run(checkout: GitCheckout) -> CiRun | None:
     head = checkout.current_commit().revision
     holds_revision = head is not None and checkout.is_ancestor(run.revision, head)
     return trust_checkout(run, head, holds_revision=holds_revision)
+
+
+def _list_missing_home() -> tuple[str, ...]:
+    """Return a warning for a user without a home directory."""
+    if user_cache_folder(os.environ) is not None:
+        return ()
+    return (
+        "HOME is not set, and this user has no home directory: no ledger is kept on this machine; set HOME or "
+        "XDG_CACHE_HOME",
+    )
 
 
 def _refuse_missing_context(settings: Settings) -> None:

@@ -23,9 +23,11 @@ FileStats: TypeAlias = Mapping[str, os.stat_result]
 """Files by path, with what the file system says of each."""
 
 
-def hash_memory_file(root: Path, environment: Mapping[str, str]) -> Path:
-    """Return the file that remembers the hashes of a folder."""
+def hash_memory_file(root: Path, environment: Mapping[str, str]) -> Path | None:
+    """Return the file that remembers the hashes of a folder; None for a user without a home directory."""
     folder = user_cache_folder(environment)
+    if folder is None:
+        return None
     place = str(root.resolve()).encode("utf-8", "surrogateescape")
     name = hashlib.sha256(place).hexdigest()[:16]
     return folder / f"{name}.json"

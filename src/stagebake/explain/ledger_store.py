@@ -25,9 +25,9 @@ class LedgerRepository(Protocol):
 
 
 class LedgerStore:
-    """Ledgers of one image; `repository` is None without a registry, `home` is the user's cache folder."""
+    """Ledgers of one image; `repository` is None without a registry, `home` is the user's cache folder if any."""
 
-    def __init__(self, image: str, repository: LedgerRepository | None, home: Path) -> None:
+    def __init__(self, image: str, repository: LedgerRepository | None, home: Path | None) -> None:
         self._image = image
         self._repository = repository
         self._home = home
@@ -61,9 +61,10 @@ class LedgerStore:
         entries: Mapping[str, LedgerEntry],
         overhead: float,
     ) -> None:
-        ledger = self._read_local(scope).with_build(entries, overhead)
         path = self._local_path(scope)
-        write_file(path, serialize_ledger(ledger))
+        if path is not None:
+            ledger = self._read_local(scope).with_build(entries, overhead)
+            write_file(path, serialize_ledger(ledger))
 
     def _write_stored(
         self,
@@ -88,13 +89,18 @@ class LedgerStore:
         return parse_ledger(content if isinstance(content, bytes) else None)
 
     def _read_local(self, scope: Scope) -> Ledger:
+        path = self._local_path(scope)
+        if path is None:
+            return Ledger()
         try:
-            content = self._local_path(scope).read_bytes()
+            content = path.read_bytes()
         except OSError:
             return Ledger()
         return parse_ledger(content)
 
-    def _local_path(self, scope: Scope) -> Path:
+    def _local_path(self, scope: Scope) -> Path | None:
+        if self._home is None:
+            return None
         key = f"{self._image}{scope.suffix}".encode("utf-8", "surrogateescape")
         name = hashlib.sha256(key).hexdigest()[:16]
         return self._home / "ledgers" / f"{name}.xz"

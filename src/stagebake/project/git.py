@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -34,6 +35,10 @@ def run_git(
             check=False,
             timeout=_TIMEOUT_SECONDS,
         )
+    except FileNotFoundError as error:
+        if shutil.which("git") is not None:  # the folder is missing
+            raise _git_error(folder, str(error)) from None
+        raise InputError(f"{folder}: git is not installed", "install git, and check PATH") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise _git_error(folder, str(error)) from None
     if answer.returncode:
@@ -136,6 +141,14 @@ class GitCheckout:
             f"git does not open this folder, because another user owns {folder}: branch and commit come from the CI's "
             f"variables alone; run: git config --global --add safe.directory {folder}"
         )
+
+    def explain_missing_branch(self) -> str:
+        """Return why git names no branch: it is missing, there is no repository, or HEAD is detached."""
+        if shutil.which("git") is None:
+            return "git is not installed"
+        if self._ask_git("rev-parse", "--git-dir") is None:
+            return "git knows no repository here"
+        return "HEAD is detached"
 
     def _find_remote(self) -> Remote | None:
         remote = parse_remote(self._ask_git("remote", "get-url", "origin") or "")

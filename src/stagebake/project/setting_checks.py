@@ -101,10 +101,7 @@ def check_ssh(keys: Iterable[str], origin: str) -> None:
 
 def check_folder(folder: str, root: Path, context: str, origin: str) -> None:
     """Refuse a directory for local caches inside the build context, or that a bake file cannot name."""
-    try:
-        place = (root / Path(folder).expanduser()).resolve()
-    except RuntimeError:
-        raise InputError(f"{origin}: the home directory of `{folder}` is unknown", "name another directory") from None
+    place = resolve_folder(folder, root, origin)
     if not is_remote_context(context) and place.is_relative_to((root / context).resolve()):
         raise InputError(
             f"{origin}: `{folder}` is in the build context, so every save would change the image",
@@ -112,6 +109,17 @@ def check_folder(folder: str, root: Path, context: str, origin: str) -> None:
         )
     if "," in folder or '"' in folder:  # bake's attributes end at a comma
         raise InputError(f"{origin}: bake accepts no directory with a comma or a quote", "name another directory")
+
+
+def resolve_folder(folder: str, root: Path, origin: str) -> Path:
+    """Return the directory for local caches. Raise InputError where it is in a home directory that is unknown."""
+    try:
+        return (root / Path(folder).expanduser()).resolve()
+    except RuntimeError:
+        raise InputError(
+            f"{origin}: the home directory of `{folder}` is unknown",
+            "set the variable HOME, or name another directory",
+        ) from None
 
 
 def is_remote_context(context: str) -> bool:

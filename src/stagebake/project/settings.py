@@ -26,6 +26,7 @@ from stagebake.project.setting_checks import (
     check_secrets,
     check_ssh,
     is_remote_context,
+    resolve_folder,
     split_image,
 )
 from stagebake.project.setting_kinds import (
@@ -214,8 +215,8 @@ class Settings:
 
     @property
     def cache_folder(self) -> Path:
-        """Directory of the `local` caches, with a folder for each image."""
-        return (self.root / Path(self.folder).expanduser()).resolve()
+        """Directory of the `local` caches, with a folder for each image. Raises InputError for an unknown home."""
+        return resolve_folder(self.folder, self.root, self.origins.get("folder", "folder"))
 
     @property
     def local_image(self) -> str:

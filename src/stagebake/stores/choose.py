@@ -6,7 +6,7 @@ A new cache back end needs its bake attributes (`cache.backends`), a module here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,17 +29,22 @@ class BuildStores:
 
 
 def choose_stores(
-    backend: str, *, image: str | None, local_name: str, folder: Path, environment: Mapping[str, str]
+    backend: str,
+    *,
+    image: str | None,
+    local_name: str,
+    folder: Callable[[], Path],
+    environment: Mapping[str, str],
 ) -> BuildStores:
     """Return the stores of a cache back end, a key of `cache.backends.BACKENDS`.
 
-    `image` is the image's repository (HOST/NAME); `local_name` names the caches of an image without one. `folder` is
-    the directory of the back end `local`; `environment` leads to the cache service of the back end `gha`.
+    `image` is the image's repository (HOST/NAME); `local_name` names the caches of an image without one. `folder`
+    returns the directory of the back end `local`; `environment` leads to the cache service of the back end `gha`.
     """
     images = Registry(image) if image else None
     cache_name = image or local_name
     if backend == "local":
-        return BuildStores(images=images, caches=OciLayout(folder / cache_name))
+        return BuildStores(images=images, caches=OciLayout(folder() / cache_name))
     if backend == "gha":
         caches = connect_cache_service(cache_name, environment)
         return BuildStores(images=images, caches=caches, missing_reason=NO_CACHE_SERVICE)

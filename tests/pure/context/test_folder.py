@@ -155,9 +155,12 @@ def test_read_entries_with_damaged_memory_hashes_again(root: Path, content: str)
 
 def test_hash_memory_file_of_each_folder_is_in_the_users_cache(root: Path) -> None:
     """Use XDG_CACHE_HOME, else ~/.cache."""
-    assert hash_memory_file(root, {"XDG_CACHE_HOME": "/x"}).parent == Path("/x/stagebake")
-    assert hash_memory_file(root, {}).parent == Path.home() / ".cache/stagebake"
-    assert hash_memory_file(root, {}) != hash_memory_file(root / "src", {})
+    moved, usual = hash_memory_file(root, {"XDG_CACHE_HOME": "/x"}), hash_memory_file(root, {})
+    assert moved
+    assert usual
+    assert moved.parent == Path("/x/stagebake")
+    assert usual.parent == Path.home() / ".cache/stagebake"
+    assert usual != hash_memory_file(root / "src", {})
 
 
 def count_files(root: Path) -> int:

@@ -79,6 +79,15 @@ def test_add_build_not_pushed_stays_on_this_machine(tmp_path: Path, repository: 
     assert read_nearest(other_image) == []
 
 
+def test_add_build_without_a_home_is_read_from_the_registry_alone(repository: OciLayout) -> None:
+    store = LedgerStore("i", repository, None)
+    assert store.add_build(PUSH, make_entries("1"), 0) == ()
+    assert read_nearest(store) == ["1"]
+    alone = LedgerStore("i", None, None)
+    assert alone.add_build(PUSH, make_entries("1"), 0) == ()
+    assert read_nearest(alone) == []
+
+
 def test_add_build_registry_down_warns_and_writes_the_local_ledger(tmp_path: Path) -> None:
     store = LedgerStore("i", DownRegistry(), tmp_path)
     (warning,) = store.add_build(PUSH, make_entries("1"), 1.0)

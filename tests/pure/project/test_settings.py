@@ -267,6 +267,18 @@ def test_cache_folder_is_relative_to_home_or_root(tmp_path: Path) -> None:
     assert Settings(root=tmp_path, folder="../caches").cache_folder == tmp_path.parent / "caches"
 
 
+def test_cache_folder_in_an_unknown_home_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "expanduser", refuse_home)
+    with pytest.raises(InputError) as caught:
+        _ = Settings().cache_folder
+    assert caught.value.problem == "folder: the home directory of `~/.cache/stagebake` is unknown"
+    assert "HOME" in caught.value.hint
+
+
+def refuse_home(_path: Path) -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
 @pytest.mark.parametrize("key", ["cache-mounts", "cache_mounts"])
 def test_load_settings_of_cache_mounts_reads_switch_and_limit(tmp_path: Path, key: str) -> None:
     """Accept a hyphen or an underscore in the key."""

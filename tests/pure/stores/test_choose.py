@@ -19,7 +19,7 @@ IMAGE = "127.0.0.1:1/app"
 
 def choose(backend: str, image: str | None = IMAGE, environment: dict[str, str] | None = None) -> BuildStores:
     return choose_stores(
-        backend, image=image, local_name="local/app", folder=Path("/caches"), environment=environment or {}
+        backend, image=image, local_name="local/app", folder=lambda: Path("/caches"), environment=environment or {}
     )
 
 
