@@ -119,6 +119,20 @@ class RegistryAuth(httpx.Auth):
         return f"Basic {base64.b64encode(login).decode()}"
 
 
+class OriginToken(httpx.Auth):
+    """Bearer token for the scheme, host and port of `base_url`; a request to another host carries none."""
+
+    def __init__(self, base_url: str, token: str) -> None:
+        self._base_url = base_url
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send the token to its own host."""
+        if _origin_of(request.url) == _origin_of(httpx.URL(self._base_url)):
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
 def _origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
     """Return scheme, host and port, with the default port filled in."""
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)

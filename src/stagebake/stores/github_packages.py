@@ -14,6 +14,7 @@ import httpx
 from stagebake.cache.backends import TaggedVersion
 from stagebake.errors import InputError
 from stagebake.http.client import HttpClient, ServerInfo, read_error_text, require_text
+from stagebake.http.registry_auth import OriginToken
 
 HOST = "ghcr.io"
 _API = "https://api.github.com"
@@ -46,10 +47,9 @@ class GithubPackages:
         )
         headers = {
             "Accept": "application/vnd.github+json",
-            "Authorization": f"Bearer {token}",
             "X-GitHub-Api-Version": "2022-11-28",
         }
-        self._client = HttpClient(info, headers=headers)
+        self._client = HttpClient(info, headers=headers, auth=OriginToken(self._api, token))
 
     def list_versions(self) -> list[TaggedVersion]:
         """Return all versions with their tags; none where the package is missing or hidden from the token."""

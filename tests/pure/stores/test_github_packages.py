@@ -10,9 +10,10 @@ from stagebake.cache.prune import PurgeResult, purge_scope
 from stagebake.cache.scopes import DEFAULT_SCOPE, Scope
 from stagebake.errors import InputError, RegistryError
 from stagebake.stores.github_packages import GithubPackages
+from tests.support.canary import canary_secret
 from tests.support.packages import POWERLESS, TOKEN
 from tests.support.packages import Packages as GitHub
-from tests.support.page import HTML, answering
+from tests.support.page import HTML, Answer, Asked, answering, server
 
 SEVEN = Scope("pr-7", pull_request=True)
 SEVEN_TAGS = (
@@ -169,3 +170,23 @@ def test_packages_image_without_owner_is_an_input_error(image: str) -> None:
         GithubPackages(image, TOKEN, {})
     assert image in caught.value.problem
     assert "ghcr.io/OWNER/NAME" in caught.value.hint
+
+
+def test_list_versions_next_page_at_another_host_gets_no_token() -> None:
+    """Read the page there as anybody may, because the token may be the login for ghcr.io."""
+    tokens: list[str | None] = []
+
+    def answer_other(asked: Asked, _body: bytes) -> Answer:
+        tokens.append(asked.headers.get("Authorization"))
+        return 200, {}, b"[]"
+
+    def answer_api(asked: Asked, _body: bytes) -> Answer:
+        tokens.append(asked.headers.get("Authorization"))
+        return 200, {"Link": f'<http://{other}/versions>; rel="next"'}, b"[]"
+
+    with server(answer_other) as other, server(answer_api) as host:
+        token = canary_secret(host)
+        packages = GithubPackages("ghcr.io/owner/app", token, {"GITHUB_API_URL": f"http://{host}"})
+        with closing(packages):
+            assert packages.list_versions() == []
+    assert tokens == [f"Bearer {token}", None]
