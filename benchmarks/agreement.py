@@ -66,7 +66,7 @@ def find_differences(buildkit: frontend.Frontend, text: str) -> list[tuple[str, 
 def confirm_refusal(buildkit: frontend.Frontend, case: frontend.Case, refusal: InputError) -> list[tuple[str, str]]:
     """Return a disagreement unless BuildKit refuses the Dockerfile as well."""
     try:
-        buildkit.ask("outline", case, ())
+        buildkit.ask("outline", case, frontend.possible_images(case.text))
     except frontend.Refused as error:
         if LOOKED_UP not in str(error):
             return []

@@ -5,8 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tests.support.project import Project
-from tests.support.shapes import SHAPES
+from tests.support.shapes import SHAPES, draw
 
+EQUAL_NAMES = f"""\
+FROM busybox:1 AS build
+{draw("first")}
+FROM build AS tools
+{draw("tools")}
+FROM busybox:1 AS build
+{draw("second")}
+FROM busybox:1 AS image
+COPY --from=tools /first.txt /tools.txt /
+COPY --from=build /second.txt /
+"""
 UNUSED = {"numbers-and-no-names": {"never-used"}}
 
 
@@ -30,6 +41,26 @@ def test_init_build_and_push_of_each_shape_give_the_same_image(project: Project,
     assert first.ran == second.ran == set()
     assert second.stages("unused") == UNUSED.get(shape, set())
     assert second.stages("restored") | second.stages("unused") == {stage["name"] for stage in second.report["stages"]}
+
+
+def test_build_of_stages_with_equal_names_restores_and_forces_both(project: Project) -> None:
+    """FROM finds the first of both stages, COPY --from the second; --no-cache forces both, as BuildKit does."""
+    project.write({"Dockerfile": EQUAL_NAMES})
+    project.commit()
+    place = project.environment()
+    first = project.stagebake("build", "--push", **place)
+    assert first.exit_code == 0, first.stderr
+    values = project.pushed()
+    project.engine.empty()
+    again = project.stagebake("build", "--push", **place)
+    assert again.exit_code == 0, again.stderr
+    assert project.pushed() == values
+    assert again.stages("restored") == {"stage-0", "tools", "build", "image"}
+    assert "uses the stage name `build` again" in " ".join(again.report["warnings"])
+
+    forced = project.stagebake("build", "--push", "--no-cache", "build", **place)
+    assert forced.exit_code == 0, forced.stderr
+    assert {name for name, value in project.pushed().items() if value != values[name]} == {"first", "tools", "second"}
 
 
 def test_init_noxfile_builds_and_passes_arguments_on(project: Project) -> None:

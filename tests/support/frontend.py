@@ -11,9 +11,11 @@ from itertools import filterfalse, takewhile
 from pathlib import Path
 from typing import Any
 
+from stagebake.dockerfile.frontend_rules import is_image_name
 from stagebake.dockerfile.parser import parse_instructions
 from stagebake.dockerfile.stages import StageGraph, StageStep, parse_dockerfile
-from stagebake.dockerfile.variables import hide_secret
+from stagebake.dockerfile.variables import expand_word, global_args, hide_secret, predefined_args
+from stagebake.errors import InputError
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 
@@ -80,6 +82,21 @@ class Frontend:
 def list_images(graph: StageGraph) -> set[str]:
     """Return the names of the images that any stage takes from."""
     return {image.name for stage in graph.stages for image in stage.images}
+
+
+def possible_images(text: str) -> set[str]:
+    """Return the names of images in a Dockerfile from which no graph can be made."""
+    images: set[str] = set()
+    try:
+        instructions = parse_instructions(text, "Dockerfile")
+        variables = global_args(instructions, {}, predefined_args((), None), "Dockerfile")
+        for instruction in instructions:
+            if instruction.keyword == "FROM":
+                images.add(expand_word(instruction.args[0], variables, instruction, "Dockerfile"))
+            images.update(instruction.flag_values("from"))
+    except InputError:
+        pass
+    return set(filter(is_image_name, images))
 
 
 def described_targets(answer: Mapping[str, Any]) -> list[Target]:

@@ -50,6 +50,13 @@ _MAX_PATH = 255
 _PLATFORM = re.compile(r"[A-Za-z0-9_.-]+(?:\([A-Za-z0-9_.%-]*\))?(?:/[A-Za-z0-9_.-]+){0,2}")
 
 
+class _AnyVariables(dict[str, str]):
+    """Variables of which each one is set."""
+
+    def get(self, name: str, default: object = None) -> str:
+        return "x"
+
+
 def check_arguments(instruction: Instruction, path: str) -> None:
     """Raise InputError with `path:line:` for an instruction whose arguments no frontend accepts."""
     for problem in _find_problems(instruction):
@@ -62,14 +69,15 @@ def check_arguments(instruction: Instruction, path: str) -> None:
 def check_words(instruction: Instruction, path: str) -> None:
     """Raise InputError for a quote or a brace without its end, and for a `${...}` that BuildKit does not know.
 
-    BuildKit finds these only in a stage that it builds. The values of variables play no role.
+    BuildKit finds these only in a stage that it builds. The values of variables play no role here.
     """
+    variables = _AnyVariables()
     for word in _list_expanded_words(instruction):
-        expand_word(word, {}, instruction, path, keep_unset=True)
+        expand_word(word, variables, instruction, path)
     if instruction.keyword in ("ADD", "COPY"):
         for text, expands in zip(instruction.heredocs, instruction.expands, strict=True):
             if expands:
-                expand_heredoc(text, {}, instruction, path, keep_unset=True)
+                expand_heredoc(text, variables, instruction, path)
 
 
 def check_image_name(name: str, written: str, variables: Mapping[str, str], where: str) -> None:

@@ -30,6 +30,7 @@ REFUSED = {
     "FROM debian\nWORKDIR /${X\n": (2, "missing '}'"),
     "FROM debian\nCOPY a '/b\n": (2, "matching single-quote"),
     "FROM debian\nLABEL a=${X;-y}\n": (2, "unsupported modifier"),
+    'FROM debian\nARG X="${Y:z}"\n': (2, "unsupported modifier (:z)"),
     'FROM debian AS a\nARG X="y\nFROM a\n': (2, "matching double-quote"),
     "FROM debian\nCOPY <<EOF /a\n${X;}\nEOF\n": (2, "unsupported modifier"),
     "FROM debian AS a\nONBUILD ENV A='x\nFROM a\n": (2, "matching single-quote"),
