@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import InputError
 from tests.support import frontend
 
@@ -24,16 +25,28 @@ def main() -> int:
     """Print the disagreements; return 1 if there are any."""
     paths = sorted(path for path in Path(sys.argv[1]).rglob("*") if path.is_file())
     counts: Counter[str] = Counter()
+    refused = 0
     with tempfile.TemporaryDirectory() as folder:
         buildkit = frontend.Frontend(run_command, Path(folder))
         for path in paths:
             text = path.read_text(encoding="utf-8", errors="replace")
+            refused += is_refused(text)
             for kind, difference in find_differences(buildkit, text):
                 print(f"{path}: {kind}: {difference}", flush=True)
                 counts[kind] += 1
     for kind in KINDS:
         print(f"{kind}: {len(paths) - counts[kind]} of {len(paths)} files agree")
+    print(f"stagebake refuses {refused} of them")
     return 1 if counts else 0
+
+
+def is_refused(text: str) -> bool:
+    """Return whether stagebake refuses a Dockerfile."""
+    try:
+        parse_dockerfile(text)
+    except InputError:
+        return True
+    return False
 
 
 def run_command(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:

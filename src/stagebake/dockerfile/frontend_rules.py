@@ -123,7 +123,7 @@ def _find_problems(instruction: Instruction) -> Iterator[str]:
     fewest, most = _ARGUMENT_COUNTS.get(instruction.keyword, (0, None))
     count = len([word for word in instruction.args if word]) if most == 1 else len(instruction.args)
     if count < fewest:
-        yield "requires at least two arguments" if fewest == 2 else "requires an argument"
+        yield f"requires {_describe_count(fewest, most)}"
     match instruction.keyword:
         case "ENV" | "LABEL" if not all(name for name, _ in instruction.assignments):
             yield "has a blank name"
@@ -137,6 +137,13 @@ def _find_problems(instruction: Instruction) -> Iterator[str]:
             yield from _find_health_problems(instruction.args)
         case "ONBUILD":
             yield from _find_trigger_problems(instruction)
+
+
+def _describe_count(fewest: int, most: int | None) -> str:
+    """Return a number of arguments in BuildKit's words."""
+    if most == 1:
+        return "exactly one argument"
+    return "at least two arguments" if fewest == 2 else "at least one argument"
 
 
 def _find_health_problems(args: tuple[str, ...]) -> Iterator[str]:
@@ -153,7 +160,7 @@ def _find_health_problems(args: tuple[str, ...]) -> Iterator[str]:
 def _find_trigger_problems(instruction: Instruction) -> Iterator[str]:
     _, *words = instruction.text.split(None, 2)
     if not words:
-        yield "requires an argument"
+        yield f"requires {_describe_count(1, None)}"
     elif words[0].upper() in _REFUSED_TRIGGERS:
         yield f"cannot contain {words[0].upper()}"
 
