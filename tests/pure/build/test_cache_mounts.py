@@ -160,7 +160,7 @@ def test_mount_stages_appended_to_a_dockerfile_are_valid() -> None:
     """Append a last stage without a network, whose mounts keep their flags and are locked."""
     mount = find_one("FROM a:1\nRUN --mount=type=cache,id=x,target=/y,uid=7,mode=0700,sharing=private true\n")
     for text in (
-        restore_stages([(mount, "host/name@sha256:1")], "w1"),
+        restore_stages([(mount, f"host/name@sha256:{64 * '1'}")], "w1"),
         listing_stages([mount], "w1"),
         save_stages(mount, "w1"),
     ):
