@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -197,3 +198,26 @@ def test_generate_for_an_unknown_target_exits_2_and_lists_the_stages(repository:
     repository.write(FIVE)
     repository.settings()
     assert_refused(repository.stagebake("generate", "--target", "tests"), "", ", ".join(STAGES))
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "line", "note"),
+    [
+        (
+            "# syntax=docker/dockerfile:1\nFROM busybox:1\nrun true\n",
+            "ConsistentInstructionCasing",
+            3,
+            "could not fetch",
+        ),
+        ("FROM busybox:1\nCOPY --unknown a /a\n", "BuildError", 2, ""),
+        ("FROM busybox:1 AS app\nRUN true\nFROM busybox:1\n", "base-moves", 3, "`app` was not examined"),
+    ],
+    ids=["frontend-missing", "refused", "other-target"],
+)
+def test_doctor_shows_what_buildkit_finds_and_what_it_left_out(
+    repository: Project, text: str, rule: str, line: int, note: str
+) -> None:
+    repository.write({"Dockerfile": text})
+    answer = json.loads(repository.stagebake("doctor", "--json").stdout)
+    assert (rule, line) in {(finding["rule"], finding["line"]) for finding in answer["findings"]}
+    assert note in " ".join(answer["notes"])
