@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
@@ -264,18 +264,23 @@ def parse_dockerfile(
     if target is not None:
         graph = replace(graph, final=graph.find_target(target, target_origin))
     _refuse_later_sources(graph)
-    _refuse_invalid_words(graph)
+    _refuse_invalid_words(graph, resolver.trigger_errors)
     return graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class _StageResolver:
-    """Resolver of the references in FROM, COPY --from and RUN --mount to stages and images."""
+    """Resolver of the references in FROM, COPY --from and RUN --mount to stages and images.
+
+    `trigger_errors` are the errors in the ONBUILD triggers that a stage runs, by the name of the stage: BuildKit reads
+    the triggers only where it builds the stage.
+    """
 
     path: str
     drafts: tuple[StageDraft, ...]
     variables: Mapping[str, str]
     contexts: frozenset[str]
+    trigger_errors: dict[str, InputError] = field(default_factory=dict)
 
     def resolve_stage(self, draft: StageDraft) -> Stage:
         return Stage(
@@ -298,7 +303,10 @@ class _StageResolver:
         base_draft = self._find_base_stage(base, draft.index)
         if base_draft is not None:
             yield StageStep(instruction=start, sources=(base_draft.name,))
-            own = [*self._read_triggers(base_draft), *own]
+            try:
+                own = [*self._read_triggers(base_draft), *own]
+            except InputError as error:
+                self.trigger_errors[draft.name] = error
         elif base == "scratch":
             yield StageStep(instruction=start)
         else:
@@ -414,9 +422,11 @@ def _refuse_cycles(graph: StageGraph) -> None:
         ) from None
 
 
-def _refuse_invalid_words(graph: StageGraph) -> None:
-    """Refuse words that BuildKit cannot expand; it looks at the stages that it builds only."""
+def _refuse_invalid_words(graph: StageGraph, trigger_errors: Mapping[str, InputError]) -> None:
+    """Refuse triggers and words that BuildKit cannot read; it looks only at the stages that it builds."""
     for stage in graph.needed_stages():
+        if stage.name in trigger_errors:
+            raise trigger_errors[stage.name]
         if stage.name not in graph.contexts:
             for step in stage.steps:
                 check_words(step.instruction, graph.path)

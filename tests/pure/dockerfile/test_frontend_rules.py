@@ -61,6 +61,7 @@ ACCEPTED = {
     "run": "FROM debian\nRUN echo 'x\n",
     "maintainer": 'FROM debian\nMAINTAINER "x\n',
     "trigger-not-run": "FROM debian\nONBUILD ENV A='x\n",
+    "trigger-of-unused": "FROM debian AS a\nONBUILD FETCH x\nFROM a AS unused\nFROM debian\n",
     "quoted-heredoc": "FROM debian\nCOPY <<'EOF' /a\n${X\nEOF\n",
     "health-none": "FROM debian\nHEALTHCHECK none\n",
     "no-platform": "FROM --platform= debian\n",
