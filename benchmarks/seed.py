@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.servers import start_servers
-from stagebake.build.events import Trace
 from stagebake.build.result import rebuilt_stages
+from stagebake.buildkit.events import Trace
 from stagebake.dockerfile.stages import parse_dockerfile
 from tests.support.project import BUSYBOX, Project
 

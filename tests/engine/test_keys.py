@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.build.events import Trace
 from stagebake.build.result import rebuilt_stages
+from stagebake.buildkit.events import Trace
 from stagebake.context.folder import ContextFolder
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from stagebake.build.events import StepRun, Trace
+from stagebake.buildkit.events import StepRun, Trace
 from stagebake.dockerfile.stages import Stage, StageGraph, StageStep
 from stagebake.dockerfile.variables import declared_args, expand_word, predefined_args
 

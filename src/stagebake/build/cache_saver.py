@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from stagebake.build.engine import BakeResult, BuildEngine
-from stagebake.build.events import ProgressListener, Trace
 from stagebake.build.failures import summarize_failure
 from stagebake.build.result import SavedCache, rerun_stages
-from stagebake.build.stall_timer import StallTimer
+from stagebake.buildkit.engine import BakeResult, BuildEngine
+from stagebake.buildkit.events import ProgressListener, Trace
+from stagebake.buildkit.stall_timer import StallTimer
 from stagebake.cache.backends import CacheRepository
 from stagebake.cache.cache_refs import image_layer_sizes, read_stage_caches, repair_refs, rotate_generations
 from stagebake.cache.evidence import collect_evidence

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from stagebake.build.events import StepFailure, Trace, find_failed_stage
-from stagebake.build.limits import (
+from stagebake.buildkit.events import StepFailure, Trace, find_failed_stage
+from stagebake.buildkit.limits import (
     StepSize,
     explain_large_layer,
     is_disk_full,
     is_layer_too_large,
     is_upload_cut_off,
 )
-from stagebake.build.stall_timer import Stall
+from stagebake.buildkit.stall_timer import Stall
 from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
 from stagebake.errors import BuildFailed, InputError, StagebakeError
 

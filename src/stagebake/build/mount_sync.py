@@ -28,11 +28,11 @@ from stagebake.build.cache_mounts import (
     run_mount_uses,
     save_stages,
 )
-from stagebake.build.engine import BakeCall, BuildEngine
-from stagebake.build.events import ProgressListener, Trace
 from stagebake.build.failures import summarize_failure
 from stagebake.build.result import CarriedMount
-from stagebake.build.stall_timer import StallTimer
+from stagebake.buildkit.engine import BakeCall, BuildEngine
+from stagebake.buildkit.events import ProgressListener, Trace
+from stagebake.buildkit.stall_timer import StallTimer
 from stagebake.cache.backends import CacheRepository
 from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation, sha256_digest
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access

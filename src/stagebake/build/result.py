@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stagebake.build.events import StepRun, Trace, covered_seconds
+from stagebake.buildkit.events import StepRun, Trace, covered_seconds
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 
 _COPY_STEPS = ("COPY ", "FROM ", "LINK ", "WORKDIR ")

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from stagebake.build.cache_saver import CacheSaver, push_merged_cache
-from stagebake.build.engine import BakeCall, BakeResult, BuildEngine
-from stagebake.build.events import ProgressListener, Trace
 from stagebake.build.failures import (
     PUSH_PAUSES,
     BakeFailure,
@@ -20,10 +18,12 @@ from stagebake.build.failures import (
     classify_failure,
     format_failure,
 )
-from stagebake.build.limits import StepSize, parse_step_sizes
 from stagebake.build.mount_sync import MountSync
 from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, stage_results
-from stagebake.build.stall_timer import StallTimer
+from stagebake.buildkit.engine import BakeCall, BakeResult, BuildEngine
+from stagebake.buildkit.events import ProgressListener, Trace
+from stagebake.buildkit.limits import StepSize, parse_step_sizes
+from stagebake.buildkit.stall_timer import StallTimer
 from stagebake.cache.cache_refs import read_caches
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.cache.stage_caches import StageCaches, drop_broken_blobs

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from stagebake.build.engine import Engine
-from stagebake.build.events import Trace
-from stagebake.build.limits import AMPLE_DISK_BYTES, DiskSpace, has_layer_limit, warn_large_stages, warn_low_disk
 from stagebake.build.run import BuildRequest, build_image
+from stagebake.buildkit.engine import Engine
+from stagebake.buildkit.events import Trace
+from stagebake.buildkit.limits import AMPLE_DISK_BYTES, DiskSpace, has_layer_limit, warn_large_stages, warn_low_disk
 from stagebake.cache.scopes import Trigger
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.command import Command, read_command

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stagebake.build.engine import refuse_hidden_folder
+from stagebake.buildkit.engine import refuse_hidden_folder
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError

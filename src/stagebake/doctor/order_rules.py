@@ -29,7 +29,7 @@ _CHANGING = re.compile(
     r"|BUILD_?(?:DATE|TIME|TIMESTAMP|NUMBER|NO|NUM)|TIMESTAMP|CACHE_?BUST(?:ER)?|GITHUB_(?:SHA|REF|RUN_ID|RUN_NUMBER))$",
     re.IGNORECASE,
 )
-# Defaults that only stand in for a value; any other default is a pinned version
+# Defaults that are placeholders; any other default is a pinned version
 _PLACEHOLDER = re.compile(
     r"[\"']?(?:|dev\S*|head|latest|local|main|master|none|null|undefined|unknown|0*)[\"']?", re.IGNORECASE
 )

@@ -49,7 +49,7 @@ class Login:
 
 
 def find_login(host: str) -> Login | None:
-    """Return the login for a registry host; None where there is none."""
+    """Return the login for a registry host; None for a host without one."""
     key = _DOCKER_HUB_KEY if host in ("docker.io", "registry-1.docker.io") else host
     from_environment = _read_environment(os.environ.get("DOCKER_AUTH_CONFIG", ""))
     if key in from_environment:

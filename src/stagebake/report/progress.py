@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stagebake.build.events import StepRun, Trace
+from stagebake.buildkit.events import StepRun, Trace
 from stagebake.dockerfile.stages import StageGraph
 
 _REDRAW_SECONDS = 0.1

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.buildkit.events import StepRun
 from stagebake.cache.prune import PurgeResult
 from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from stagebake.build.cache_saver import CacheSaver, push_merged_cache
-from stagebake.build.engine import BakeResult
-from stagebake.build.events import Trace
 from stagebake.build.result import SavedCache
-from stagebake.build.stall_timer import StallTimer
+from stagebake.buildkit.engine import BakeResult
+from stagebake.buildkit.events import Trace
+from stagebake.buildkit.stall_timer import StallTimer
 from stagebake.cache.cache_refs import read_stage_caches
 from stagebake.cache.manifest import ManifestAndConfig
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from stagebake.build.events import StepFailure, Trace
 from stagebake.build.failures import (
     MAX_BUILDS,
     PUSH_PAUSES,
@@ -22,8 +21,9 @@ from stagebake.build.failures import (
     format_failure,
     summarize_failure,
 )
-from stagebake.build.limits import StepSize
-from stagebake.build.stall_timer import Stall
+from stagebake.buildkit.events import StepFailure, Trace
+from stagebake.buildkit.limits import StepSize
+from stagebake.buildkit.stall_timer import Stall
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import StagebakeError
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from stagebake.build.cache_mounts import MOUNT_STAGE
-from stagebake.build.engine import BakeCall, BakeResult
-from stagebake.build.events import Trace
 from stagebake.build.mount_sync import MountSync
 from stagebake.build.result import CarriedMount
+from stagebake.buildkit.engine import BakeCall, BakeResult
+from stagebake.buildkit.events import Trace
 from stagebake.cache.manifest import ManifestAndConfig
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import parse_dockerfile

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from stagebake.build.events import Trace
 from stagebake.build.result import StageResult, forceable_steps, rebuilt_stages, stage_results
+from stagebake.buildkit.events import Trace
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 
 DIAMOND = parse_dockerfile(

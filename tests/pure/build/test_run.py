@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stagebake.build.engine import BakeCall, BakeResult
-from stagebake.build.events import Trace
 from stagebake.build.result import BuildResult
 from stagebake.build.run import BuildRequest, build_image
+from stagebake.buildkit.engine import BakeCall, BakeResult
+from stagebake.buildkit.events import Trace
 from stagebake.cache.cache_config import serialize_cache
 from stagebake.cache.scopes import DEFAULT_SCOPE, READ_DEFAULT, Access
 from stagebake.dockerfile.stages import parse_dockerfile

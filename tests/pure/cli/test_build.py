@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from stagebake.build.limits import AMPLE_DISK_BYTES, DiskSpace
+from stagebake.buildkit.limits import AMPLE_DISK_BYTES, DiskSpace
 from stagebake.cli.build import warn_of_limits
 from stagebake.cli.command import Command
 from stagebake.dockerfile.stages import parse_dockerfile

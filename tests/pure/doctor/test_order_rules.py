@@ -126,7 +126,7 @@ RUN make VERSION=$GIT_SHA
 
 @pytest.mark.parametrize("default", ["", "=", "=unknown", '="dev-build"', "=HEAD"])
 def test_early_arguments_placeholder_default_is_reported(default: str) -> None:
-    """Expect a new value in each build where the default only stands in for a value."""
+    """Expect a new value in each build where the default is a placeholder."""
     assert only_finding("arg-early", examine_text(f"FROM a\nARG BUILD_HASH{default}\nRUN npm run x\n")).line == 2
 
 

@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, SavedCache, StageResult
+from stagebake.buildkit.events import StepRun
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.after_build import (

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.buildkit.events import StepRun
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import BuildFailed
 from stagebake.explain.decision import Reasons, StepRan

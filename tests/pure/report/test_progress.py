@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from stagebake.build.events import Trace
+from stagebake.buildkit.events import Trace
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.report.progress import BuildProgress, interrupt_note
 

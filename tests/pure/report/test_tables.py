@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from stagebake.build.events import StepRun
 from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.buildkit.events import StepRun
 from stagebake.cache.prune import KeptVersion, PurgeResult
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import InputChanged, InputUnknown, ParentRebuilt, Reasons, StepRan

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stagebake.build.events import Trace
-from stagebake.build.stall_timer import Stall, StallTimer
+from stagebake.buildkit.events import Trace
+from stagebake.buildkit.stall_timer import Stall, StallTimer
 
 BLOB = "sha256:" + "a" * 64
 PATIENCE = {"read": 60.0, "write": 600.0}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from stagebake.build.events import Trace
+from stagebake.buildkit.events import Trace
 
 
 class Stall(Enum):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stagebake.build.events import StepRun
+from stagebake.buildkit.events import StepRun
 from stagebake.formatting import format_size
 
 _GITHUB_REGISTRY = "ghcr.io"

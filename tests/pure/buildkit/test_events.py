@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stagebake.build.events import StepRun, Trace, covered_seconds, timestamp_seconds
+from stagebake.buildkit.events import StepRun, Trace, covered_seconds, timestamp_seconds
 from stagebake.dockerfile.stages import parse_dockerfile
 
 BASE = "2026-01-01T10:00:"

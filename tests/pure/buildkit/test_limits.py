@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from stagebake.build.events import StepRun
-from stagebake.build.limits import (
+from stagebake.buildkit.events import StepRun
+from stagebake.buildkit.limits import (
     DiskSpace,
     StepSize,
     explain_large_layer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.build.engine import bake_environment, explain_no_answer, refuse_hidden_folder
+from stagebake.buildkit.engine import bake_environment, explain_no_answer, refuse_hidden_folder
 from stagebake.errors import EngineError
 
 FOLDER = "/tmp/stagebake-x1"

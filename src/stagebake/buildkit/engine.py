@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from stagebake.build.limits import DiskSpace
+from stagebake.buildkit.limits import DiskSpace
 from stagebake.errors import EngineError, InputError
 
 if TYPE_CHECKING:

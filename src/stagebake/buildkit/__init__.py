@@ -1,0 +1,1 @@
+"""How does Docker run a build, and what does BuildKit say about it?"""
