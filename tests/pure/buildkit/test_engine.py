@@ -105,7 +105,7 @@ def test_refuse_hidden_folder_names_the_snap_and_the_variable(message: str) -> N
 @pytest.mark.parametrize(
     "message",
     [
-        "ERROR: open /work/Dockerfile: no such file or directory",
+        "ERROR: open /srv/app/Dockerfile: no such file or directory",
         f"{FOLDER}/docker-bake.hcl:3,1-2: Unsupported argument",
         "",
     ],
