@@ -124,6 +124,26 @@ def test_bake_without_save_writes_nothing(five: Project) -> None:
     assert set(five.loaded()) == set(STAGES)
 
 
+def test_build_uses_bake_attributes_that_are_no_settings(project: Project) -> None:
+    """Set them in the override file; bake is given the permission that an entitlement needs."""
+    shared_memory = "df -m /dev/shm | grep -c ' 96 ' > /shm.txt"
+    steps = f"RUN grep -c special /etc/hosts > /hosts.txt; ulimit -n > /files.txt; {shared_memory}"
+    override = """\
+target "_common" {
+  extra-hosts = { special = "10.1.2.3" }
+  ulimits = ["nofile=1234:1234"]
+  shm-size = "96m"
+  entitlements = ["network.host"]
+}
+"""
+    project.write({**FIVE, "Dockerfile": f"{FIVE['Dockerfile']}{steps}\n", "docker-bake.override.hcl": override})
+    project.settings()
+    project.commit()
+    project.build("--push")
+    pushed = project.pushed()
+    assert (pushed["hosts"], pushed["files"], pushed["shm"]) == ("1", "1234", "1")
+
+
 def test_generate_keeps_the_override_file_and_builds_use_it(project: Project) -> None:
     """Keep docker-bake.override.hcl as it is; bake and stagebake lay it over the generated file."""
     dockerfile = f"{FIVE['Dockerfile']}ARG WHO=nobody\nRUN echo $WHO > /who.txt\n"

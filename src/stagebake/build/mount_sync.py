@@ -38,7 +38,7 @@ from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation,
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import RegistryError
-from stagebake.generate.bake_file import COMMON_TARGET, BakeOptions, bake_permissions, bake_variables
+from stagebake.generate.bake_file import COMMON_TARGET, OVERRIDE_FILE, BakeOptions, bake_permissions, bake_variables
 from stagebake.project.settings import Settings
 
 _ANNOTATION = "stagebake.content"
@@ -315,7 +315,7 @@ class MountSync:
             target=MOUNT_STAGE,
             files={**self.files, "mounts.json": json.dumps(document)},
             variables=bake_variables(self.settings, bake_options, DEFAULT_SCOPE),
-            allow=(*bake_permissions(self.settings), *permissions),
+            allow=(*bake_permissions(self.settings, self.files.get(OVERRIDE_FILE)), *permissions),
         )
 
 

@@ -309,6 +309,6 @@ class _Run:
             target=target_names(self.graph)[bake_options.stage],
             files={**self._bake_files(), "choices.json": call_file},
             variables=bake_variables(self.settings, bake_options, scope),
-            allow=bake_permissions(self.settings),
+            allow=bake_permissions(self.settings, self.request.override),
         )
         return self.engine.run_bake(call, observe_line, must_stop), trace

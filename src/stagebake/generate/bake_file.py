@@ -144,8 +144,11 @@ def render_call_file(graph: StageGraph, settings: Settings, bake_options: BakeOp
     return json.dumps({"target": {name: target}}, indent=2)
 
 
-def bake_permissions(settings: Settings) -> tuple[str, ...]:
-    """Return the values of bake's `--allow`; with rawjson progress, bake does not ask for them."""
+def bake_permissions(settings: Settings, override: str | None = None) -> tuple[str, ...]:
+    """Return the values of bake's `--allow`; with rawjson progress, bake does not ask for them.
+
+    `override` is the text of the user's own bake file, whose `entitlements` are allowed too.
+    """
     permissions = ["fs.read=*"]
     if BACKENDS[settings.cache].in_folder:
         permissions.append(f"fs.write={settings.cache_folder}")
@@ -153,7 +156,24 @@ def bake_permissions(settings: Settings) -> tuple[str, ...]:
         permissions.append("network.host")
     if forwards_agent(settings):
         permissions.append("ssh")
-    return tuple(permissions)
+    permissions += _read_entitlements(override or "")
+    return tuple(dict.fromkeys(permissions))
+
+
+def _read_entitlements(override: str) -> list[str]:
+    """Return the `entitlements` of a bake file's targets, such as `security.insecure`; bake reports a file in error."""
+    if "entitlements" not in override:
+        return []
+    import hcl2  # slow to load, and few projects have such a file
+
+    entitlements: list[str] = []
+    try:
+        for block in hcl2.loads(override).get("target", ()):
+            for target in block.values():
+                entitlements += target.get("entitlements", ())
+    except Exception:  # the parser has errors of its own
+        return []
+    return [entitlement.strip('"') for entitlement in entitlements if isinstance(entitlement, str)]
 
 
 def _render_variables(settings: Settings) -> list[str]:

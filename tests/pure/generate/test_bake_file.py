@@ -301,6 +301,24 @@ def test_bake_permissions_allow_the_host_network_only_when_set(network: str | No
 
 
 @pytest.mark.parametrize(
+    ("override", "allowed"),
+    [
+        (None, []),
+        ('target "app" {\n  shm-size = "1g"\n}\n', []),
+        ('target "app" {\n  entitlements = ["security.insecure"]\n}\n', ["security.insecure"]),
+        (
+            'target "a" {\n  entitlements = ["network.host"]\n}\ntarget "b" {\n  entitlements = ["device"]\n}\n',
+            ["network.host", "device"],
+        ),
+        ("entitlements = [", []),
+        ('target "app" {\n  entitlements = 1\n}\n', []),
+    ],
+)
+def test_bake_permissions_allow_what_the_override_file_asks_for(override: str | None, allowed: list[str]) -> None:
+    assert bake_permissions(Settings(), override) == ("fs.read=*", *allowed)
+
+
+@pytest.mark.parametrize(
     ("settings", "right"),
     [
         (Settings(), False),
