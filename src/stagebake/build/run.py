@@ -250,8 +250,9 @@ class _Run:
         """Raise BuildFailed where a step of a forced stage came from a cache: the image would hold an old result."""
         for step in forceable_steps(self.graph, trace, self.request.forced.with_dependents):
             if step.cached:
+                stage = step.stage or self.graph.final.name  # BuildKit names no stage where there is only one
                 raise BuildFailed(
-                    f"stage {step.stage} was forced, but `{step.name}` was taken from a cache",
+                    f"stage {stage} was forced, but `{step.name}` was taken from a cache",
                     "force all stages: --no-cache without names; and please report this",
                 )
 

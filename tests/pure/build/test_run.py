@@ -188,6 +188,21 @@ def test_build_image_forced_step_from_a_cache_is_an_error() -> None:
         build(engine, forced=("app",))
 
 
+def test_build_image_forced_step_of_an_only_stage_names_the_stage() -> None:
+    """Name it as the report does: BuildKit's steps have no stage where there is only one."""
+    text = "FROM debian\nRUN two\n"
+    graph = parse_dockerfile(text)
+    request = BuildRequest(
+        access=READ_DEFAULT,
+        names=NAMES,
+        dockerfile_text=text,
+        forced=graph.force_stages(graph.names),
+    )
+    engine = ScriptedEngine([[step_line("[2/2] RUN two", cached=True)]])
+    with pytest.raises(BuildFailed, match=f"stage {graph.final.name} was forced"):
+        build_image(graph, SETTINGS, request, engine, BuildStores(), ignore_progress)
+
+
 def test_build_image_step_that_ran_in_a_failed_attempt_counts_as_run() -> None:
     """Find the result of the first attempt cached in the second one."""
     first = [step_line("[base 2/2] RUN one"), step_line(error=LOST)]
