@@ -197,7 +197,7 @@ def test_explain_rebuilds_unknown_input_is_named_after_a_missing_cache() -> None
 
 
 def test_explain_rebuilds_forced_stage_stays_forced() -> None:
-    """Name --no-cache, whatever else changed, and name the forced parent for a stage that takes from it."""
+    """Name --no-cache even where inputs changed too, and name the forced parent for a stage that takes from it."""
     forced = replace(IMAGE_BUILD, forced=GRAPH.force_stages(("deps",)))
     reasons = explain_build(forced, "2", [make_ledger()])
     assert reasons["deps"] == (Forced(),)
