@@ -20,8 +20,8 @@ from tests.support.signals import interruptible
 pytestmark = pytest.mark.xdist_group("mounts")
 
 ON = "cache-mounts = true\n"
-# Runs before the mounts and takes a second, as real steps do: meanwhile stagebake interrupts the build
-SLOW = "RUN sleep 1"
+# Runs before the mounts and takes seconds, as real steps do: meanwhile stagebake interrupts the build
+SLOW = "RUN sleep 2"
 KINDS: Mapping[str, str] = {
     "plain": "target=/mnt",
     "id": "id=of-$TOOL,target=/mnt",

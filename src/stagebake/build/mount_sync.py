@@ -12,7 +12,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,10 @@ _PUSH_OPTIONS = "push=true,store=false,unpack=false,oci-mediatypes=true,compress
 # Seconds of work that an interruption may undo: most mounts save no more than that
 _INTERRUPTIBLE_SECONDS = 20.0
 
+# Seconds between the start of a step and the interruption. As a step starts, BuildKit commits the result below it; a
+# build that is cancelled meanwhile leaves the engine without that result (`finalize` in BuildKit's cache/refs.go)
+_COMMIT_SECONDS = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class _SavedMount:
@@ -77,9 +81,11 @@ class MountSync:
     progress: ProgressListener
     warnings: list[str]
     imported_cache: str | None = None
+    clock: Callable[[], float] = time.monotonic
     _mounts: tuple[CacheMount, ...] = ()
     _waiting: list[CacheMount] = field(default_factory=list)
     _due: list[_SavedMount] = field(default_factory=list)
+    _due_at: float = 0.0
     _restored: dict[CacheMount, int] = field(default_factory=dict)
     _not_restored: set[CacheMount] = field(default_factory=set)
     _saved: dict[CacheMount, int] = field(default_factory=dict)
@@ -106,7 +112,7 @@ class MountSync:
     @property
     def is_due(self) -> bool:
         """Tell whether to interrupt the build and call `restore_mounts`."""
-        return bool(self._due)
+        return bool(self._due) and self.clock() >= self._due_at
 
     def observe_trace(self, trace: Trace) -> None:
         """Check after an event of the build whether a step has begun that leads to a mount with saved content."""
@@ -121,6 +127,7 @@ class MountSync:
         lost_seconds = _longest_running_seconds(trace)
         if not saved or lost_seconds <= _INTERRUPTIBLE_SECONDS:
             self._due = saved
+            self._due_at = self.clock() + _COMMIT_SECONDS
             return
         names = ", ".join(entry.mount.id for entry in saved)
         reason = f"it would have undone {lost_seconds:.0f} s of the build"

@@ -72,12 +72,23 @@ class MountEngine:
         self.layout.push_manifest(document, found["tag"])
 
 
+@dataclass
+class Clock:
+    """Clock that is set by hand, in seconds."""
+
+    seconds: float = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 def make_sync(
     engine: MountEngine,
     *,
     limit: int = 1000,
     access: Access = ACCESS,
     forced: tuple[str, ...] = (),
+    clock: Clock | None = None,
 ) -> MountSync:
     return MountSync(
         graph=GRAPH,
@@ -90,6 +101,7 @@ def make_sync(
         repository=engine.layout,
         progress=ignore_progress,
         warnings=[],
+        clock=clock or Clock(),
     )
 
 
@@ -170,15 +182,31 @@ def test_save_mounts_build_without_write_access_saves_nothing(engine: MountEngin
 def test_restore_mounts_saved_content_is_restored_before_the_step(engine: MountEngine) -> None:
     """Interrupt the build when the step begins, and only once."""
     save_once(engine)
-    sync = make_sync(engine)
+    clock = Clock()
+    sync = make_sync(engine, clock=clock)
     trace = feed_lines(RAN)
     sync.observe_trace(trace)
+    clock.seconds += 1
     assert sync.is_due
     sync.restore_mounts(trace)
     assert engine.outputs == ["type=cacheonly"]
     assert sync.carried_mounts == (CarriedMount(id="/c", restored=LAYER_SIZE),)
     sync.observe_trace(trace)
+    clock.seconds += 1
     assert not sync.is_due
+
+
+def test_is_due_result_below_the_step_is_being_committed_waits(engine: MountEngine) -> None:
+    """Interrupt no build in the moment in which BuildKit would lose a step's result."""
+    save_once(engine)
+    clock = Clock()
+    sync = make_sync(engine, clock=clock)
+    sync.observe_trace(feed_lines(RAN))
+    assert not sync.is_due
+    clock.seconds += 0.4
+    assert not sync.is_due
+    clock.seconds += 0.2
+    assert sync.is_due
 
 
 def test_restore_mounts_failed_call_is_a_warning_and_saves_the_mount_again(engine: MountEngine) -> None:
@@ -195,25 +223,31 @@ def test_restore_mounts_failed_call_is_a_warning_and_saves_the_mount_again(engin
 
 
 def test_observe_trace_without_saved_content_does_not_interrupt(engine: MountEngine) -> None:
-    sync = make_sync(engine)
+    clock = Clock()
+    sync = make_sync(engine, clock=clock)
     sync.observe_trace(feed_lines(RAN))
+    clock.seconds += 1
     assert not sync.is_due
 
 
 def test_observe_trace_forced_stage_does_not_interrupt(engine: MountEngine) -> None:
     """BuildKit empties the mounts of a forced stage."""
     save_once(engine)
-    sync = make_sync(engine, forced=("app",))
+    clock = Clock()
+    sync = make_sync(engine, clock=clock, forced=("app",))
     sync.observe_trace(feed_lines(RAN))
+    clock.seconds += 1
     assert not sync.is_due
 
 
 def test_observe_trace_long_running_step_is_not_interrupted(engine: MountEngine) -> None:
     """Say what the interruption would have undone."""
     save_once(engine)
-    sync = make_sync(engine)
+    clock = Clock()
+    sync = make_sync(engine, clock=clock)
     started = {"digest": "1", "name": "[app 2/2] RUN one", "started": "2026-01-01T10:00:00Z"}
     sync.observe_trace(feed_lines(json.dumps({"vertexes": [started]})))
+    clock.seconds += 1
     assert not sync.is_due
     (warning,) = sync.warnings
     assert re.match(r"cache mounts not restored: /c: it would have undone \d+ s of the build", warning)
