@@ -94,7 +94,7 @@ def test_backends_page_shows_the_steps_that_init_writes() -> None:
 
 def test_doctor_page_lists_every_rule() -> None:
     listed = [row[0].strip("`") for row in read_rows((ROOT / "docs/doctor.md").read_text(encoding="utf-8"))]
-    known = {text for path in SOURCE.glob("doctor/*.py") for text in read_strings(path)}
+    known = {text for path in SOURCE.glob("doctor/**/*.py") for text in read_strings(path)}
     assert len(listed) == len(set(listed)) == len(RULES)
     assert set(listed) <= known
 
@@ -103,6 +103,8 @@ def test_contributing_names_every_package_and_module() -> None:
     table = read_rows(read_section("CONTRIBUTING.md", "Find your way").partition("\n### ")[0])
     rows = {row[0].strip("`/"): row[2] for row in table}
     folders = {path.parent.name: modules_in(path.parent) for path in SOURCE.glob("*/__init__.py")}
+    for path in SOURCE.glob("*/*/__init__.py"):
+        folders[path.parent.parent.name] += modules_in(path.parent)
     missing = [
         f"{package}/{name}"
         for package, names in folders.items()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.doctor.context_rules import find_copied_junk, find_copied_secrets, find_unused_files
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
-from stagebake.doctor.image_rules import find_moving_images, find_secret_variables, find_unlinked_copies
-from stagebake.doctor.install_rules import find_missing_cache_mounts, find_separate_apt_updates
-from stagebake.doctor.order_rules import find_early_arguments, find_early_copies
+from stagebake.doctor.rules.context_rules import find_copied_junk, find_copied_secrets, find_unused_files
+from stagebake.doctor.rules.image_rules import find_moving_images, find_secret_variables, find_unlinked_copies
+from stagebake.doctor.rules.install_rules import find_missing_cache_mounts, find_separate_apt_updates
+from stagebake.doctor.rules.order_rules import find_early_arguments, find_early_copies
 from stagebake.formatting import format_seconds, json_document
 
 Rule = Callable[[StageGraph, RepositoryFacts], Iterator[Finding]]

@@ -12,9 +12,9 @@ from functools import cached_property
 from stagebake.dockerfile.package_managers import PackageInstall, find_installs
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import Stage, StageGraph
-from stagebake.doctor.context_copies import ContextCopy, find_context_copies, list_rebuilds
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.rules.context_copies import ContextCopy, find_context_copies, list_rebuilds
 from stagebake.formatting import make_printable
 
 # A COPY of some files is reported from this many rebuilds on, and only where it caused this share of all

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.doctor.context_copies import find_context_copies, list_rebuilds
 from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.rules.context_copies import find_context_copies, list_rebuilds
 
 FACTS = RepositoryFacts(
     files=frozenset({"a.txt", "docs/b.md", "src/c.ts"}),

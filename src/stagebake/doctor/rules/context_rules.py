@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.doctor.context_copies import ContextCopy, find_context_copies, list_rebuilds
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.rules.context_copies import ContextCopy, find_context_copies, list_rebuilds
 from stagebake.formatting import make_printable
 
 # Folders and files that tools generate, at any depth: a submodule has its own .git

@@ -1,0 +1,1 @@
+"""Rules of `doctor`: one module for each group of rules."""
