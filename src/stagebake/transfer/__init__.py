@@ -1,0 +1,1 @@
+"""Foretell which bytes a build pulls, unpacks and pushes, and which step needs them."""

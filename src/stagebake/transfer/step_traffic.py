@@ -1,0 +1,154 @@
+"""Foretell which bytes the running steps of a build make BuildKit pull and push. Pure.
+
+BuildKit restores lazily: it pulls and unpacks a layer when a step that runs needs the files. A RUN, a WORKDIR and a
+COPY need every layer below them, a COPY --link does not; a COPY and a mounted stage need every layer of the stage that
+they take from. A push uploads the layers that running steps made; the registry has the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from stagebake.dockerfile.parser import Instruction
+from stagebake.dockerfile.stages import StageGraph, StageStep
+from stagebake.transfer.step_layers import LAYER_KEYWORDS, Layer, LayeredStages
+
+RunningSteps = Mapping[str, Collection[int]]
+"""Stages, and the numbers of their steps that run: indexes of `Stage.steps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Compressed bytes that a build, a stage or a step moves; what is pulled is also unpacked."""
+
+    pulled: int = 0
+    pushed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTraffic(Traffic):
+    """Bytes that a running step moves: the layers that no earlier step needed, and those that it makes."""
+
+    stage: str
+    step: StageStep
+
+
+def is_linked(instruction: Instruction) -> bool:
+    """Tell whether a COPY or ADD makes a layer of its own, without the layers below it.
+
+    BuildKit ignores --link beside --chmod (moby/buildkit, dockerfile2llb/convert_copy.go).
+    """
+    return instruction.has_switch("link") and instruction.flag_value("chmod") is None
+
+
+def all_steps(graph: StageGraph, stages: Iterable[str]) -> dict[str, frozenset[int]]:
+    """Return every step of these stages as a running one."""
+    return {name: frozenset(range(len(graph[name].steps))) for name in stages}
+
+
+def foretell_traffic(
+    graph: StageGraph,
+    layered: LayeredStages,
+    running: RunningSteps,
+    *,
+    saves_stages: bool = True,
+) -> tuple[StepTraffic, ...]:
+    """Return what each running step moves, the stages in the order in which they are built.
+
+    A running step is assumed to make as many bytes as in its cache. With `saves_stages` the layers of all stages are
+    pushed; without it only those of the image, as with an inline cache.
+    """
+    forecast = _Forecast(graph=graph, layered=layered, running=running, pulled=set())
+    pushing = _image_stages(graph) if not saves_stages else frozenset(graph.names)
+    found: list[StepTraffic] = []
+    for stage in graph.needed_stages():
+        for number in sorted(running.get(stage.name, ())):
+            step = stage.steps[number]
+            if step.instruction.keyword not in LAYER_KEYWORDS:
+                continue
+            made = forecast.made_bytes(stage.name, number)
+            found.append(
+                StepTraffic(
+                    stage=stage.name,
+                    step=step,
+                    pulled=forecast.pull_layers(forecast.needed_layers(stage.name, number)),
+                    pushed=made if stage.name in pushing else 0,
+                )
+            )
+    return tuple(found)
+
+
+def sum_traffic(steps: Iterable[Traffic]) -> Traffic:
+    """Return the sum of several steps."""
+    pulled = pushed = 0
+    for step in steps:
+        pulled += step.pulled
+        pushed += step.pushed
+    return Traffic(pulled=pulled, pushed=pushed)
+
+
+def step_cost(
+    graph: StageGraph,
+    layered: LayeredStages,
+    running: RunningSteps,
+    stage: str,
+    number: int,
+) -> Traffic:
+    """Return the bytes that a build would not move if this step did not run; all other steps run as before."""
+    others = {name: frozenset(numbers) for name, numbers in running.items()}
+    others[stage] = others.get(stage, frozenset()) - {number}
+    with_step = sum_traffic(foretell_traffic(graph, layered, running))
+    without = sum_traffic(foretell_traffic(graph, layered, others))
+    return Traffic(pulled=with_step.pulled - without.pulled, pushed=with_step.pushed - without.pushed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Forecast:
+    """Build of which these steps run, and the digests of the layers that it has pulled so far."""
+
+    graph: StageGraph
+    layered: LayeredStages
+    running: RunningSteps
+    pulled: set[str]
+
+    def made_bytes(self, stage: str, number: int) -> int:
+        """Return the bytes of the step's own layer, 0 where they are not known."""
+        steps = self.layered.get(stage)
+        return steps[number].bytes if steps else 0
+
+    def needed_layers(self, stage: str, number: int) -> Iterator[Layer]:
+        """Yield the restored layers that a running step reads."""
+        step = self.graph[stage].steps[number]
+        if not is_linked(step.instruction):
+            yield from self._restored_layers(stage, number)
+        for source in step.sources:
+            if isinstance(source, str):
+                yield from self._restored_layers(source, len(self.graph[source].steps))
+
+    def pull_layers(self, layers: Iterable[Layer]) -> int:
+        """Return the bytes of the layers that were not pulled yet, and count them as pulled."""
+        new = {layer.digest: layer.bytes for layer in layers if layer.digest not in self.pulled}
+        self.pulled.update(new)
+        return sum(new.values())
+
+    def _restored_layers(self, stage: str, end: int) -> Iterator[Layer]:
+        """Yield the layers of a stage's steps before `end` and of the stages below, but for those that run."""
+        base = self.graph.base_stage(self.graph[stage])
+        if base is not None:
+            yield from self._restored_layers(base.name, len(base.steps))
+        running = self.running.get(stage, ())
+        for number, step in enumerate(self.layered.get(stage, ())[:end]):
+            # FROM itself never runs: the layers of its image are pulled
+            if number == 0 or number not in running:
+                yield from step.layers
+
+
+def _image_stages(graph: StageGraph) -> frozenset[str]:
+    """Return the final stage and the stages below its FROM, whose layers are the image's."""
+    names = {graph.final.name}
+    stage = graph.base_stage(graph.final)
+    while stage is not None:
+        names.add(stage.name)
+        stage = graph.base_stage(stage)
+    return frozenset(names)

@@ -1,0 +1,94 @@
+"""Test which bytes the running steps of a build move."""
+
+from __future__ import annotations
+
+from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
+from stagebake.transfer.step_layers import Layer, LayeredStep
+from stagebake.transfer.step_traffic import Traffic, all_steps, foretell_traffic, step_cost, sum_traffic
+
+DOCKERFILE = """\
+FROM image AS base
+RUN apt
+FROM base AS python
+RUN pip
+FROM base AS builder
+COPY src src
+RUN build
+FROM base AS runtime
+COPY --from=python /venv /venv
+COPY --from=builder /built /built
+RUN chown
+CMD run
+"""
+# Bytes of each step's layer
+SIZES = {
+    "base": [1000, 200],
+    "python": [0, 800],
+    "builder": [0, 3, 5],
+    "runtime": [0, 700, 4, 701, 0],
+}
+CODE = {"builder": {1, 2}, "runtime": {2, 3}}
+
+
+def layer_steps(graph: StageGraph) -> dict[str, tuple[LayeredStep, ...]]:
+    """Return the steps with one layer of the given size each."""
+    found = {}
+    for name, sizes in SIZES.items():
+        steps = []
+        for number, (step, size) in enumerate(zip(graph[name].steps, sizes, strict=True)):
+            layers = (Layer(f"{name} {number}", size),) if size else ()
+            steps.append(LayeredStep(stage=name, step=step, layers=layers))
+        found[name] = tuple(steps)
+    return found
+
+
+def total(graph: StageGraph, running: dict[str, set[int]], *, saves_stages: bool = True) -> Traffic:
+    return sum_traffic(foretell_traffic(graph, layer_steps(graph), running, saves_stages=saves_stages))
+
+
+def test_traffic_nothing_runs_moves_nothing() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    assert foretell_traffic(graph, layer_steps(graph), {}) == ()
+
+
+def test_traffic_code_change_names_the_step_that_needs_each_layer() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    found = foretell_traffic(graph, layer_steps(graph), CODE)
+    moved = [(step.stage, step.step.instruction.line, step.pulled, step.pushed) for step in found]
+    assert moved == [("builder", 6, 1200, 3), ("builder", 7, 0, 5), ("runtime", 10, 700, 4), ("runtime", 11, 0, 701)]
+
+
+def test_traffic_inline_pushes_the_layers_of_the_image_alone() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    assert total(graph, CODE, saves_stages=False) == Traffic(pulled=1900, pushed=705)
+
+
+def test_traffic_link_needs_no_layer_below_unless_chmod_cancels_it() -> None:
+    linked = DOCKERFILE.replace("COPY --from=builder", "COPY --link --from=builder")
+    running = {"builder": {1, 2}, "runtime": {2}}
+    assert total(parse_dockerfile(linked), running) == Traffic(pulled=1200, pushed=12)
+    cancelled = linked.replace("--link", "--link --chmod=755")
+    assert total(parse_dockerfile(cancelled), running) == Traffic(pulled=1900, pushed=12)
+
+
+def test_traffic_copy_pulls_all_layers_of_a_restored_source() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    assert total(graph, {"runtime": {1, 2, 3}}) == Traffic(pulled=1200 + 800 + 8, pushed=700 + 4 + 701)
+
+
+def test_traffic_mounted_stage_is_pulled() -> None:
+    mounting = DOCKERFILE.replace("RUN chown", "RUN --mount=from=python,target=/p chown")
+    assert total(parse_dockerfile(mounting), {"runtime": {3}}) == Traffic(pulled=1200 + 704 + 800, pushed=701)
+
+
+def test_traffic_everything_runs_pulls_the_image_of_from() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    found = sum_traffic(foretell_traffic(graph, layer_steps(graph), all_steps(graph, graph.names)))
+    assert found == Traffic(pulled=1000, pushed=200 + 800 + 8 + 1405)
+
+
+def test_step_cost_is_what_the_build_saves_without_the_step() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    layered = layer_steps(graph)
+    assert step_cost(graph, layered, CODE, "runtime", 3) == Traffic(pulled=0, pushed=701)
+    assert step_cost(graph, layered, {"runtime": {3}}, "runtime", 3) == Traffic(pulled=1904, pushed=701)
