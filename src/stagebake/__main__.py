@@ -14,7 +14,7 @@ from rich.text import Text
 
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.build import add_build_parser
-from stagebake.cli.cache import add_cache_parser
+from stagebake.cli.caches.actions import add_cache_parser
 from stagebake.cli.doctor import add_doctor_parser
 from stagebake.cli.forecast import add_forecast_parser
 from stagebake.cli.generate import add_generate_parser

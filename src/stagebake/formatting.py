@@ -26,6 +26,15 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def format_age(seconds: float) -> str:
+    """Return an age in whole minutes, hours or days; one below a minute, or below 0, is "now"."""
+    for length, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        count = int(seconds // length)
+        if count >= 1:
+            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return "now"
+
+
 def make_printable(text: str) -> str:
     """Return the text on one line, with � for every character that cannot be printed.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VERBS = {
     "build": "Build the image: restore what did not change, rebuild what did.",
     "plan": "Print what the next build would restore and rebuild, and why, without building.",
-    "cache": "Manage the caches in the registry: `-- purge --scope pr-7` deletes those of a pull request.",
+    "cache": "List, check and delete the caches in the registry: `-- ls`, `-- purge --scope pr-7`.",
     "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is out of date.",
     "doctor": "Print which lines of the Dockerfile defeat the caches, and the lines to write instead.",
     "forecast": "Print what the last pushes would have cost with each caching strategy, without building.",

@@ -7,6 +7,7 @@ import pytest
 from stagebake.formatting import (
     did_you_mean,
     find_similar_name,
+    format_age,
     format_seconds,
     format_size,
     json_document,
@@ -57,3 +58,11 @@ def test_did_you_mean_similar_name_gives_question(name: str, hint: str) -> None:
 
 def test_json_document_is_indented_and_ends_with_a_newline() -> None:
     assert json_document({"stages": [1], "seconds": None}) == '{\n  "stages": [\n    1\n  ],\n  "seconds": null\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "now"), (59, "now"), (60, "1 minute"), (7200, "2 hours"), (86_400, "1 day"), (40 * 86_400, "40 days")],
+)
+def test_format_age_is_in_the_largest_unit(seconds: float, words: str) -> None:
+    assert format_age(seconds) == words

@@ -34,14 +34,13 @@ from stagebake.buildkit.engine import BakeCall, BuildEngine
 from stagebake.buildkit.events import ProgressListener, Trace
 from stagebake.buildkit.stall_timer import StallTimer
 from stagebake.cache.backends import CacheRepository
-from stagebake.cache.manifest import InvalidCache, layer_sizes, read_annotation, sha256_digest
+from stagebake.cache.manifest import MOUNT_ANNOTATION, InvalidCache, layer_sizes, read_annotation, sha256_digest
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.errors import RegistryError
 from stagebake.generate.bake_file import COMMON_TARGET, OVERRIDE_FILE, BakeOptions, bake_permissions, bake_variables
 from stagebake.project.settings import Settings
 
-_ANNOTATION = "stagebake.content"
 _PUSH_OPTIONS = "push=true,store=false,unpack=false,oci-mediatypes=true,compression=zstd,force-compression=true"
 
 # Seconds of work that an interruption may undo: most mounts save no more than that
@@ -204,7 +203,7 @@ class MountSync:
 
     def _push_mount(self, mount: CacheMount, content: MountContent, ref: str) -> str | None:
         """Push the content of a mount as an image. Return the failure in one line, None on success."""
-        annotation = f"annotation.{_ANNOTATION}={content.digest}"
+        annotation = f"annotation.{MOUNT_ANNOTATION}={content.digest}"
         output = f"type=image,name={ref},{_PUSH_OPTIONS},{annotation}"
         stages = save_stages(mount, _random_word())
         return self._run_bake("saving cache mounts", stages, [mount], output, Trace())
@@ -260,7 +259,7 @@ class MountSync:
         if self.repository is None or not isinstance(manifest, bytes):
             return None
         try:
-            content = read_annotation(manifest, _ANNOTATION)
+            content = read_annotation(manifest, MOUNT_ANNOTATION)
             layers = layer_sizes(manifest)
         except InvalidCache as error:
             self.warnings.append(f"cache mounts are not read: {tag}: {error}")

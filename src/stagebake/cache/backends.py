@@ -105,15 +105,23 @@ class CacheRepository(Protocol):
 class TaggedVersion:
     """Content that a registry stores under one digest, with every tag that names it.
 
-    `key` identifies the version in the store that lists it.
+    `key` identifies the version in the store that lists it. `touched` is when it was pushed or tagged last, in seconds
+    since 1970, None where the store does not tell.
     """
 
     key: str
     tags: frozenset[str]
+    digest: str = ""
+    touched: float | None = None
 
 
 class VersionStore(Protocol):
-    """Store whose versions can be listed and deleted. Methods raise RegistryError."""
+    """Store whose versions can be listed and deleted. Methods raise RegistryError.
+
+    `lists_untagged` tells whether `list_versions` returns versions without tags too.
+    """
+
+    lists_untagged: bool
 
     def list_versions(self) -> Iterable[TaggedVersion]:
         """Return every version with its tags."""

@@ -14,6 +14,9 @@ from typing import Any
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.buildkit.cacheconfig.v0"
+LEDGER_TYPE = "application/vnd.stagebake.ledger.v1+xz"
+# The content of a cache mount is an image with this annotation
+MOUNT_ANNOTATION = "stagebake.content"
 
 # moby/buildkit, cache/remotecache/import.go: BuildKit silently ignores a larger manifest or config
 MAX_BYTES = 1 << 20

@@ -18,8 +18,6 @@ from stagebake.cache.scopes import GENERATIONS
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.fingerprint.model import Fingerprint, Part, PartKind
 
-LEDGER_TYPE = "application/vnd.stagebake.ledger.v1+xz"
-
 _VERSION = 1
 # The same files are listed once for each stage and build; preset 2 has a window of 2 MiB, enough to find the copies
 _XZ_PRESET = 2

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, build_artifact, layer_sizes
+from stagebake.cache.manifest import LEDGER_TYPE, InvalidCache, ManifestAndConfig, build_artifact, layer_sizes
 from stagebake.cache.scopes import Access, Scope
 from stagebake.errors import RegistryError
-from stagebake.explain.ledger import LEDGER_TYPE, Ledger, LedgerEntry, merge_ledgers, parse_ledger, serialize_ledger
+from stagebake.explain.ledger import Ledger, LedgerEntry, merge_ledgers, parse_ledger, serialize_ledger
 from stagebake.files import write_file
 
 

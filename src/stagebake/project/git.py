@@ -102,6 +102,12 @@ class GitCheckout:
         only_master = self._has_branch("master") and not self._has_branch("main")
         return "master" if only_master else "main"
 
+    def known_branches(self) -> list[str]:
+        """Return the names of the branches that git knows, here and at the remote `origin`, without asking it."""
+        heads = self._ask_git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads") or ""
+        remote = self._ask_git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin") or ""
+        return [*heads.split(), *remote.split()]
+
     def default_image(self) -> DefaultImage:
         """Return the image of the repository on GitHub that the remote `origin` names."""
         remote = self._find_remote()

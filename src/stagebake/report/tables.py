@@ -45,7 +45,7 @@ def show_build(
     verbose: bool = False,
 ) -> None:
     """Print the table of stages, the totals, and what needs attention; `verbose` prints all reasons of a stage."""
-    table = _make_table()
+    table = make_table()
     table.add_column("stage", no_wrap=True)
     table.add_column("result", no_wrap=True)
     table.add_column("seconds", justify="right")
@@ -65,7 +65,7 @@ def show_build(
     for mount in result.mounts:
         console.print(Text(mount_words(mount)))
     for name in result.healed:
-        _print_label(console, "healed", f": the cache of {name} was broken; this build did not use it")
+        print_label(console, "healed", f": the cache of {name} was broken; this build did not use it")
     _print_warnings(console, result.warnings)
 
 
@@ -77,7 +77,7 @@ def show_plan(
     verbose: bool = False,
 ) -> None:
     """Print the table of stages, the expected time against the budgets (in minutes), and the warnings."""
-    table = _make_table()
+    table = make_table()
     table.add_column("stage", no_wrap=True)
     table.add_column("expected", no_wrap=True)
     table.add_column("seconds", justify="right")
@@ -108,21 +108,22 @@ def show_purged(
         console.print(Text(f"{verb} {image}:{tag}"))
     for kept in purged.kept:
         tags = ", ".join(sorted(kept.tags))
-        _print_label(console, "kept", f" {image}:{tags} ({kept.why})")
+        print_label(console, "kept", f" {image}:{tags} ({kept.why})")
     if not purged.tags and not purged.kept:
         console.print(Text(f"{image}: no matching caches"))
 
 
-def _make_table() -> Table:
+def make_table() -> Table:
+    """Return an empty table as every verb prints it."""
     return Table(box=None, pad_edge=False, header_style="bold")
 
 
 def _print_warnings(console: Console, warnings: Iterable[str]) -> None:
     for warning in warnings:
-        _print_label(console, "warning", f": {warning}")
+        print_label(console, "warning", f": {warning}")
 
 
-def _print_label(console: Console, label: str, text: str) -> None:
+def print_label(console: Console, label: str, text: str) -> None:
     """Print a line that begins with a coloured word."""
     console.print(Text.assemble((label, "yellow"), text))
 

@@ -6,6 +6,8 @@ GitHub's registry deletes nothing; only this API does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +32,8 @@ class GithubPackages:
 
     Raises InputError where the name or the token is missing; methods raise RegistryError.
     """
+
+    lists_untagged = True
 
     def __init__(self, image: str, token: str | None, environment: Mapping[str, str]) -> None:
         self._owner, _, name = image.removeprefix(f"{HOST}/").partition("/")
@@ -79,8 +83,7 @@ class GithubPackages:
     def _parse_pages(self, first_page: httpx.Response, url: str) -> list[TaggedVersion]:
         versions: list[TaggedVersion] = []
         for page in self._follow_pages(first_page):
-            for key, tags in self._client.parse_json(page, _parse_versions).items():
-                versions.append(TaggedVersion(key=f"{url}/{key}", tags=tags))
+            versions += self._client.parse_json(page, partial(_parse_versions, url))
         return versions
 
     def _follow_pages(self, page: httpx.Response) -> Iterator[httpx.Response]:
@@ -96,9 +99,24 @@ def _find_hint(response: httpx.Response) -> str:
     return "try again later: githubstatus.com"
 
 
-def _parse_versions(entries: Any) -> dict[str, frozenset[str]]:
-    """Return the tags of each version by its id."""
-    return {entry["id"]: _parse_tags(entry) for entry in entries}
+def _parse_versions(url: str, entries: Any) -> list[TaggedVersion]:
+    """Return the versions of a page; the name of a version is its digest."""
+    versions = []
+    for entry in entries:
+        version = TaggedVersion(
+            key=f"{url}/{int(entry['id'])}",
+            tags=_parse_tags(entry),
+            digest=require_text(entry["name"]),
+            touched=_parse_touched(entry),
+        )
+        versions.append(version)
+    return versions
+
+
+def _parse_touched(entry: Any) -> float:
+    """Return when a version was pushed or changed last, in seconds since 1970."""
+    times = [datetime.fromisoformat(entry[key]).timestamp() for key in ("created_at", "updated_at")]
+    return max(times)
 
 
 def _parse_tags(entry: Any) -> frozenset[str]:

@@ -32,8 +32,11 @@ _DOCKER_HUB = "registry-1.docker.io"
 class Registry:
     """Repository `image` (HOST/NAME) of a registry; satisfies CacheRepository and VersionStore.
 
-    Methods raise RegistryError with the registry's explanation for every failure except "not found".
+    Methods raise RegistryError with the registry's explanation for every failure except "not found". A registry lists
+    tags alone (distribution-spec, "Content Discovery").
     """
+
+    lists_untagged = False
 
     def __init__(self, image: str) -> None:
         self.image = image
@@ -118,7 +121,7 @@ class Registry:
                 tags_by_digest.setdefault(digest, set()).add(tag)
         versions = []
         for key, tags in tags_by_digest.items():
-            versions.append(TaggedVersion(key=key, tags=frozenset(tags)))
+            versions.append(TaggedVersion(key=key, tags=frozenset(tags), digest=key))
         return versions
 
     def delete_version(self, version: TaggedVersion) -> None:

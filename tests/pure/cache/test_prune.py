@@ -19,6 +19,7 @@ class MemoryStore:
 
     versions: list[TaggedVersion]
     refused: frozenset[str] = frozenset()
+    lists_untagged: bool = False
     deleted: list[str] = field(default_factory=list)
 
     def list_versions(self) -> list[TaggedVersion]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -135,10 +137,23 @@ def purge_at(url: str) -> RegistryError:
         (200, b"3"),
         (200, b"[3]"),
         (200, b'[{"name": "sha256:0"}]'),
+        (200, b'[{"id": 1, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}]'),
+        (200, b'[{"id": 1, "name": "sha256:0", "created_at": "today", "updated_at": "today"}]'),
         (200, b'[{"id": 1, "metadata": {"container": 3}}]'),
         (200, b'[{"id": 1, "metadata": {"container": {"tags": [{}]}}}]'),
     ],
-    ids=["page", "bad-request", "object", "number", "numbers", "no-id", "no-container", "no-tags"],
+    ids=[
+        "page",
+        "bad-request",
+        "object",
+        "number",
+        "numbers",
+        "no-id",
+        "no-name",
+        "no-time",
+        "no-container",
+        "no-tags",
+    ],
 )
 def test_list_versions_response_of_other_shape_is_an_error_with_hint(status: int, body: bytes) -> None:
     """Delete nothing after a proxy's page, or JSON of another shape."""
@@ -152,9 +167,13 @@ def test_list_versions_address_that_is_not_valid_names_the_variable() -> None:
 
 def test_list_versions_missing_tags_are_empty() -> None:
     """Accept versions without tags in each form that GitHub may send."""
-    body = b'[{"id": 1}, {"id": 2, "metadata": null}, {"id": 3, "metadata": {"container": {"tags": null}}}]'
+    always = {"name": "sha256:0", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z"}
+    forms: list[dict[str, Any]] = [{}, {"metadata": None}, {"metadata": {"container": {"tags": None}}}]
+    body = json.dumps([{"id": 1, **always, **form} for form in forms]).encode()
     with answering(body) as url, closing(GithubPackages("ghcr.io/o/n", TOKEN, {"GITHUB_API_URL": url})) as packages:
-        assert [version.tags for version in packages.list_versions()] == [frozenset()] * 3
+        versions = packages.list_versions()
+        assert [version.tags for version in versions] == [frozenset()] * 3
+        assert {version.touched for version in versions} == {1_767_312_000.0}
         assert purge_scope(packages, SEVEN) == PurgeResult(tags=())
 
 

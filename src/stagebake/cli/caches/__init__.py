@@ -1,0 +1,1 @@
+"""The actions of the verb `cache`, one module each."""
