@@ -24,10 +24,10 @@ _DIRECTIVE = re.compile(r"^#\s*(?P<key>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+?
 class Instruction:
     """Instruction of a Dockerfile as written.
 
-    `text` is the line with its continuations joined, `line` the number of its first line. `json` says that the
-    arguments are a JSON array. `heredocs` holds the text of each heredoc, `heredoc_names` the word that ends it, and
-    `expands` whether BuildKit expands the variables in it. ENV and LABEL have three arguments for each variable: name,
-    value, delimiter.
+    `text` is the line with its continuations joined, `line` the number of its first line, `end_line` that of its last
+    one, with continuations and heredocs. `json` says that the arguments are a JSON array. `heredocs` holds the text of
+    each heredoc, `heredoc_names` the word that ends it, and `expands` whether BuildKit expands the variables in it.
+    ENV and LABEL have three arguments for each variable: name, value, delimiter.
     """
 
     keyword: str
@@ -38,6 +38,7 @@ class Instruction:
     heredocs: tuple[str, ...]
     expands: tuple[bool, ...]
     line: int
+    end_line: int
     heredoc_names: tuple[str, ...] = ()
     escape: str = "\\"
 
@@ -132,7 +133,7 @@ def onbuild_instructions(instruction: Instruction, path: str) -> tuple[Instructi
     except InputError as error:
         problem = error.problem.split(": ", 1)[-1]
         raise InputError(f"{path}:{instruction.line}: ONBUILD: {problem}", error.hint) from None
-    return tuple(replace(found, line=instruction.line) for found in parsed)
+    return tuple(replace(found, line=instruction.line, end_line=instruction.end_line) for found in parsed)
 
 
 def expand_word_text(word: str, variables: Mapping[str, str], *, escape: str, keep_unset: bool) -> str:
@@ -186,6 +187,7 @@ def _convert_instruction(node: ParsedInstruction, escape: str) -> Instruction:
         heredoc_names=tuple(heredoc.name for heredoc in node.heredocs),
         expands=tuple(heredoc.expand for heredoc in node.heredocs),
         line=node.start_line,
+        end_line=node.end_line,
         escape=escape,
     )
 
