@@ -55,3 +55,12 @@ def test_default_branch_with_remote_is_that_of_its_head(empty_repository: Reposi
 def test_checkout_outside_git_knows_only_the_default_branch(empty_repository: Repository) -> None:
     checkout = GitCheckout(empty_repository.folder)
     assert (checkout.current_branch(), checkout.default_image().name, checkout.default_branch()) == (None, None, "main")
+
+
+def test_folder_in_repository_is_relative_to_its_top(empty_repository: Repository) -> None:
+    assert GitCheckout(empty_repository.folder).folder_in_repository() == ""
+    create_branch(empty_repository, "main")
+    inner = empty_repository.folder / "services" / "web"
+    inner.mkdir(parents=True)
+    assert GitCheckout(empty_repository.folder).folder_in_repository() == ""
+    assert GitCheckout(inner).folder_in_repository() == "services/web/"

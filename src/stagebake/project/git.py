@@ -130,6 +130,10 @@ class GitCheckout:
             return False
         return True
 
+    def folder_in_repository(self) -> str:
+        """Return this folder's path in the repository, such as `app/`; empty at the top and without a repository."""
+        return self._ask_git("rev-parse", "--show-prefix") or ""
+
     def find_refusal(self) -> str | None:
         """Return why git does not open the repository of this folder; None where it does, and without a repository.
 

@@ -12,6 +12,7 @@ from stagebake.errors import InputError
 _Words: TypeAlias = tuple[str, ...]
 _Table: TypeAlias = Mapping[str, Any]
 _Numbers: TypeAlias = Mapping[str, float]
+_WordTable: TypeAlias = Mapping[str, tuple[str, ...]]
 
 _SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -170,6 +171,37 @@ class NumberTableKind(TableKind):
                 )
             numbers[name] = float(text)
         return numbers
+
+
+class WordTableKind(TableKind):
+    """Mapping of known names to tuples of words; in a variable `NAME=WORD,WORD`."""
+
+    description = "a table of lists"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+
+    def read_toml(self, value: Any, place: ValuePlace) -> _WordTable:
+        if not isinstance(value, dict):
+            self.refuse_value(value, place)
+        table: dict[str, _Words] = {}
+        for name, words in value.items():
+            item_place = ValuePlace(f"{place.key}.{name}", place.origin)
+            known_name = self._find_name(name.replace("_", "-"), item_place)
+            table[known_name] = ListKind().read_toml(words, item_place)
+        return table
+
+    def read_variable(self, text: str, place: ValuePlace) -> _WordTable:
+        table: dict[str, _Words] = {}
+        for name, listed in super().read_variable(text, place).items():
+            known_name = self._find_name(name, ValuePlace(f"{place.key}.{name}", place.origin))
+            table[known_name] = tuple(word for word in listed.split(",") if word)
+        return table
+
+    def _find_name(self, name: str, place: ValuePlace) -> str:
+        if name not in self._names:
+            raise InputError(f"{place.origin}: unknown setting `{place.key}`", f"use one of: {', '.join(self._names)}")
+        return name
 
 
 def parse_pairs(words: Iterable[str], origin: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ from stagebake.project.setting_kinds import (
     TableKind,
     TextKind,
     ValuePlace,
+    WordTableKind,
 )
 from stagebake.project.toml_lines import read_toml
 
@@ -47,6 +48,9 @@ BUDGETS = {"restore": 2.0, "code": 5.0, "dependencies": 15.0, "full": 30.0}
 
 # Seconds without a byte from a registry (read), or of an upload that does not end (write), until it counts as stalled
 PATIENCE = {"read": 60.0, "write": 1800.0}
+
+# Lists of rules: those that doctor reports (all where it is empty), those it does not, those that make it fail
+DOCTOR_LISTS = ("select", "ignore", "fail-on")
 
 _PREFIX = "STAGEBAKE_"
 
@@ -169,6 +173,11 @@ _KEYS = (
         kind=ByteCountKind(),
         meaning="bytes above which the content of a cache mount is not kept",
     ),
+    SettingKey(
+        name="doctor",
+        kind=WordTableKind(DOCTOR_LISTS),
+        meaning="rules that doctor reports, ignores and fails on",
+    ),
 )
 
 SETTING_KEYS = {key.name: key for key in _KEYS}
@@ -201,6 +210,7 @@ class Settings:
     folder: str = "~/.cache/stagebake"
     cache_mounts: bool = False
     cache_mounts_limit: int = 2_000_000_000
+    doctor: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tag: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 

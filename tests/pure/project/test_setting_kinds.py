@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stagebake.errors import InputError
-from stagebake.project.setting_kinds import parse_pairs
+from stagebake.project.setting_kinds import ValuePlace, WordTableKind, parse_pairs
 
 
 def test_parse_pairs_splits_at_first_equals_sign() -> None:
@@ -15,3 +15,26 @@ def test_parse_pairs_splits_at_first_equals_sign() -> None:
 def test_parse_pairs_of_word_without_value_raises_input_error() -> None:
     with pytest.raises(InputError, match="--context: `x` is not NAME=VALUE"):
         parse_pairs(["x"], "--context")
+
+
+@pytest.mark.parametrize("name", ["fail-on", "fail_on"])
+def test_word_table_kind_reads_lists_by_name(name: str) -> None:
+    kind = WordTableKind(("select", "fail-on"))
+    read = kind.read_toml({name: ["a", "b"]}, ValuePlace("doctor", "pyproject.toml:3"))
+    assert read == {"fail-on": ("a", "b")}
+    read = kind.read_variable("select=a fail-on=b,c", ValuePlace("doctor", "STAGEBAKE_DOCTOR"))
+    assert read == {"select": ("a",), "fail-on": ("b", "c")}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("a", "`doctor` must be a table of lists"),
+        ({"selct": ["a"]}, "unknown setting `doctor.selct`"),
+        ({"select": "a"}, "`doctor.select` must be a list of strings"),
+    ],
+)
+def test_word_table_kind_of_another_form_raises_input_error(value: object, problem: str) -> None:
+    with pytest.raises(InputError) as refused:
+        WordTableKind(("select",)).read_toml(value, ValuePlace("doctor", "pyproject.toml:3"))
+    assert problem in refused.value.problem

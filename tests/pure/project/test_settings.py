@@ -65,6 +65,7 @@ mirror = "mirror.example/ghcr"
 budgets = { code = 4.5 }
 patience = { read = 90 }
 args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
+doctor = { select = ["secret"], fail-on = ["all"] }
 
 [contexts]
 "debian:trixie" = "docker-image://x"
@@ -92,6 +93,7 @@ args = { V = "1", N = 2, F = 0.5, ON = true, OFF = false }
         patience={"read": 90, "write": 1800},
         args={"V": "1", "N": "2", "F": "0.5", "ON": "true", "OFF": "false"},
         contexts={"debian:trixie": "docker-image://x"},
+        doctor={"select": ("secret",), "fail-on": ("all",)},
     )
 
 
