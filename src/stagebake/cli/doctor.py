@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_history
-from stagebake.doctor.build_checks import BuildChecks, run_build_checks
+from stagebake.doctor.build_checks import BuildChecks, fold_other_checks, run_build_checks
 from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text, other_target_notes
 from stagebake.doctor.facts import collect_facts
+from stagebake.doctor.finding import Finding
+from stagebake.doctor.output.code_scanning import findings_commands, findings_sarif
+from stagebake.doctor.output.rule_summaries import ALL_RULES
+from stagebake.doctor.output.selection import RuleChoice, choose_rules, read_ignore_comments, silence_findings
 from stagebake.errors import EngineError
+from stagebake.files import refuse_unwritable, write_file
 from stagebake.report.tables import make_console
+
+_FORMATS = ("text", "json", "github", "sarif")
 
 
 def add_doctor_parser(verbs: VerbParsers) -> None:
@@ -18,21 +28,76 @@ def add_doctor_parser(verbs: VerbParsers) -> None:
     verb = verbs.add_parser("doctor", help="print what in the Dockerfile prevents cache reuse, and the lines to use")
     verb.set_defaults(run=run_doctor)
     add_history(verb, commits=100)
-    verb.add_argument("--skip", action="append", default=[], metavar="RULE", help="leave out a rule; repeatable")
-    verb.add_argument("--strict", action="store_true", help="exit with 1 if there are findings")
+    verb.add_argument("--select", action="append", default=[], metavar="RULE", help="report only this rule; repeatable")
+    verb.add_argument(
+        "--ignore", "--skip", action="append", default=[], metavar="RULE", help="leave out a rule; repeatable"
+    )
+    verb.add_argument(
+        "--fail-on", action="append", default=[], metavar="RULE|all",
+        help="exit with 1 if there are findings of this rule; repeatable",
+    )  # fmt: skip
+    verb.add_argument("--strict", action="store_true", help="exit with 1 if there are findings, as `--fail-on all`")
+    verb.add_argument(
+        "--format", choices=_FORMATS, help="form of the findings: github for annotations, sarif for code scanning"
+    )
+    verb.add_argument("--output", type=Path, metavar="FILE", help="write the findings to a file")
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Print the findings as text or JSON; return 1 for findings with --strict, otherwise 0."""
+    """Print the findings; return 1 for findings of the rules to fail on, otherwise 0."""
     command = read_command(options)
+    choice = _read_choice(command)
+    if options.output:
+        refuse_unwritable(options.output, "--output")
+    findings, notes = _examine(command, choice)
+    text = _render_findings(command, findings, notes)
+    if options.output:
+        write_file(options.output, text)
+    else:
+        make_console().print(text, end="")
+    return 1 if choice.fails_on(findings) else 0
+
+
+def _read_choice(command: Command) -> RuleChoice:
+    """Return the rules that the settings and the flags choose. Raises InputError for an unknown rule."""
+    options = command.options
+    lists = command.settings.doctor
+    choose_rules(
+        command.settings.origins.get("doctor", "doctor"),
+        select=lists.get("select", ()),
+        ignore=lists.get("ignore", ()),
+        fail_on=lists.get("fail-on", ()),
+    )
+    fail_on = (*options.fail_on, ALL_RULES) if options.strict else options.fail_on
+    return choose_rules(
+        "flags",
+        select=options.select or lists.get("select", ()),
+        ignore=(*lists.get("ignore", ()), *options.ignore),
+        fail_on=fail_on or lists.get("fail-on", ()),
+    )
+
+
+def _examine(command: Command, choice: RuleChoice) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Return the findings to show, and notes about them."""
     graph = command.graph
-    facts = collect_facts(command.settings, command.stage_times(), options.commits)
-    checks = _run_build_checks(command)
-    findings = examine_dockerfile(graph, facts, checks.findings, options.skip)
-    render = findings_json if options.json else findings_text
-    notes = (*checks.notes, *other_target_notes(graph))
-    make_console().print(render(findings, notes), end="")
-    return 1 if options.strict and findings else 0
+    comments = read_ignore_comments(command.dockerfile_text, graph)
+    facts = collect_facts(command.settings, command.stage_times(), command.options.commits)
+    checks = fold_other_checks(_run_build_checks(command), choice.select)
+    found = examine_dockerfile(graph, facts, checks.findings)
+    chosen = tuple(finding for finding in found if choice.is_reported(finding))
+    findings, comment_notes = silence_findings(chosen, comments, graph.path)
+    return findings, (*checks.notes, *other_target_notes(graph), *comment_notes)
+
+
+def _render_findings(command: Command, findings: tuple[Finding, ...], notes: Iterable[str]) -> str:
+    form = command.options.format or ("json" if command.options.json else "text")
+    if form == "json":
+        return findings_json(findings, notes)
+    if form == "github":
+        return findings_commands(findings, notes, os.environ)
+    if form == "sarif":
+        return findings_sarif(findings, notes, command.checkout.folder_in_repository())
+    return findings_text(findings, notes)
 
 
 def _run_build_checks(command: Command) -> BuildChecks:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ _TIMEOUT = 60.0  # seconds
 # BuildKit's messages about an image that it cannot look up (moby/buildkit, util/resolver and docker-image source)
 _NOT_FETCHED = re.compile(r"failed to resolve source metadata for (?P<image>\S+?):? ")
 _NO_ENGINE = re.compile(r"Cannot connect|docker daemon|No such file or directory: 'docker'", re.IGNORECASE)
+# Checks about what a build restores, or whether it builds at all; the others are about style
+# (docs.docker.com/reference/build-checks)
+_CACHE_CHECKS = frozenset({
+    "BuildError", "CopyIgnoredFile", "DuplicateStageName", "InvalidDefaultArgInFrom", "SecretsUsedInArgOrEnv",
+    "UndefinedArgInFrom", "UndefinedVar",
+})  # fmt: skip
 _SYNTAX_LINE = re.compile(r"^\ufeff?#[ \t]*syntax[ \t]*=.*\n", re.IGNORECASE | re.MULTILINE)
 
 
@@ -52,6 +59,28 @@ def run_build_checks(graph: StageGraph, settings: Settings) -> BuildChecks:
     moved = tuple(replace(finding, line=finding.line + 1) for finding in findings)  # a line was taken out above
     note = f"the builder could not fetch the frontend `{syntax}`; its own one made the build checks and may know less"
     return BuildChecks(moved, (note,))
+
+
+def fold_other_checks(checks: BuildChecks, selected: Collection[str] = ()) -> BuildChecks:
+    """Return the findings that concern caches or that are `selected`, with one note about all others."""
+    kept = []
+    lines_by_rule: dict[str, list[int]] = {}
+    for finding in checks.findings:
+        if finding.rule in _CACHE_CHECKS or finding.rule in selected:
+            kept.append(finding)
+        else:
+            lines_by_rule.setdefault(finding.rule, []).append(finding.line)
+    if not lines_by_rule:
+        return checks
+    listed = [_list_lines(rule, lines) for rule, lines in sorted(lines_by_rule.items())]
+    note = f"BuildKit's build checks also warn, not about caching, of {', '.join(listed)}"
+    return BuildChecks(tuple(kept), (*checks.notes, note))
+
+
+def _list_lines(rule: str, lines: Iterable[int]) -> str:
+    numbers = [str(line) for line in sorted(set(lines))]
+    word = "line" if len(numbers) == 1 else "lines"
+    return f"{rule} ({word} {', '.join(numbers)})"
 
 
 def parse_build_checks(stdout: str, stderr: str, path: str) -> tuple[Finding, ...]:

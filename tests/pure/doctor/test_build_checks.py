@@ -7,9 +7,10 @@ import json
 import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
-from stagebake.doctor.build_checks import parse_build_checks
+from stagebake.doctor.build_checks import BuildChecks, fold_other_checks, parse_build_checks
 from stagebake.doctor.examine import examine_dockerfile
 from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Finding
 from stagebake.errors import EngineError
 
 ANSWER = {
@@ -77,3 +78,19 @@ def test_parse_build_checks_without_answer_hints_at_the_cause(stderr: str, hint:
     with pytest.raises(EngineError) as caught:
         parse_build_checks("", stderr, "Dockerfile")
     assert caught.value.hint.startswith(hint)
+
+
+def test_fold_other_checks_names_checks_of_style_in_one_note() -> None:
+    """Keep what changes a build's result, and what the settings select."""
+    named = ((2, "UndefinedVar"), (9, "StageNameCasing"), (3, "StageNameCasing"), (4, "MaintainerDeprecated"))
+    findings = tuple(Finding(rule=rule, path="Dockerfile", line=line, problem="x") for line, rule in named)
+    folded = fold_other_checks(BuildChecks(findings, ("a note",)))
+    assert folded.findings == findings[:1]
+    listed = "MaintainerDeprecated (line 4), StageNameCasing (lines 3, 9)"
+    assert folded.notes == ("a note", f"BuildKit's build checks also warn, not about caching, of {listed}")
+    assert fold_other_checks(BuildChecks(findings), ["MaintainerDeprecated"]).findings == (findings[0], findings[3])
+
+
+def test_fold_other_checks_without_others_changes_nothing() -> None:
+    checks = BuildChecks((Finding(rule="BuildError", path="Dockerfile", line=1, problem="x"),))
+    assert fold_other_checks(checks) == checks
