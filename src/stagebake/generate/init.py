@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,8 +17,10 @@ from rich.prompt import Confirm
 from stagebake import sessions
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.files import read_text, text_difference, write_file
-from stagebake.generate.bake_file import BAKE_FILE, render_bake_file
+from stagebake.generate.bake_file import BAKE_FILE, OVERRIDE_FILE, render_bake_file
+from stagebake.generate.settings_file import has_settings, render_settings_file
 from stagebake.generate.workflow import WORKFLOW_FILE, render_workflow
+from stagebake.migration.takeover import Takeover
 from stagebake.project.settings import Settings
 from stagebake.sessions import __all__
 
@@ -32,42 +33,90 @@ _NOXFILE = f'''\
 _BUILD_STEP = re.compile(r"\s*(- )?uses: *docker/(build-push|bake)-action@")
 
 
+@dataclass(frozen=True, kw_only=True)
+class InitOptions:
+    """Choices for the files that `init` writes.
+
+    `overwrite` replaces files without asking; `dry_run` writes nothing. `branches`, with the default branch first, and
+    `make_room` are options of the workflow.
+    """
+
+    overwrite: bool = False
+    dry_run: bool = False
+    branches: Sequence[str] = ("main",)
+    make_room: bool = False
+
+
+_DEFAULT_OPTIONS = InitOptions()
+_NO_TAKEOVER = Takeover()
+
+
 def init_repository(
     graph: StageGraph,
     settings: Settings,
     console: Console,
-    *,
-    overwrite: bool,
-    branches: Sequence[str] = ("main",),
-    make_room: bool = False,
+    options: InitOptions = _DEFAULT_OPTIONS,
+    takeover: Takeover = _NO_TAKEOVER,
 ) -> int:
     """Write noxfile.py, docker-bake.hcl, the settings and the GitHub workflow; return 0.
 
-    Ask before overwriting a file. Without a terminal, keep the file and print what it lacks. `branches`, with the
-    default branch first, and `make_room` are options of the workflow.
+    First print what is taken over from the build that the repository has. Ask before overwriting a file. Without a
+    terminal, keep the file and print what it lacks.
     """
     root = settings.root
-    settings_file, settings_text = _settings_file(settings)
+    had_settings = has_settings(root)
+    _print_decisions(takeover, console)
+    changed: list[Path] = []
+    for name, text in _file_texts(graph, settings, options, takeover).items():
+        if _offer_file(root / name, text, console, options):
+            changed.append(root / name)
+    if had_settings:
+        _print_unwritten_settings(settings, takeover, console)
+    for place in _other_builds(root):
+        console.print(f"{place} builds an image too: remove that step, or each push is built twice")
+    if changed:
+        console.print(f"to undo this: git restore or remove {' '.join(map(str, changed))}")
+    console.print("next: `nox -s build`")
+    return 0
+
+
+def _file_texts(graph: StageGraph, settings: Settings, options: InitOptions, takeover: Takeover) -> dict[str, str]:
+    """Return the texts of all files, by path."""
+    settings_file, settings_text = render_settings_file(settings)
     workflow = render_workflow(
         graph,
         settings,
-        branches=branches,
+        branches=options.branches,
         install=f"stagebake=={version('stagebake')}",
         full_minutes=math.ceil(settings.budgets["full"]),
-        make_room=make_room,
+        make_room=options.make_room,
+        parts=takeover.parts,
     )
-    files = {
+    texts = {
         settings_file: settings_text,
         BAKE_FILE: render_bake_file(graph, settings),
-        "noxfile.py": _noxfile_text(root / "noxfile.py"),
+        "noxfile.py": _noxfile_text(settings.root / "noxfile.py"),
         WORKFLOW_FILE: workflow,
     }
-    for name, text in files.items():
-        _offer_file(root / name, text, console, overwrite=overwrite)
-    for place in _other_builds(root):
-        console.print(f"{place} builds an image too: remove that step, or each push is built twice")
-    console.print("next: `nox -s build`")
-    return 0
+    if takeover.override_text:
+        texts[OVERRIDE_FILE] = takeover.override_text
+    return texts
+
+
+def _print_decisions(takeover: Takeover, console: Console) -> None:
+    if not takeover.decisions:
+        return
+    console.print(f"taken over from {takeover.place} ({takeover.kind}):")
+    for decision in takeover.decisions:
+        console.print(f"  {decision.format_line()}")
+
+
+def _print_unwritten_settings(settings: Settings, takeover: Takeover, console: Console) -> None:
+    """Print the settings that a settings file of the user's own lacks: `init` does not edit it."""
+    missing = [key for key in takeover.settings if key not in settings.origins]
+    name, _ = render_settings_file(settings)
+    if missing:
+        console.print(f"{name} is kept; add to it what was taken over: {', '.join(missing)}")
 
 
 def _other_builds(root: Path) -> list[str]:
@@ -116,18 +165,23 @@ def _defined_names(node: ast.AST) -> Iterator[str]:
             yield name
 
 
-def _offer_file(path: Path, text: str, console: Console, *, overwrite: bool) -> None:
+def _offer_file(path: Path, text: str, console: Console, options: InitOptions) -> bool:
+    """Write a file, ask first where it would be overwritten; return whether it was written."""
     difference = text_difference(path, text)
     if not difference:
         console.print(f"{path} is up to date")
-        return
-    if path.exists() and not overwrite and not _only_appends(path, text):
+        return False
+    if options.dry_run:
+        console.print(difference, end="")
+        return False
+    if path.exists() and not options.overwrite and not _only_appends(path, text):
         console.print(difference, end="")
         if not _confirm_overwrite(path, console):
             console.print(f"{path} is kept; it lacks the lines marked `+` above")
-            return
+            return False
     write_file(path, text)
     console.print(f"wrote {path}")
+    return True
 
 
 def _only_appends(path: Path, text: str) -> bool:
@@ -139,59 +193,3 @@ def _confirm_overwrite(path: Path, console: Console) -> bool:
     if not sys.stdin.isatty():
         return False
     return Confirm.ask(f"overwrite {path}?", console=console, default=False)
-
-
-def _settings_file(settings: Settings) -> tuple[str, str]:
-    """Return the name and the text of the file for the settings.
-
-    New settings follow the content of pyproject.toml, or are in stagebake.toml if there is no pyproject.toml or it
-    cannot have another table. Existing settings stay as they are.
-    """
-    own = settings.root / "stagebake.toml"
-    if own.is_file():
-        return own.name, read_text(own)
-    lines = _settings_lines(settings)
-    own_text = lines or "# The settings of stagebake; the README lists them.\n"
-    project = settings.root / "pyproject.toml"
-    if not project.is_file():
-        return own.name, own_text
-    text = read_text(project)
-    tools = tomllib.loads(text).get("tool", {})
-    if "stagebake" in tools:
-        return project.name, text
-    joined = f"{text.rstrip()}\n\n[tool.stagebake]\n{lines}"
-    if not _is_toml(joined):
-        return own.name, own_text
-    return project.name, joined
-
-
-def _settings_lines(settings: Settings) -> str:
-    """Return the settings that differ from the defaults as TOML."""
-    defaults = Settings()
-    lines: list[str] = []
-    if settings.image:
-        tag = f":{settings.tag}" if settings.tag else ""
-        lines.append(f"image = {_toml_string(settings.image + tag)}\n")
-    for key in ("dockerfile", "target", "cache"):
-        value = getattr(settings, key)
-        if value != getattr(defaults, key):
-            lines.append(f"{key} = {_toml_string(value)}\n")
-    if settings.contexts:
-        contexts = sorted(settings.contexts.items())
-        pairs = [f"{_toml_string(name)} = {_toml_string(value)}" for name, value in contexts]
-        lines.append(f"contexts = {{ {', '.join(pairs)} }}\n")
-    return "".join(lines)
-
-
-def _toml_string(text: str) -> str:
-    """Return a TOML string; a JSON string is one."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _is_toml(text: str) -> bool:
-    """Return True if the text parses; after `tool = {}`, for example, no table of `tool` may follow."""
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return False
-    return True

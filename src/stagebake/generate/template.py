@@ -5,6 +5,7 @@
     # [if NAME] LINES # [end]          keep the lines where the condition NAME holds
     # [each NAME] LINES # [end]        repeat the lines for each entry of the list NAME;
                                        NAME in capitals is the entry
+    # [lines NAME]                     write the YAML text NAME here, with the marker's indentation
 
 Every marker but `set` has a line for itself. Blocks do not nest.
 """
@@ -12,12 +13,14 @@ Every marker but `set` has a line for itself. Blocks do not nest.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 _NOTE = re.compile(r"^ *# \[note\].*\n", re.MULTILINE)
 _SAMPLE = re.compile(r"^(?P<key> *(- )?[\w-]+: ).*  # \[set (?P<name>\w+)\]$", re.MULTILINE)
 _BLOCK = r"^ *# \[{word} (?P<name>\w+)\]\n(?P<lines>.*?)^ *# \[end\]\n"
 _OPTIONAL = re.compile(_BLOCK.format(word="if"), re.MULTILINE | re.DOTALL)
+_LINES = re.compile(r"^(?P<indent> *)# \[lines (?P<name>\w+)\]\n", re.MULTILINE)
 _REPEATED = re.compile(_BLOCK.format(word="each"), re.MULTILINE | re.DOTALL)
 
 
@@ -27,8 +30,9 @@ def fill_template(
     values: Mapping[str, str],
     conditions: Mapping[str, bool],
     lists: Mapping[str, Sequence[str]],
+    texts: Mapping[str, str],
 ) -> str:
-    """Return the template's text with values, optional lines and repeated lines.
+    """Return the template's text with values, optional lines, repeated lines, and texts of several lines.
 
     Values are inserted as they are, so they have to be YAML. Raises KeyError for a name that is not given.
     """
@@ -46,6 +50,9 @@ def fill_template(
             copies.append(lines.replace(name.upper(), entry))
         return "".join(copies)
 
+    def insert_lines(marker: re.Match[str]) -> str:
+        return textwrap.indent(texts[marker["name"]], marker["indent"])
+
     def set_value(sample: re.Match[str]) -> str:
         value = values[sample["name"]]
         return sample["key"] + value
@@ -53,4 +60,5 @@ def fill_template(
     text = _NOTE.sub("", template)
     text = _OPTIONAL.sub(keep_lines, text)
     text = _REPEATED.sub(repeat_lines, text)
-    return _SAMPLE.sub(set_value, text)
+    text = _SAMPLE.sub(set_value, text)
+    return _LINES.sub(insert_lines, text)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import textwrap
 from collections.abc import Sequence
 from importlib.resources import files
 
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.generate.template import fill_template
+from stagebake.migration.image_names import MetadataUse
+from stagebake.migration.workflow_parts import WorkflowParts
 from stagebake.project.build_secrets import parse_secret
 from stagebake.project.settings import Settings
 
@@ -21,6 +24,12 @@ WORKFLOW_FILE = ".github/workflows/build-and-push.yml"
 
 # The platform of ubuntu-24.04; for any other, RUN needs an emulator
 _RUNNER_PLATFORM = "linux/amd64"
+
+# Where the template says which events push, and events of trusted code that a workflow may have besides
+_PUSH_EVENT = "github.event_name == 'push' || "
+_TRUSTED_EVENTS = ("release", "repository_dispatch", "workflow_call")
+
+_NO_PARTS = WorkflowParts()
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Also as a formatter leaves it: with another indentation, or over several lines
@@ -41,30 +50,91 @@ def render_workflow(
     install: str = "stagebake",
     full_minutes: int = 30,
     make_room: bool = False,
+    parts: WorkflowParts = _NO_PARTS,
 ) -> str:
     """Return the text of the workflow; the same input gives the same bytes.
 
     The workflow builds pushes to `branches`, of which the first is the default branch. `install` is the requirement
     that pip installs. `full_minutes` is the expected time of a full build; GitHub cancels the job after twice that
     time, because a cancelled job saves no cache and the next one is as slow. `make_room` removes toolchains and
-    images from the runner's disk, for images of more than about 15 GB.
+    images from the runner's disk, for images of more than about 15 GB. `parts` are of the workflow that this one
+    replaces.
     """
+    names = _metadata_outputs(parts.metadata)
     values = {
         "branches": json.dumps(list(branches)),
         "default_branch": json.dumps(branches[0]),
         "timeout": str(2 * full_minutes),
+        "runner": parts.runner,
         "folder": json.dumps(settings.folder),
         "install": f"pip install {shlex.quote(install)}",
+        **names,
     }
     conditions = {
         "make_room": make_room,
         "emulator": any(platform != _RUNNER_PLATFORM for platform in settings.platforms),
         "local": settings.cache == "local",
         "gha": settings.cache == "gha",
+        "ghcr": parts.log_in_to_ghcr,
+        "weekly": not parts.crons,
+        "metadata": parts.metadata is not None,
+        "pull_request": parts.builds_pull_requests,
     }
-    lists = {"secret": _secret_variables(settings)}
-    text = fill_template(read_template(), values=values, conditions=conditions, lists=lists)
-    return update_stage_list(text, graph)
+    secrets = [name for name in _secret_variables(settings) if name not in parts.variables]
+    text = fill_template(
+        read_template(),
+        values=values,
+        conditions=conditions,
+        lists={"secret": secrets},
+        texts=_texts_of(parts),
+    )
+    text = _add_push_events(text, parts.triggers)
+    return f"{update_stage_list(text, graph).rstrip()}\n"
+
+
+def _metadata_outputs(metadata: MetadataUse | None) -> dict[str, str]:
+    """Return the outputs of docker/metadata-action that name files; an empty text for tags that stagebake makes."""
+    name = metadata.id if metadata else "meta"
+    has_tags = metadata is not None and metadata.tags
+    return {
+        "tags_file": f"${{{{ steps.{name}.outputs.bake-file-tags }}}}" if has_tags else '""',
+        "labels_file": f"${{{{ steps.{name}.outputs.bake-file-labels }}}}",
+    }
+
+
+def _texts_of(parts: WorkflowParts) -> dict[str, str]:
+    """Return the texts of several lines that the template inserts."""
+    crons = "".join(f"- cron: {json.dumps(cron)}\n" for cron in parts.crons)
+    variables = "".join(f"{name}: {_quote_scalar(value)}\n" for name, value in parts.variables.items())
+    environment = f"env:\n{textwrap.indent(parts.environment, '  ')}\n" if parts.environment else ""
+    return {
+        "push_filters": parts.push_filters,
+        "pull_request_filters": parts.pull_request_filters,
+        "crons": crons,
+        "triggers": parts.triggers,
+        "inputs": parts.inputs,
+        "environment": environment,
+        "job": parts.job,
+        "permissions": parts.permissions,
+        "checkout": parts.checkout,
+        "steps_before": parts.steps_before,
+        "steps_after": parts.steps_after,
+        "variables": variables,
+    }
+
+
+def _quote_scalar(text: str) -> str:
+    """Return a YAML scalar in double quotes, or bare where it is one expression."""
+    if text.startswith("${{") and text.endswith("}}") and text.count("${{") == 1:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _add_push_events(text: str, triggers: str) -> str:
+    """Return the workflow so that runs of further trusted events push, too."""
+    events = [event for event in _TRUSTED_EVENTS if re.search(rf"^{event}:", triggers, re.MULTILINE)]
+    more = "".join(f"github.event_name == '{event}' || " for event in events)
+    return text.replace(_PUSH_EVENT, _PUSH_EVENT + more)
 
 
 def update_stage_list(text: str, graph: StageGraph) -> str:

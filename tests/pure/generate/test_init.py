@@ -11,7 +11,7 @@ from rich.console import Console
 from stagebake import sessions
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.generate.bake_file import render_bake_file
-from stagebake.generate.init import init_repository
+from stagebake.generate.init import InitOptions, init_repository
 from stagebake.generate.workflow import WORKFLOW_FILE
 from stagebake.project.settings import Settings, load_settings
 from stagebake.sessions import VERBS
@@ -26,7 +26,8 @@ def run_init(root: Path, *, overwrite: bool = False, **settings: str) -> str:
     """Return the output of init without a terminal."""
     out = io.StringIO()
     console = Console(file=out, width=200, highlight=False, markup=False, emoji=False)
-    assert init_repository(GRAPH, Settings(root=root, **settings), console, overwrite=overwrite) == 0  # type: ignore[arg-type]
+    options = InitOptions(overwrite=overwrite)
+    assert init_repository(GRAPH, Settings(root=root, **settings), console, options) == 0  # type: ignore[arg-type]
     return out.getvalue()
 
 
@@ -151,9 +152,8 @@ def test_init_repository_with_another_workflow_that_builds_names_its_line(tmp_pa
 
 def test_init_repository_passes_branches_and_make_room_to_the_workflow(tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
-    init_repository(
-        GRAPH, Settings(root=tmp_path), console, overwrite=False, branches=("main", "feature/x"), make_room=True
-    )
+    options = InitOptions(branches=("main", "feature/x"), make_room=True)
+    init_repository(GRAPH, Settings(root=tmp_path), console, options)
     text = (tmp_path / WORKFLOW_FILE).read_text()
     assert 'branches: ["main", "feature/x"]' in text
     assert "Free disk space" in text

@@ -19,15 +19,17 @@ third:
   WORD: ${{ WORD }}
   # [end]
   - run: sample  # [set command]
+  # [lines steps]
 """
 
 
-def fill_sample(*words: str, chosen: bool = False) -> str:
+def fill_sample(*words: str, chosen: bool = False, steps: str = "") -> str:
     return fill_template(
         TEMPLATE,
         values={"number": "17", "command": "a 'b c'"},
         conditions={"chosen": chosen},
         lists={"word": words},
+        texts={"steps": steps},
     )
 
 
@@ -43,9 +45,13 @@ def test_fill_template_repeats_lines_for_each_entry() -> None:
     assert "third:\n  a: ${{ a }}\n  b: ${{ b }}\n  - run" in fill_sample("a", "b")
 
 
+def test_fill_template_inserts_lines_with_the_indentation_of_the_marker() -> None:
+    assert fill_sample(steps="- a:\n    b\n").endswith("  - run: a 'b c'\n  - a:\n      b\n")
+
+
 def test_fill_template_with_an_unknown_name_raises() -> None:
     with pytest.raises(KeyError, match="number"):
-        fill_template(TEMPLATE, values={}, conditions={"chosen": True}, lists={"word": ()})
+        fill_template(TEMPLATE, values={}, conditions={"chosen": True}, lists={"word": ()}, texts={})
 
 
 def test_read_template_returns_a_valid_workflow_with_each_optional_step() -> None:
