@@ -132,6 +132,7 @@ class CacheSaver:
             saved=True,
             bytes=sum(new_layers.values()),
             digest=trace.exported,
+            new_layers=new_layers,
         )
 
     def _export_cache(self, stage: str, other_caches: str | None) -> Trace:
@@ -179,8 +180,8 @@ class CacheSaver:
         contents = {stage_cache.digest: stage_cache.cache for stage_cache in stored.caches}
         for stage, entry in self.saved.items():
             if entry.digest in contents:
-                evidence = collect_evidence(contents[entry.digest])
-                self.saved[stage] = replace(entry, evidence=evidence)
+                content = contents[entry.digest]
+                self.saved[stage] = replace(entry, evidence=collect_evidence(content), content=content)
 
     def _warn_unsaved(self, stages: list[str], error: RegistryError) -> None:
         unsaved = [stage for stage in stages if stage not in self.saved]

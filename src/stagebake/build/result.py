@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stagebake.buildkit.events import StepRun, Trace, covered_seconds
+from stagebake.cache.cache_config import CacheConfig
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 
 _COPY_STEPS = ("COPY ", "FROM ", "LINK ", "WORKDIR ")
@@ -15,7 +17,8 @@ _UNFORCED_STEPS = ("FROM ", "WORKDIR ")
 class SavedCache:
     """Cache of a stage after the build. `bytes` counts the layers that were new to the registry.
 
-    `digest` is that of the manifest, `evidence` what the cache contains; empty where it was not read back.
+    `digest` is that of the manifest, `new_layers` are those layers with their bytes. `content` and `evidence` are what
+    the cache contains; None and empty where it was not read back.
     """
 
     ref: str
@@ -23,6 +26,8 @@ class SavedCache:
     bytes: int
     digest: str | None = None
     evidence: frozenset[str] = frozenset()
+    new_layers: Mapping[str, int] = field(default_factory=dict)
+    content: CacheConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +40,56 @@ class CarriedMount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """What a step cost: compressed bytes that BuildKit pulled and unpacked because it ran, bytes that it made, seconds.
+
+    `line` is in the Dockerfile; it is None, and `name` "", where the step is not known. `pull_seconds` are those of
+    pulling and unpacking, `run_seconds` those of the step itself, `push_seconds` its share of exporting the image.
+    """
+
+    name: str
+    line: int | None
+    pulled: int = 0
+    unpacked: int = 0
+    pushed: int = 0
+    pull_seconds: float = 0.0
+    run_seconds: float = 0.0
+    push_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of all that the step cost."""
+        return self.pull_seconds + self.run_seconds + self.push_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """Result of a stage: `status` is restored, rebuilt or unused, `seconds` the time that its steps took."""
+    """Result of a stage: `status` is restored, rebuilt or unused, `seconds` the time that its steps took.
+
+    `costs` are those of its steps that ran or moved bytes.
+    """
 
     name: str
     status: str
     seconds: float = 0.0
     steps: tuple[StepRun, ...] = ()
     cache: SavedCache | None = None
+    costs: tuple[StepCost, ...] = ()
+
+    @property
+    def pulled(self) -> int:
+        """Return the bytes that were pulled because steps of this stage ran."""
+        return sum(step.pulled for step in self.costs)
+
+    @property
+    def unpacked(self) -> int:
+        """Return the bytes of the pulled layers that were unpacked."""
+        return sum(step.unpacked for step in self.costs)
+
+    @property
+    def pushed(self) -> int:
+        """Return the bytes of the stage's layers that were new to the registry."""
+        return sum(step.pushed for step in self.costs)
 
 
 @dataclass(frozen=True, kw_only=True)

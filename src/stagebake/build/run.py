@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,11 +21,12 @@ from stagebake.build.failures import (
 )
 from stagebake.build.mount_sync import MountSync
 from stagebake.build.result import BuildResult, SavedCache, forceable_steps, rebuilt_stages, stage_results
+from stagebake.build.step_costs import add_step_costs
 from stagebake.buildkit.engine import BakeCall, BakeResult, BuildEngine
 from stagebake.buildkit.events import ProgressListener, Trace
 from stagebake.buildkit.limits import StepSize, parse_step_sizes
 from stagebake.buildkit.stall_timer import StallTimer
-from stagebake.cache.cache_refs import read_caches
+from stagebake.cache.cache_refs import image_layer_sizes, read_caches
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.cache.stage_caches import StageCaches, drop_broken_blobs
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
@@ -89,8 +91,9 @@ def build_image(
     stages = stage_results(graph, image.trace)
     saved = run.save_caches(image)
     run.mount_sync.save_mounts(image.trace)
+    stages = tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages)
     return BuildResult(
-        stages=tuple(replace(stage, cache=saved.get(stage.name)) for stage in stages),
+        stages=add_step_costs(graph, image.trace, stages, run.count_other_bytes(image, saved)),
         refs=request.names.refs,
         pushed_image=request.push,
         digest=image.digest,
@@ -275,6 +278,18 @@ class _Run:
             warnings=self.warnings,
         )
         return saver.save_caches(rebuilt_stages(self.graph, image.trace), image.digest)
+
+    def count_other_bytes(self, image: _ShippedImage, saved: Mapping[str, SavedCache]) -> int:
+        """Return the bytes of the pushed image's layers that no cache had before the build or has after it."""
+        if not self.request.push or image.digest is None or self.stores.images is None:
+            return 0
+        if not rebuilt_stages(self.graph, image.trace):
+            return 0
+        known = set(image.stage_caches.blob_sizes())
+        for entry in saved.values():
+            known |= entry.new_layers.keys()
+        sizes = image_layer_sizes(self.stores.images, image.digest)
+        return sum(size for digest, size in sizes.items() if digest not in known)
 
     def _bake_files(self) -> dict[str, str]:
         """Return the generated bake file, and the user's own after it."""

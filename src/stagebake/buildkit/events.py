@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from stagebake.buildkit.layer_pulls import LayerPull, PullLog, timestamp_seconds
 from stagebake.dockerfile.stages import Stage, StageGraph
 
 # moby/buildkit, dockerfile2llb/convert.go, prefixCommand: [platform stage n/m] text; a sole stage may have no name
@@ -44,7 +43,7 @@ class StepRun:
     """Step of a stage and what BuildKit did with it.
 
     `intervals` are the times (seconds since 1970) in which the step ran, or in which its layers were pulled and
-    unpacked. `stage` is None where a sole stage has no name.
+    unpacked. `stage` is None where a sole stage has no name. `vertex` is the whole name of the step in the events.
     """
 
     name: str
@@ -54,6 +53,7 @@ class StepRun:
     ran: bool
     running: bool
     intervals: tuple[Interval, ...]
+    vertex: str = ""
 
     @property
     def is_from(self) -> bool:
@@ -143,7 +143,8 @@ class _Status:
 class Trace:
     """Collect the events of one bake call; call `feed_line` with each line.
 
-    `before` is the trace of an attempt that failed: what ran in it is cached now, and still counts as run.
+    `before` is the trace of an attempt that failed: what ran in it is cached now, and still counts as run. So do the
+    layers that it pulled.
     `changes` counts the changes so far. BuildKit repeats every second what it waits for; that is not a change.
     `exported` is the digest of the cache manifest that the call wrote.
     """
@@ -155,7 +156,7 @@ class Trace:
         self._statuses: dict[str, _Status] = {}
         self._vertexes: dict[str, _Vertex] = {}
         self._names_by_digest: dict[str, str] = {}
-        self._pulled: dict[str, int] = defaultdict(int)
+        self._pulls: PullLog = before._pulls if before else PullLog()
         self._text: list[str] = []
 
     def feed_line(self, line: str) -> None:
@@ -258,7 +259,17 @@ class Trace:
     @property
     def pulled(self) -> int:
         """Return the bytes of layers that came from a registry."""
-        return sum(self._pulled.values())
+        return self._pulls.bytes
+
+    def layer_pulls(self) -> tuple[LayerPull, ...]:
+        """Return the layers that came from a registry."""
+        return self._pulls.pulls()
+
+    @property
+    def export_seconds(self) -> float:
+        """Return the seconds in which BuildKit compressed and pushed the image."""
+        exports = [vertex for vertex in self._vertexes.values() if vertex.name.startswith("exporting to ")]
+        return covered_seconds(interval for vertex in exports for interval in vertex.intervals.items())
 
     @property
     def text(self) -> str:
@@ -284,6 +295,7 @@ class Trace:
             ran=vertex.ran or ran_before,
             running=vertex.running and not vertex.cached,
             intervals=tuple(vertex.intervals.items()),
+            vertex=vertex.name,
         )
 
     def _read_vertex(self, event: Mapping[str, Any]) -> None:
@@ -297,12 +309,11 @@ class Trace:
     def _read_status(self, event: Mapping[str, Any]) -> None:
         name = event["id"]
         current = event.get("current", 0)
-        if _BLOB.match(name):
-            self._pulled[name] = max(self._pulled[name], current)
         exported = _EXPORTED.match(name)
         if exported:
             self.exported = exported[1]
         vertex = self._names_by_digest.get(event.get("vertex", ""), "")
+        self._pulls.read_status(event, vertex)
         status = _Status(vertex, current, "completed" not in event)
         if self._statuses.get(name) != status:
             self._statuses[name] = status
@@ -333,11 +344,6 @@ def covered_seconds(intervals: Iterable[Interval]) -> float:
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
-
-
-def timestamp_seconds(timestamp: str) -> float:
-    """Convert a Go timestamp (RFC 3339, nanoseconds) to seconds since 1970."""
-    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _parse_event(line: str) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ from stagebake.explain.ledger import Ledger, last_seconds, stage_entries
 from stagebake.explain.reasons import reason_lines
 from stagebake.explain.stage_times import total_build_seconds
 from stagebake.formatting import format_seconds, format_size
-from stagebake.report.tables import mount_words
+from stagebake.report.cost_lines import blame_sentence, transfer_lines
+from stagebake.report.tables import mount_words, size_words
 
 _RESULTS = {
     "restored": "✓ restored",
@@ -84,6 +85,7 @@ def render_summary(
         _budget_sentence(result, budgets),
         _without_caches_sentence(result, graph, usual),
         _transfer_words(result),
+        _transfer_list(result),
         _pull_commands(result, mirror),
         _timeline_chart(result),
     ]
@@ -135,8 +137,8 @@ def _stage_table(
     usual: Mapping[str, UsualStage],
 ) -> str:
     rows = [
-        "| stage | result | why | time | size | cache |",
-        "|---|---|---|---:|---:|---|",
+        "| stage | result | why | time | pulled | pushed | size | cache |",
+        "|---|---|---|---:|---:|---:|---:|---|",
     ]
     for stage in result.stages:
         why = reasons.get(stage.name, ())
@@ -152,7 +154,8 @@ def _stage_row(stage: StageResult, reasons: Reasons, usual: UsualStage) -> str:
     if stage.status != "unused":
         time = format_seconds(stage.seconds)
         size = _layer_size(stage, usual)
-    cells = (f"`{stage.name}`", _RESULTS[stage.status], why, time, size, _cache_cell(stage))
+    pulled, pushed = size_words(stage.pulled), size_words(stage.pushed)
+    cells = (f"`{stage.name}`", _RESULTS[stage.status], why, time, pulled, pushed, size, _cache_cell(stage))
     return f"| {' | '.join(cells)} |"
 
 
@@ -177,12 +180,14 @@ def _cache_cell(stage: StageResult) -> str:
 
 
 def _budget_sentence(result: BuildResult, budgets: Mapping[str, float]) -> str:
-    """Compare the time until the image was available with the budget of such a push."""
+    """Compare the time until the image was available with the budget of such a push; if it is missed, blame a step."""
     kind = _push_kind(result)
     time = format_seconds(result.ship_seconds)
     budget = f"{budgets[kind]:g} min for {_PUSHES[kind]}"
     if result.ship_seconds > budgets[kind] * 60:
-        return f"**{time} is over the budget** of {budget}."
+        blame = blame_sentence(result)
+        hint = "`stagebake doctor` says what to change in the Dockerfile."
+        return " ".join(filter(None, (f"**{time} is over the budget** of {budget}.", blame, hint)))
     return f"**{time}** is within the budget of {budget}."
 
 
@@ -228,6 +233,11 @@ def _transfer_words(result: BuildResult) -> str:
     for mount in result.mounts:
         transfers.append(mount_words(mount))
     return "; ".join(transfers)
+
+
+def _transfer_list(result: BuildResult) -> str:
+    """Say which steps needed the most bytes, as a list; "" where none did."""
+    return "\n".join(f"- {line}" for line in transfer_lines(result.stages))
 
 
 def _pull_commands(result: BuildResult, mirror: str | None) -> str:

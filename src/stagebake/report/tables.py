@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult, StepCost
 from stagebake.buildkit.events import StepRun
 from stagebake.cache.prune import PurgeResult
 from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
 from stagebake.explain.reasons import reason_json, reason_lines
 from stagebake.formatting import format_seconds, format_size, json_document
+from stagebake.report.cost_lines import transfer_lines
 
 # Width of the output that is not a terminal, such as the log of a CI job
 _LOG_WIDTH = 240
@@ -49,6 +50,8 @@ def show_build(
     table.add_column("stage", no_wrap=True)
     table.add_column("result", no_wrap=True)
     table.add_column("seconds", justify="right")
+    table.add_column("pulled", justify="right", no_wrap=True)
+    table.add_column("pushed", justify="right", no_wrap=True)
     table.add_column("why")
     table.add_column("cache")
     for stage in result.stages:
@@ -57,10 +60,14 @@ def show_build(
             Text(stage.name),
             Text(stage.status, style=_RESULT_STYLES[stage.status]),
             f"{stage.seconds:.1f}" if stage.status != "unused" else "",
+            size_words(stage.pulled),
+            size_words(stage.pushed),
             Text("\n".join(why)),
             cache_words(stage),
         )
     console.print(table)
+    for line in transfer_lines(result.stages):
+        console.print(Text(line))
     console.print(Text(_total_words(result)))
     for mount in result.mounts:
         console.print(Text(mount_words(mount)))
@@ -126,6 +133,11 @@ def _print_warnings(console: Console, warnings: Iterable[str]) -> None:
 def print_label(console: Console, label: str, text: str) -> None:
     """Print a line that begins with a coloured word."""
     console.print(Text.assemble((label, "yellow"), text))
+
+
+def size_words(count: int | None) -> str:
+    """Return a number of bytes for a cell of a table, "" for none."""
+    return format_size(count) if count else ""
 
 
 def cache_words(stage: StageResult) -> str:
@@ -202,6 +214,29 @@ def _stage_to_json(stage: StageResult, reasons: Reasons) -> dict[str, Any]:
         "reasons": [reason_json(reason) for reason in reasons],
         "steps": [_step_to_json(step) for step in stage.steps],
         "cache": _cache_to_json(stage.cache),
+        "bytes": {
+            "pulled": stage.pulled,
+            "unpacked": stage.unpacked,
+            "pushed": stage.pushed,
+        },
+        "costs": [_cost_to_json(cost) for cost in stage.costs],
+    }
+
+
+def _cost_to_json(cost: StepCost) -> dict[str, Any]:
+    return {
+        "step": cost.name,
+        "line": cost.line,
+        "bytes": {
+            "pulled": cost.pulled,
+            "unpacked": cost.unpacked,
+            "pushed": cost.pushed,
+        },
+        "seconds": {
+            "pull": round(cost.pull_seconds, 3),
+            "run": round(cost.run_seconds, 3),
+            "push": round(cost.push_seconds, 3),
+        },
     }
 
 

@@ -17,6 +17,9 @@ from stagebake.transfer.step_layers import LAYER_KEYWORDS, Layer, LayeredStages
 RunningSteps = Mapping[str, Collection[int]]
 """Stages, and the numbers of their steps that run: indexes of `Stage.steps`."""
 
+StepKey = tuple[str, int]
+"""Stage, and the number of one of its steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
@@ -72,11 +75,43 @@ def foretell_traffic(
                 StepTraffic(
                     stage=stage.name,
                     step=step,
-                    pulled=forecast.pull_layers(forecast.needed_layers(stage.name, number)),
+                    pulled=forecast.pull_layers(forecast.needed_layers((stage.name, number))),
                     pushed=made if stage.name in pushing else 0,
                 )
             )
     return tuple(found)
+
+
+def restored_steps(graph: StageGraph, running: RunningSteps, key: StepKey) -> Iterator[StepKey]:
+    """Yield the restored steps whose results a running step reads, those of its own stage first.
+
+    FROM counts as restored: it never runs, and the layers of its image are pulled.
+    """
+    stage, end = key
+    step = graph[stage].steps[end]
+    if not is_linked(step.instruction):
+        yield from _restored_below(graph, running, stage, end)
+    for source in step.sources:
+        if isinstance(source, str):
+            yield from _restored_below(graph, running, source, len(graph[source].steps))
+
+
+def _restored_below(graph: StageGraph, running: RunningSteps, stage: str, end: int) -> Iterator[StepKey]:
+    """Yield the restored steps of a stage before `end`, and those of the stages below it."""
+    base = graph.base_stage(graph[stage])
+    if base is not None:
+        yield from _restored_below(graph, running, base.name, len(base.steps))
+    for number in range(end):
+        if number == 0 or number not in running.get(stage, ()):
+            yield stage, number
+
+
+def unknown_sources(graph: StageGraph, layered: LayeredStages, running: RunningSteps, stage: str) -> frozenset[str]:
+    """Return the stages whose layers are needed or made by the running steps of a stage, and not known."""
+    needed = {stage} if running.get(stage) else set()
+    for number in running.get(stage, ()):
+        needed |= {name for name, _ in restored_steps(graph, running, (stage, number))}
+    return frozenset(needed - layered.keys())
 
 
 def sum_traffic(steps: Iterable[Traffic]) -> Traffic:
@@ -117,31 +152,18 @@ class _Forecast:
         steps = self.layered.get(stage)
         return steps[number].bytes if steps else 0
 
-    def needed_layers(self, stage: str, number: int) -> Iterator[Layer]:
+    def needed_layers(self, key: StepKey) -> Iterator[Layer]:
         """Yield the restored layers that a running step reads."""
-        step = self.graph[stage].steps[number]
-        if not is_linked(step.instruction):
-            yield from self._restored_layers(stage, number)
-        for source in step.sources:
-            if isinstance(source, str):
-                yield from self._restored_layers(source, len(self.graph[source].steps))
+        for stage, number in restored_steps(self.graph, self.running, key):
+            steps = self.layered.get(stage)
+            if steps:
+                yield from steps[number].layers
 
     def pull_layers(self, layers: Iterable[Layer]) -> int:
         """Return the bytes of the layers that were not pulled yet, and count them as pulled."""
         new = {layer.digest: layer.bytes for layer in layers if layer.digest not in self.pulled}
         self.pulled.update(new)
         return sum(new.values())
-
-    def _restored_layers(self, stage: str, end: int) -> Iterator[Layer]:
-        """Yield the layers of a stage's steps before `end` and of the stages below, but for those that run."""
-        base = self.graph.base_stage(self.graph[stage])
-        if base is not None:
-            yield from self._restored_layers(base.name, len(base.steps))
-        running = self.running.get(stage, ())
-        for number, step in enumerate(self.layered.get(stage, ())[:end]):
-            # FROM itself never runs: the layers of its image are pulled
-            if number == 0 or number not in running:
-                yield from step.layers
 
 
 def _image_stages(graph: StageGraph) -> frozenset[str]:

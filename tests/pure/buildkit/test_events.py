@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stagebake.buildkit.events import StepRun, Trace, covered_seconds, timestamp_seconds
+from stagebake.buildkit.events import StepRun, Trace, covered_seconds
 from stagebake.dockerfile.stages import parse_dockerfile
 
 BASE = "2026-01-01T10:00:"
@@ -187,21 +187,6 @@ def test_covered_seconds_overlapping_intervals_count_once(
     assert covered_seconds(intervals) == length
 
 
-@pytest.mark.parametrize(
-    ("timestamp", "expected"),
-    [
-        ("1970-01-01T00:00:01Z", 1),
-        ("1970-01-01T00:00:01.5Z", 1.5),
-        ("1970-01-01T00:00:01.12345Z", 1.12345),
-        ("1970-01-01T00:00:01.123456789Z", 1.123456),
-        ("1970-01-01T02:00:01+02:00", 1),
-    ],
-)
-def test_timestamp_seconds_go_timestamps_are_parsed(timestamp: str, expected: float) -> None:
-    """Accept RFC 3339 with any number of digits and any offset."""
-    assert timestamp_seconds(timestamp) == pytest.approx(expected, abs=1e-6)
-
-
 def test_first_failure_leaves_out_cancelled_steps() -> None:
     """BuildKit may report a cancelled step before the one that failed."""
     failure = feed_lines(
@@ -293,6 +278,18 @@ def test_pulled_counts_the_bytes_of_each_blob_once() -> None:
 def test_pulled_progress_of_other_things_is_zero(identity: str) -> None:
     """Only the progress of a blob is a pull."""
     assert feed_lines(status_line(identity, 10)).pulled == 0
+
+
+def test_pulled_counts_the_layers_of_the_attempt_before() -> None:
+    before = feed_lines(status_line(BLOB, 10))
+    trace = Trace(before)
+    trace.feed_line(status_line(OTHER, 5))
+    assert trace.pulled == 15
+
+
+def test_export_seconds_cover_the_exports_of_images() -> None:
+    trace = feed_lines(vertex_line("exporting to image", 2, 5), vertex_line("exporting cache to registry", 5, 9))
+    assert trace.export_seconds == pytest.approx(3)
 
 
 def test_feed_line_other_output_is_kept_as_text() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult, StepCost
 from stagebake.buildkit.events import StepRun
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import BuildFailed
@@ -30,6 +30,19 @@ def make_step(name: str, *, ran: bool, span: tuple[float, float]) -> StepRun:
     )
 
 
+COSTS = (
+    StepCost(name="COPY . .", line=8, pulled=9_000_000, unpacked=9_000_000, run_seconds=1),
+    StepCost(
+        name="RUN --mount=type=cache,target=/c npm prune && chown -R <me> /venv",
+        line=9,
+        pulled=3_100_000_000 - 9_000_000,
+        unpacked=3_100_000_000 - 9_000_000,
+        pushed=2_500_000,
+        pull_seconds=40,
+        run_seconds=20,
+        push_seconds=3,
+    ),
+)
 RESULT = BuildResult(
     stages=(
         StageResult(name="base", status="restored", seconds=2, steps=(make_step("RUN a", ran=False, span=(100, 102)),)),
@@ -39,6 +52,7 @@ RESULT = BuildResult(
             seconds=30,
             steps=(make_step('RUN echo "a: b; c #1" && npm run build', ran=True, span=(102.2, 132)),),
             cache=SavedCache(ref="ghcr.io/o/n:cache-web", saved=True, bytes=2_500_000),
+            costs=COSTS,
         ),
         StageResult(name="docs", status="unused"),
     ),
@@ -82,11 +96,27 @@ def test_summary_has_a_row_for_each_stage() -> None:
     """Show result, reasons, time, size and cache; leave out what is not known."""
     rows = [line for line in render_text(usual=USUAL).splitlines() if line.startswith("| `")]
     assert rows == [
-        "| `base` | ✓ restored |  | 2.0 s | 3.0 GB |  |",
-        "| `web` | → rebuilt | <code>changed: RUN a &#124; b &lt;c></code> | 30.0 s | 2.5 MB | saved |",
-        "| `docs` | unused |  |  |  |  |",
+        "| `base` | ✓ restored |  | 2.0 s |  |  | 3.0 GB |  |",
+        "| `web` | → rebuilt | <code>changed: RUN a &#124; b &lt;c></code> "
+        "| 30.0 s | 3.1 GB | 2.5 MB | 2.5 MB | saved |",
+        "| `docs` | unused |  |  |  |  |  |  |",
     ]
-    assert "| `base` | ✓ restored |  | 2.0 s |  |  |" in render_text()
+    assert "| `base` | ✓ restored |  | 2.0 s |  |  |  |  |" in render_text()
+
+
+def test_summary_lists_the_steps_that_needed_many_bytes() -> None:
+    lines = [line for line in render_text().splitlines() if line.startswith("- ")]
+    assert lines == ["- web: 3.1 GB pulled, 2.5 MB pushed for `RUN npm prune && chown -R <me> /venv` (line 9)"]
+
+
+def test_summary_missed_budget_blames_the_most_expensive_step() -> None:
+    late = render_text(replace(RESULT, ship_seconds=301.0))
+    assert (
+        "of 5 min for a code change. The most expensive step is `RUN npm prune && chown -R <me> /venv` (line 9) in "
+        "web: 1 min 3 s, 3.1 GB pulled, 2.5 MB pushed. `stagebake doctor` says what to change in the Dockerfile."
+        in late
+    )
+    assert "most expensive" not in render_text()
 
 
 @pytest.mark.parametrize(

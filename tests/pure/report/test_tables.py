@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult
+from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult, StepCost
 from stagebake.buildkit.events import StepRun
 from stagebake.cache.prune import KeptVersion, PurgeResult
 from stagebake.explain.changes import Change
@@ -35,6 +35,16 @@ def make_step(name: str, *, ran: bool, span: tuple[float, float] = (0, 1.23456))
     )
 
 
+COST = StepCost(
+    name="COPY src src",
+    line=7,
+    pulled=31_000_000,
+    unpacked=30_000_000,
+    pushed=2_500_000,
+    pull_seconds=1.5,
+    run_seconds=0.25,
+    push_seconds=0.125,
+)
 RESULT = BuildResult(
     stages=(
         StageResult(name="base", status="restored", seconds=0.5, steps=(make_step("RUN a", ran=False),)),
@@ -44,6 +54,7 @@ RESULT = BuildResult(
             seconds=1.23456,
             steps=(make_step("COPY src src", ran=True),),
             cache=SavedCache(ref="ghcr.io/o/n:cache-app", saved=True, bytes=2_500_000),
+            costs=(COST,),
         ),
         StageResult(
             name="web",
@@ -108,7 +119,7 @@ def test_report_json_has_the_documented_keys() -> None:
     assert document["mounts"] == [{"id": "/root/.npm", "restored": 1_000, "saved": None}]
     assert set(document["bytes"]) == {"pulled", "pushed"}
     for stage in document["stages"]:
-        assert set(stage) == {"name", "status", "seconds", "reasons", "steps", "cache"}
+        assert set(stage) == {"name", "status", "seconds", "reasons", "steps", "cache", "bytes", "costs"}
         assert stage["status"] in ("restored", "rebuilt", "unused")
         assert all(set(entry) == {"name", "cached", "seconds"} for entry in stage["steps"])
         assert all(set(reason) == {"kind", "what"} for reason in stage["reasons"])
@@ -129,6 +140,15 @@ def test_report_json_has_seconds_in_milliseconds_and_sizes_in_bytes() -> None:
     assert (docs["cache"], docs["steps"], docs["reasons"]) == (None, [], [])
 
 
+def test_report_json_has_what_each_stage_and_step_moved() -> None:
+    base, app, _, _ = json.loads(build_report_json(RESULT, REASONS))["stages"]
+    moved = {"pulled": 31_000_000, "unpacked": 30_000_000, "pushed": 2_500_000}
+    assert app["bytes"] == moved
+    seconds = {"pull": 1.5, "run": 0.25, "push": 0.125}
+    assert app["costs"] == [{"step": "COPY src src", "line": 7, "bytes": moved, "seconds": seconds}]
+    assert (base["bytes"], base["costs"]) == ({"pulled": 0, "unpacked": 0, "pushed": 0}, [])
+
+
 def test_report_json_unknown_digest_is_null() -> None:
     assert json.loads(build_report_json(replace(RESULT, digest=None), REASONS))["digest"] is None
 
@@ -136,16 +156,18 @@ def test_report_json_unknown_digest_is_null() -> None:
 def test_show_build_has_a_line_for_each_stage() -> None:
     """Show result, seconds, reasons and cache."""
     output = print_build().splitlines()
-    assert output[0].split() == ["stage", "result", "seconds", "why", "cache"]
+    assert output[0].split() == ["stage", "result", "seconds", "pulled", "pushed", "why", "cache"]
     lines = {line.split()[0]: line for line in output if line[:1].strip()}
     assert "restored" in lines["base"]
-    assert all(word in lines["app"] for word in ("rebuilt", "1.2", "changed: COPY src src", "saved, 2.5 MB new"))
+    words = ("rebuilt", "1.2", "31.0 MB", "changed: COPY src src", "saved, 2.5 MB new")
+    assert all(word in lines["app"] for word in words)
     assert "not saved" in lines["web"]
     assert "unused" in lines["docs"]
 
 
 def test_show_build_ends_with_totals_healed_caches_and_warnings() -> None:
     text = print_build()
+    assert "app: 31.0 MB pulled, 30.0 MB unpacked, 2.5 MB pushed for `COPY src src` (line 7)\n" in text
     assert "ghcr.io/o/n:latest in 12.3 s, 1.0 kB pulled, caches saved in 3.2 s" in text
     assert "healed: the cache of base was broken" in text
     assert "warning: a cache was not read" in text

@@ -1,0 +1,63 @@
+"""Push a code change from an empty engine: the report names the step that needed each byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.project import Project
+
+BASE, DEPS, BUILT, TAIL = 3_000_000, 2_000_000, 1_000_000, 500_000
+
+
+def write_file(name: str, size: int) -> str:
+    return f"RUN head -c {size} /dev/urandom > /{name}"
+
+
+DOCKERFILE = f"""\
+FROM busybox:1 AS base
+{write_file("base", BASE)}
+FROM base AS deps
+COPY requirements.txt .
+{write_file("deps", DEPS)}
+FROM base AS builder
+COPY src src
+{write_file("built", BUILT)}
+FROM base AS runtime
+WORKDIR /app
+COPY --from=deps /deps /deps
+COPY --link --from=builder /built /built
+{write_file("tail", TAIL)}
+"""
+TOLERANCE = 20_000
+
+
+def costs_of(report: Any, stage: str) -> dict[int | None, tuple[int, int, int]]:
+    """Return pulled, unpacked and pushed bytes by the line of the step; small numbers count as nothing."""
+    (found,) = (entry for entry in report["stages"] if entry["name"] == stage)
+    costs = {}
+    for cost in found["costs"]:
+        sizes = [cost["bytes"][key] for key in ("pulled", "unpacked", "pushed")]
+        pulled, unpacked, pushed = (round(size / TOLERANCE) * TOLERANCE for size in sizes)
+        if pulled or pushed:
+            costs[cost["line"]] = (pulled, unpacked, pushed)
+    return costs
+
+
+def test_report_code_push_names_the_step_that_needed_each_byte(project: Project) -> None:
+    project.write({"Dockerfile": DOCKERFILE, "requirements.txt": "one\n", "src/page.tsx": "one\n"})
+    project.settings()
+    project.commit()
+    first = project.build("--push").report
+    assert costs_of(first, "deps") == {5: (0, 0, DEPS)}
+    project.engine.empty()
+    project.write({"src/page.tsx": "two\n"})
+    with project.registry.proxy.watched() as seen:
+        outcome = project.build("--push")
+    report = outcome.report
+    assert costs_of(report, "base") == costs_of(report, "deps") == {}
+    assert costs_of(report, "builder") == {7: (BASE, BASE, 0), 8: (0, 0, BUILT)}
+    # The linked copy is the same layer as the builder's, which is pushed once
+    assert costs_of(report, "runtime") == {13: (DEPS, DEPS, TAIL)}
+    blobs = [exchange.sent for exchange in seen if exchange.method == "GET" and "/blobs/" in exchange.path]
+    assert abs(sum(stage["bytes"]["pulled"] for stage in report["stages"]) - sum(blobs)) < 2 * TOLERANCE
+    assert "builder: 3.0 MB pulled" not in outcome.stdout  # too small to be worth a line
