@@ -23,7 +23,7 @@ def test_init_beside_a_common_workflow_makes_pushes_use_caches(project: Project,
     project.commit()
     contexts = (f"--context={name}={value}" for name, value in CONTEXTS.items())
     answer = project.stagebake(
-        *("init", "--yes", "--target=runtime", "--branch=feature/exercise-template"),
+        *("init", "--yes", "--install=0.1.0"),
         *(f"--image={project.image}", *contexts),
     )
     assert answer.exit_code == 0, answer.stderr

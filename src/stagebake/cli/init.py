@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from importlib.metadata import distribution
+from pathlib import Path
 
 from rich.console import Console
 
@@ -13,8 +15,10 @@ from stagebake.errors import InputError
 from stagebake.existing_builds.existing_build import ExistingBuild
 from stagebake.existing_builds.find_builds import find_builds, read_builds
 from stagebake.generate.init import InitOptions, init_repository
+from stagebake.generate.install_source import default_install, install_command
 from stagebake.generate.settings_file import has_settings
 from stagebake.migration.takeover import Takeover, take_over
+from stagebake.project.git import GitCheckout
 from stagebake.project.setting_checks import split_image
 from stagebake.project.settings import SETTING_KEYS, Settings
 from stagebake.report.tables import make_console
@@ -29,6 +33,11 @@ def add_init_parser(verbs: VerbParsers) -> None:
         "--from", dest="source", metavar="FILE[:NAME]",
         help="take over this build: a workflow (FILE:LINE), a bake file (FILE:TARGET) or a compose file "
         "(FILE:SERVICE); `none` takes over nothing (default: the only build of the workflows)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--install", metavar="SPEC",
+        help="what the workflow installs: a version, a git address https://HOST/OWNER/NAME@COMMIT, or a wheel in the "
+        "repository (default: what this installation came from)",
     )  # fmt: skip
     verb.add_argument("--dry-run", action="store_true", help="print all files as a difference and write nothing")
     verb.add_argument("--yes", action="store_true", help="overwrite without asking")
@@ -59,9 +68,27 @@ def run_init(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             branches=branches,
             make_room=options.make_room,
+            install=install_command(options.install or _own_source(), command.settings.root),
         ),
         takeover,
     )
+
+
+def _own_source() -> str:
+    """Return the source that this installation of stagebake came from."""
+    own = distribution("stagebake")
+    return default_install(own.version, own.read_text("direct_url.json"), _find_remote)
+
+
+def _find_remote(folder: Path) -> tuple[str, str] | None:
+    """Return the address and the commit of a git checkout that has a remote at GitHub."""
+    try:
+        commit = GitCheckout(folder).current_commit()
+    except InputError:
+        return None
+    if commit.source is None or commit.revision is None:
+        return None
+    return commit.source, commit.revision
 
 
 def _choose_takeover(command: Command, console: Console) -> Takeover:

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -37,14 +36,15 @@ _BUILD_STEP = re.compile(r"\s*(- )?uses: *docker/(build-push|bake)-action@")
 class InitOptions:
     """Choices for the files that `init` writes.
 
-    `overwrite` replaces files without asking; `dry_run` writes nothing. `branches`, with the default branch first, and
-    `make_room` are options of the workflow.
+    `overwrite` replaces files without asking; `dry_run` writes nothing. `branches`, with the default branch first,
+    `make_room` and `install`, the command that installs stagebake, are options of the workflow.
     """
 
     overwrite: bool = False
     dry_run: bool = False
     branches: Sequence[str] = ("main",)
     make_room: bool = False
+    install: str = "pip install stagebake"
 
 
 _DEFAULT_OPTIONS = InitOptions()
@@ -87,7 +87,7 @@ def _file_texts(graph: StageGraph, settings: Settings, options: InitOptions, tak
         graph,
         settings,
         branches=options.branches,
-        install=f"stagebake=={version('stagebake')}",
+        install=options.install,
         full_minutes=math.ceil(settings.budgets["full"]),
         make_room=options.make_room,
         parts=takeover.parts,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import textwrap
 from collections.abc import Sequence
 from importlib.resources import files
@@ -47,16 +46,16 @@ def render_workflow(
     settings: Settings,
     *,
     branches: Sequence[str] = ("main",),
-    install: str = "stagebake",
+    install: str = "pip install stagebake",
     full_minutes: int = 30,
     make_room: bool = False,
     parts: WorkflowParts = _NO_PARTS,
 ) -> str:
     """Return the text of the workflow; the same input gives the same bytes.
 
-    The workflow builds pushes to `branches`, of which the first is the default branch. `install` is the requirement
-    that pip installs. `full_minutes` is the expected time of a full build; GitHub cancels the job after twice that
-    time, because a cancelled job saves no cache and the next one is as slow. `make_room` removes toolchains and
+    The workflow builds pushes to `branches`, of which the first is the default branch. `install` is the command
+    that installs stagebake. `full_minutes` is the expected time of a full build; GitHub cancels the job after twice
+    that time, because a cancelled job saves no cache and the next one is as slow. `make_room` removes toolchains and
     images from the runner's disk, for images of more than about 15 GB. `parts` are of the workflow that this one
     replaces.
     """
@@ -67,7 +66,7 @@ def render_workflow(
         "timeout": str(2 * full_minutes),
         "runner": parts.runner,
         "folder": json.dumps(settings.folder),
-        "install": f"pip install {shlex.quote(install)}",
+        "install": install,
         **names,
     }
     conditions = {
