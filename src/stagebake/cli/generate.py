@@ -10,6 +10,7 @@ from stagebake.cli.flags import VerbParsers, add_settings
 from stagebake.errors import InputError
 from stagebake.files import read_text, text_difference, write_file
 from stagebake.generate.bake_file import BAKE_FILE, OVERRIDE_FILE, is_generated, render_bake_file
+from stagebake.generate.settings_schema import render_schema
 from stagebake.generate.workflow import WORKFLOW_FILE, has_lost_stage_list, update_stage_list
 from stagebake.report.tables import make_console
 
@@ -19,11 +20,18 @@ def add_generate_parser(verbs: VerbParsers) -> None:
     verb = verbs.add_parser("generate", help=f"write {BAKE_FILE} from the Dockerfile")
     verb.set_defaults(run=run_generate)
     add_settings(verb)
+    verb.add_argument("--schema", action="store_true", help="print the JSON schema of the settings, and write nothing")
     verb.add_argument("--check", action="store_true", help="write nothing; fail with a diff if a file is out of date")
 
 
 def run_generate(options: argparse.Namespace) -> int:
-    """Write the files that are out of date, or raise InputError with --check; return 0."""
+    """Write the files that are out of date, or raise InputError with --check; return 0.
+
+    With --schema, print the schema of the settings instead.
+    """
+    if options.schema:
+        print(render_schema(), end="")
+        return 0
     command = read_command(options)
     settings, graph = command.settings, command.graph
     _refuse_foreign(settings.root / BAKE_FILE)

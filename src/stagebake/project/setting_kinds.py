@@ -34,6 +34,10 @@ class TextKind:
 
     description = "a string"
 
+    def json_schema(self) -> dict[str, Any]:
+        """Return what a TOML document may have as the value, as JSON schema (json-schema.org, draft 7)."""
+        return {"type": "string"}
+
     def read_toml(self, value: Any, place: ValuePlace) -> Any:
         """Return the value of a setting that a TOML document gives as `value`."""
         if not isinstance(value, str) or "\0" in value:
@@ -61,6 +65,9 @@ class SwitchKind(TextKind):
 
     description = "true or false"
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
     def read_toml(self, value: Any, place: ValuePlace) -> bool:
         if not isinstance(value, bool):
             self.refuse_value(value, place)
@@ -77,6 +84,9 @@ class ByteCountKind(TextKind):
     """Positive number of bytes."""
 
     description = "a number of bytes"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": 1}
 
     def read_toml(self, value: Any, place: ValuePlace) -> int:
         if type(value) is not int or value <= 0:
@@ -98,6 +108,9 @@ class ListKind(TextKind):
 
     def __init__(self, *, joins: bool = False) -> None:
         self._joins = joins
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "string"}}
 
     def read_toml(self, value: Any, place: ValuePlace) -> _Words:
         if not isinstance(value, list):
@@ -122,6 +135,9 @@ class TableKind(TextKind):
     """
 
     description = "a table"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 
     def read_toml(self, value: Any, place: ValuePlace) -> _Table:
         if not isinstance(value, dict):
@@ -148,6 +164,10 @@ class NumberTableKind(TableKind):
     def __init__(self, defaults: _Numbers, unit: str) -> None:
         self._defaults = defaults
         self._unit = unit
+
+    def json_schema(self) -> dict[str, Any]:
+        numbers = {name: {"type": "number", "minimum": 0, "default": value} for name, value in self._defaults.items()}
+        return {"type": "object", "properties": numbers, "additionalProperties": False}
 
     def read_toml(self, value: Any, place: ValuePlace) -> _Numbers:
         texts = super().read_toml(value, place)
@@ -180,6 +200,10 @@ class WordTableKind(TableKind):
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
+
+    def json_schema(self) -> dict[str, Any]:
+        lists = {name: ListKind().json_schema() for name in self._names}
+        return {"type": "object", "properties": lists, "additionalProperties": False}
 
     def read_toml(self, value: Any, place: ValuePlace) -> _WordTable:
         if not isinstance(value, dict):
