@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.archive import Base, make_busybox
+from tests.support.chosen_builder import CHOSEN_BUILDER
 from tests.support.engine import Engine
 from tests.support.project import BUSYBOX, Project
 from tests.support.registry import Registry
@@ -46,6 +47,6 @@ def start_servers(make_base: Callable[[Path], Base] | None = None) -> Iterator[S
         temporary = tempfile.TemporaryDirectory(prefix="sb-", dir="/tmp")  # a socket's path must be short
         folder = Path(stack.enter_context(temporary))
         base = make_base(folder) if make_base else make_busybox(BUSYBOX, folder)
-        engine = Engine(folder / "engine", folder, (base,))
+        engine = Engine(folder / "engine", folder, (base,), builder=CHOSEN_BUILDER)
         stack.callback(engine.stop)
         yield Servers(folder=folder, base=base, engine=engine, stack=stack)

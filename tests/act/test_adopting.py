@@ -8,7 +8,7 @@ import pytest
 
 from stagebake.generate.workflow import WORKFLOW_FILE
 from tests.act.runner import REPOSITORY, Runner
-from tests.support.project import CONTEXTS, Project
+from tests.support.project import Project
 from tests.support.shapes import FIVE, STAGES
 
 pytestmark = pytest.mark.engine
@@ -21,7 +21,7 @@ def test_init_beside_a_common_workflow_makes_pushes_use_caches(project: Project,
     project.write({**FIVE, WORKFLOW_FILE: USUAL.read_text(encoding="utf-8")})
     project.git("remote", "add", "origin", f"https://github.com/{REPOSITORY}.git")
     project.commit()
-    contexts = (f"--context={name}={value}" for name, value in CONTEXTS.items())
+    contexts = (f"--context={name}={value}" for name, value in project.contexts.items())
     answer = project.stagebake(
         *("init", "--yes", "--install=0.1.0"),
         *(f"--image={project.image}", *contexts),

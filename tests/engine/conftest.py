@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.archive import make_busybox, make_files
 from tests.support.canary import canary_login
+from tests.support.chosen_builder import CHOSEN_BUILDER
 from tests.support.daemon import missing
 from tests.support.engine import Engine
 from tests.support.preloaded import PreloadedStagebake
@@ -33,9 +34,9 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def engine(folder: Path) -> Iterator[Engine]:
-    """Start an engine that has only the base images."""
+    """Start an engine that has only the base images, and the builder that STAGEBAKE_TEST_BUILDER names."""
     bases = (make_busybox(BUSYBOX, folder), make_files(TOOLS, folder, {"tools.txt": "hammer\n"}))
-    running = Engine(folder / "engine", folder, bases)
+    running = Engine(folder / "engine", folder, bases, builder=CHOSEN_BUILDER)
     running.preloaded = PreloadedStagebake(folder)
     yield running
     running.preloaded.stop()

@@ -14,7 +14,7 @@ from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.forecast.commit_state import CommitState
 from stagebake.forecast.inline_cache import stages_run_inline
-from tests.support.project import CONTEXTS, Project
+from tests.support.project import Project
 from tests.support.shapes import FIVE, STAGES
 
 CHANGES: Mapping[str, Mapping[str, str]] = {
@@ -47,7 +47,7 @@ def inline_build(project: Project) -> set[str]:
     """Push once from an empty engine with the inline cache of `docker buildx build`; return the stages that ran."""
     project.engine.empty()
     command = ["docker", "buildx", "build", "--progress=rawjson", "--push", f"--tag={project.image}:latest"]
-    command += [f"--build-context={name}={value}" for name, value in CONTEXTS.items()]
+    command += [f"--build-context={name}={value}" for name, value in project.contexts.items()]
     command += ["--cache-to=type=inline", f"--cache-from=type=registry,ref={project.image}:latest", "."]
     answer = project.engine.run(*command, folder=project.folder, BUILDX_NO_DEFAULT_ATTESTATIONS="1")
     assert answer.returncode == 0, answer.stderr

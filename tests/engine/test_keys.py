@@ -21,7 +21,7 @@ from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from tests.support.engine import Engine
 from tests.support.memory_files import changed
-from tests.support.project import CONTEXTS
+from tests.support.project import BUSYBOX
 
 pytestmark = pytest.mark.xdist_group("keys")
 
@@ -216,7 +216,7 @@ class Workshop:
         return fingerprint_stages(graph, BuildInputs(context=ContextFolder(root, root / "Dockerfile"), images=images))
 
     def _ran(self, root: Path) -> set[str]:
-        context = f"--build-context=busybox:1={CONTEXTS['busybox:1']}"
+        context = f"--build-context=busybox:1=docker-image://{self.engine.base_reference(BUSYBOX)}"
         command = ("docker", "buildx", "build", "--progress=rawjson", "--network=none", "--output=type=cacheonly")
         answer = self.engine.run(*command, context, ".", folder=root)
         assert answer.returncode == 0, answer.stderr[-2000:]

@@ -15,6 +15,7 @@ import pytest
 
 from stagebake.cache.scopes import Scope
 from tests.support.archive import make_busybox
+from tests.support.chosen_builder import CHOSEN_BUILDER
 from tests.support.engine import Engine
 from tests.support.faults import unsound
 from tests.support.project import BUSYBOX, Outcome, Project
@@ -43,7 +44,7 @@ def second_engine(folder: Path) -> Iterator[Engine]:
     """Start another engine, as another runner has."""
     home = folder / "second-home"
     home.mkdir()
-    running = Engine(folder / "second", home, (make_busybox(BUSYBOX, home),))
+    running = Engine(folder / "second", home, (make_busybox(BUSYBOX, home),), builder=CHOSEN_BUILDER)
     yield running
     running.stop()
 

@@ -17,6 +17,7 @@ from stagebake.cli.build import add_build_parser
 from stagebake.doctor.examine import RULES
 from stagebake.project.settings import SETTING_KEYS
 from stagebake.sessions import VERBS
+from tests.support.chosen_builder import BUILDER_VARIABLE
 from tests.support.workflows import WORKFLOWS
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +145,7 @@ def test_readme_settings_table_has_every_key() -> None:
 
 
 def test_docs_and_messages_name_only_variables_that_exist() -> None:
-    known = {key.variable_name for key in SETTING_KEYS.values()}
+    known = {*(key.variable_name for key in SETTING_KEYS.values()), BUILDER_VARIABLE}
     texts = [page.read_text(encoding="utf-8") for page in PAGES] + [read_messages()]
     named = {name for text in texts for name in re.findall(r"\bSTAGEBAKE_[A-Z]\w*", text)}
     assert named

@@ -145,13 +145,15 @@ def commit(project: Project) -> None:
 def new_tools(project: Project) -> None:
     base = make_files(TOOLS, project.folder.parent, {"tools.txt": "saw\n"})
     project.engine.docker("image", "load", "--quiet", "--input", str(base.archive))
+    project.engine.share_bases()
 
 
 def new_busybox(project: Project) -> None:
     folder = project.folder.parent / "base"
     folder.mkdir()
     (folder / "Dockerfile").write_text(f"FROM {BUSYBOX}\nCOPY Dockerfile /update\n", encoding="utf-8")
-    project.engine.docker("build", "--quiet", f"--tag={BUSYBOX}", str(folder))
+    project.engine.docker("build", "--quiet", "--builder=default", f"--tag={BUSYBOX}", str(folder))
+    project.engine.share_bases()
 
 
 CHANGES = {

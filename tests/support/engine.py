@@ -10,8 +10,13 @@ from pathlib import Path
 
 from tests.support.archive import Base, join_archives
 from tests.support.bridge import Bridge
-from tests.support.daemon import Daemon, find
+from tests.support.chosen_builder import ChosenBuilder, start_builder, unmount_below
+from tests.support.daemon import Daemon
 from tests.support.preloaded import PreloadedStagebake
+from tests.support.registry import Registry
+
+# The engine asks the registry in a name first. This address refuses at once; a host name might wait for a name server
+NO_REGISTRY = "127.0.0.1:1"
 
 _CONTAINERD = """\
 version = 2
@@ -27,23 +32,33 @@ class Engine:
     """Docker engine and containerd in one folder, whose path is short: a socket's has at most 108 characters.
 
     It has only the base images. `home` is that of the programs that talk to it; `flags` are dockerd's. Projects on it
-    run stagebake in a process that `preloaded` forks, or start one where that is None.
+    run stagebake in a process that `preloaded` forks, or start one where that is None. They build on another BuildKit
+    where `builder` names one (see chosen_builder.py), which pulls the base images from a registry that only they use.
     """
 
     preloaded: PreloadedStagebake | None = None
 
-    def __init__(self, folder: Path, home: Path, bases: tuple[Base, ...], flags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, home: Path, bases: tuple[Base, ...], flags: tuple[str, ...] = (), builder: str = ""
+    ) -> None:
         self.host = f"unix://{folder}/docker.sock"
         self._folder = folder
         self._home = home
+        self._base_names = [base.name for base in bases]
+        self._base_registry: Registry | None = None
+        self._builder: ChosenBuilder | None = None
         self._images = join_archives(bases, home / f"{folder.name}.tar") if bases else None
         self._flags = flags
         self._bridge: Bridge | None = None
         self._daemons: list[Daemon] = []
+        self._link_buildx()
         self._start()
+        if builder:
+            self._start_builder(builder)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that a program needs to find this engine, and none of the machine's own settings."""
+        builder = {"BUILDX_BUILDER": self._builder.name} if self._builder else {}
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self._home),
@@ -51,7 +66,21 @@ class Engine:
             "DOCKER_HOST": self.host,
             "DOCKER_CONFIG": str(self._home),
             "GIT_CONFIG_NOSYSTEM": "1",
+            "BUILDX_CONFIG": f"{self._home}/buildx",
+            **builder,
         }
+
+    def base_reference(self, name: str) -> str:
+        """Return where a build finds a base image of this name: in the engine, or in the registry of the builder."""
+        return name.replace(NO_REGISTRY, self._base_registry.host) if self._base_registry else name
+
+    def share_bases(self) -> None:
+        """Push the present base images to the registry that the builder pulls them from, if there is one."""
+        for name in self._base_names if self._base_registry else ():
+            shared = self.base_reference(name)
+            self.docker("image", "tag", name, shared)
+            self.docker("image", "push", "--quiet", shared)
+            self.docker("image", "rm", shared)
 
     def docker(self, *arguments: str) -> str:
         """Run `docker ARGUMENTS` and return its output."""
@@ -73,9 +102,14 @@ class Engine:
         )
 
     def empty(self) -> None:
-        """Replace the engine by one that has only the base images, as on a new runner."""
-        self.stop()
-        self._start()
+        """Replace the engine, or the builder, by one that has only the base images, as on a new runner."""
+        if self._builder:
+            self.docker("image", "prune", "--all", "--force")
+            self._load_bases()
+            self._builder.empty()
+        else:
+            self._stop_engine()
+            self._start()
 
     def lose_steps(self) -> None:
         """Remove the results of steps on which nothing is built yet; BuildKit still lists them.
@@ -91,15 +125,25 @@ class Engine:
         assert self.run(*snapshots, "rm", *lost, folder=self._folder).returncode == 0
 
     def log(self) -> str:
-        """Return the daemon's output; nothing of an engine that was stopped."""
+        """Return the output of the builder or of the daemon; nothing of an engine that was stopped."""
+        if self._builder:
+            return self._builder.log()
         return self._daemons[-1].text() if self._daemons else ""
 
     def stop(self) -> None:
         """End the daemons and remove all that they wrote."""
+        if self._builder:
+            self._builder.stop()
+            self._builder = None
+        if self._base_registry:
+            self._base_registry.stop()
+            self._base_registry = None
+        self._stop_engine()
+
+    def _stop_engine(self) -> None:
         while self._daemons:
             self._daemons.pop().stop()
-        for mount in reversed(_mounts_below(self._folder)):
-            subprocess.run([find("umount"), "--lazy", mount], check=True)
+        unmount_below(self._folder)
         if self._bridge:
             self._bridge.remove()
             self._bridge = None
@@ -110,11 +154,34 @@ class Engine:
         try:
             self._start_containerd()
             self._start_dockerd()
-            if self._images:
-                self.docker("image", "load", "--quiet", "--input", str(self._images))
+            self._load_bases()
+        except BaseException:
+            self._stop_engine()
+            raise
+
+    def _load_bases(self) -> None:
+        if self._images:
+            self.docker("image", "load", "--quiet", "--input", str(self._images))
+            self.share_bases()
+
+    def _start_builder(self, chosen: str) -> None:
+        folder = self._home / f"{self._folder.name}-bases"
+        folder.mkdir()
+        try:
+            self._base_registry = Registry(folder)
+            self.share_bases()
+            builder_folder = self._home / f"{self._folder.name}-builder"
+            self._builder = start_builder(chosen, builder_folder, self.docker, self._base_registry)
         except BaseException:
             self.stop()
             raise
+
+    def _link_buildx(self) -> None:
+        """Let docker use the buildx on PATH, where there is one; docker itself looks in its own folders only."""
+        program, link = shutil.which("docker-buildx"), self._home / "cli-plugins/docker-buildx"
+        if program and not link.exists():
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(program)
 
     def _start_containerd(self) -> None:
         folder = self._folder
@@ -146,8 +213,3 @@ class Engine:
         daemon = Daemon(command, folder / "dockerd.log")
         self._daemons.append(daemon)
         daemon.wait_until(lambda: "API listen on" in daemon.text())
-
-
-def _mounts_below(folder: Path) -> list[str]:
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    return [mount for line in lines if (mount := line.split()[1]).startswith(f"{folder}/")]

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import archive
-from tests.support.engine import Engine
+from tests.support.engine import NO_REGISTRY, Engine
 from tests.support.registry import Registry
 
-# The engine asks the registry in a name first. This address refuses at once; a host name might wait for a name server
-BUSYBOX = "127.0.0.1:1/busybox:1"
-TOOLS = "127.0.0.1:1/tools:1"
-CONTEXTS = {"busybox:1": f"docker-image://{BUSYBOX}", "example.test/tools:1": f"docker-image://{TOOLS}"}
+BUSYBOX = f"{NO_REGISTRY}/busybox:1"
+TOOLS = f"{NO_REGISTRY}/tools:1"
+BASES = {"busybox:1": BUSYBOX, "example.test/tools:1": TOOLS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +40,20 @@ class Outcome:
 class Project:
     """Git repository on the branch main, and its image's repository in the registry.
 
-    `contexts` replace the base images.
+    `hosted` replace the base images; None means those that the engine has.
     """
 
     folder: Path
     name: str
     engine: Engine
     registry: Registry
-    contexts: Mapping[str, str] = field(default_factory=lambda: CONTEXTS)
+    hosted: Mapping[str, str] | None = None
+
+    @property
+    def contexts(self) -> Mapping[str, str]:
+        """Return what replaces the base images that the Dockerfiles name."""
+        images = self.hosted or {name: self.engine.base_reference(local) for name, local in BASES.items()}
+        return {name: f"docker-image://{image}" for name, image in images.items()}
 
     @property
     def image(self) -> str:
@@ -76,14 +81,14 @@ class Project:
 
     def hosting(self, tag: str) -> Project:
         """Return the same project with the engine's present base images pushed to the registry."""
-        contexts = {}
-        for name, local in ((name, value.removeprefix("docker-image://")) for name, value in CONTEXTS.items()):
+        hosted = {}
+        for name, local in BASES.items():
             reference = f"{self.registry.host}/{self.name}-{name.partition(':')[0].partition('/')[2] or 'base'}:{tag}"
             self.engine.docker("image", "tag", local, reference)
             self.engine.docker("image", "push", "--quiet", reference)
             self.engine.docker("image", "rm", reference)
-            contexts[name] = f"docker-image://{reference}"
-        return replace(self, contexts=contexts)
+            hosted[name] = reference
+        return replace(self, hosted=hosted)
 
     def environment(self) -> dict[str, str]:
         """Return the same as `settings`, as environment variables."""
