@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run the verb on the command line. This is the only module that prints errors and chooses exit codes."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from rich.console import Console
 from rich.text import Text
@@ -15,6 +17,7 @@ from rich.text import Text
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.build import add_build_parser
 from stagebake.cli.caches.actions import add_cache_parser
+from stagebake.cli.completion import complete_arguments
 from stagebake.cli.doctor import add_doctor_parser
 from stagebake.cli.forecast import add_forecast_parser
 from stagebake.cli.generate import add_generate_parser
@@ -57,7 +60,9 @@ def _replace_unprintable() -> None:
 
 def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:
     try:
-        options = _create_parser().parse_args(arguments)
+        parser = _create_parser()
+        complete_arguments(parser)
+        options = parser.parse_args(arguments)
         return int(options.run(options) or 0)
     except StagebakeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -95,6 +100,7 @@ def _print_error(errors: Console, problem: str, hint: str) -> None:
 
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stagebake", description="Per-stage Docker build caches that work.")
+    parser.add_argument("--version", action="version", version=f"stagebake {version('stagebake')}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add_parser in _VERBS:
         add_parser(verbs)

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stagebake.cli.completion import offer_stages
 from stagebake.project.setting_kinds import parse_pairs
 from stagebake.project.settings import SETTING_KEYS, Settings, load_settings
 
@@ -17,9 +18,11 @@ VerbParsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the flags of settings that every verb about stages has."""
-    for name, metavar in (("image", "REF"), ("cache", "NAME"), ("target", "STAGE")):
+    for name, metavar in (("image", "REF"), ("cache", "NAME")):
         key = SETTING_KEYS[name]
         parser.add_argument(key.flag_name, metavar=metavar, help=key.meaning)
+    target = SETTING_KEYS["target"]
+    offer_stages(parser.add_argument(target.flag_name, metavar="STAGE", help=target.meaning))
     parser.add_argument(
         "--context", action="append", default=[], metavar="NAME=VALUE",
         help="use another source for an image (a named context, as in bake's `contexts`); repeatable",
@@ -28,10 +31,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def add_build_choices(parser: argparse.ArgumentParser) -> None:
     """Add the flags that `build` and `plan` have in common."""
-    parser.add_argument(
+    no_cache = parser.add_argument(
         "--no-cache", nargs="*", metavar="STAGE",
         help="rebuild these stages and the stages that depend on them (without names: all stages)",
     )  # fmt: skip
+    offer_stages(no_cache)
     parser.add_argument(
         "--secret", action="append", default=[], metavar="id=ID,env=NAME|src=FILE",
         help="pass a secret to RUN --mount=type=secret; repeatable",
