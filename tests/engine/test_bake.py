@@ -23,6 +23,28 @@ TARGETS = {
     "links": 3,
 }
 
+# Variables under which `docker buildx bake` would read other files, show other output, or build nothing
+HOSTILE = {
+    "BUILDX_BAKE_FILE": "nowhere.hcl",
+    "BUILDX_BAKE_FILE_RELATIVE_PATHS": "1",
+    "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "1",
+    "BUILDX_METADATA_PROVENANCE": "max",
+    "BUILDX_METADATA_WARNINGS": "1",
+    "BUILDX_NO_DEFAULT_LOAD": "1",
+    "BUILDX_EXPERIMENTAL": "1",
+    "BUILDX_GIT_LABELS": "1",
+    "BUILDKIT_HOST": "tcp://127.0.0.1:1",
+    "BUILDKIT_PROGRESS": "plain",
+    "BUILDKIT_SYNTAX": "127.0.0.1:1/frontend:1",
+    "COMPOSE_FILE": "nowhere.yaml",
+    "DEBUG": "1",
+    "DOCKER_BUILDKIT": "0",
+    "DOCKER_DEFAULT_PLATFORM": "linux/s390x",
+    "CACHE": "127.0.0.1:1/cache:1",
+    "SAVE": "1",
+    "TAGS": "other",
+}
+
 OVERRIDE = """\
 target "runtime" {
   labels = { "test.stagebake.team" = "override" }
@@ -142,6 +164,20 @@ target "_common" {
     project.build("--push")
     pushed = project.pushed()
     assert (pushed["hosts"], pushed["files"], pushed["shm"]) == ("1", "1234", "1")
+
+
+def test_build_in_a_hostile_environment_is_the_same_build(two: Project) -> None:
+    """Set what would change a bake call, and then restore all in an ordinary environment."""
+    before = two.pushed()
+    push = ("--push", f"--image={two.image}:latest")
+    outcome = two.build(*push, **HOSTILE)
+    assert outcome.ran == {"image"}
+    assert outcome.report["digest"]
+    assert two.tags() >= {"latest", "cache-base", "cache-image"}
+    after = two.pushed()
+    assert (after["base"], after["image"] != before["image"]) == (before["base"], True)
+    assert two.build(*push).ran == set()
+    assert two.pushed() == after
 
 
 def test_generate_keeps_the_override_file_and_builds_use_it(project: Project) -> None:

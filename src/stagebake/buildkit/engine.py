@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from stagebake.buildkit.environment import bake_environment
 from stagebake.buildkit.limits import DiskSpace
 from stagebake.errors import EngineError, InputError
 
@@ -91,10 +92,13 @@ _NO_ANSWERS = (
         "docker does not know how to reach its engine: {reason}",
         "correct DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
     ),
+    (
+        r"(?P<reason>.*\bDOCKER_[A-Z_]+ environment variable\b.+)",
+        "docker refuses its environment: {reason}",
+        "correct that variable, or unset it",
+    ),
 )
 
-# Settings of buildx: paths relative to the bake file, which is in a temporary folder; no variables from the environment
-_HARMFUL_VARIABLES = ("BUILDX_BAKE_FILE_RELATIVE_PATHS", "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP")
 # Seconds that buildx has to list its results
 _LIST_SECONDS = 60.0
 # Seconds that buildx has to cancel its build
@@ -252,12 +256,6 @@ class Engine:
             command.append(f"--file={path}")
         command += [f"--allow={permission}" for permission in call.allow]
         return [*command, call.target]
-
-
-def bake_environment(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a bake call, without settings of buildx under which it would be another build."""
-    kept = {name: value for name, value in environment.items() if name not in _HARMFUL_VARIABLES}
-    return {**kept, **variables, "BUILDX_METADATA_PROVENANCE": "disabled"}
 
 
 def _stream_command(

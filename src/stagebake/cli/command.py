@@ -23,6 +23,7 @@ from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
 from stagebake.files import read_exact_text, read_text, user_cache_folder
 from stagebake.fingerprint.fingerprinter import Fingerprinter
+from stagebake.fingerprint.source_policy import source_policy_file
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.naming.image_name import DefaultImage
 from stagebake.naming.image_refs import ChosenNames, NamingInput, choose_names
@@ -212,6 +213,7 @@ class Command:
             settings=settings,
             override=self.override_text,
             memory=hash_memory_file(settings.root / settings.context, os.environ),
+            source_policy=source_policy_file(os.environ, settings.root),
         )
 
 

@@ -14,6 +14,7 @@ from stagebake.context.folder import ContextFolder
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.fingerprint.base_images import look_up_images
 from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo, Part
+from stagebake.fingerprint.source_policy import source_policy_parts
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.generate.bake_file import OVERRIDE_FILE
 from stagebake.project.settings import Settings
@@ -31,13 +32,14 @@ class Fingerprinter:
     """Computes the fingerprints of a build.
 
     `graphs` are those of the Dockerfile, one for each platform. `override` is the text of the user's own bake file.
-    `memory` is a file that remembers the hashes of files.
+    `memory` is a file that remembers the hashes of files, `source_policy` the file of BuildKit's source policy, if any.
     """
 
     graphs: Sequence[StageGraph]
     settings: Settings
     override: str | None = None
     memory: Path | None = None
+    source_policy: Path | None = None
 
     def fingerprint_folder(self) -> Fingerprints:
         """Return the fingerprints of the stages with the files in the context's folder."""
@@ -84,10 +86,11 @@ class Fingerprinter:
         )
 
     def _shared_parts(self) -> list[Part]:
-        """Return the parts of the user's bake file, which every stage has."""
+        """Return the parts of the source policy and of the user's bake file, which every stage has."""
+        parts = source_policy_parts(self.source_policy)
         if self.override is None:
-            return []
-        parts = [Part("setting", OVERRIDE_FILE, sha256_digest(self.override.encode()))]
+            return parts
+        parts.append(Part("setting", OVERRIDE_FILE, sha256_digest(self.override.encode())))
         if not _is_harmless(self.override):
             parts.append(Part("unknown", OVERRIDE_FILE, "it may set what stages are made from"))
         return parts

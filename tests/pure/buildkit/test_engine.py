@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.buildkit.engine import bake_environment, explain_no_answer, refuse_hidden_folder
+from stagebake.buildkit.engine import explain_no_answer, refuse_hidden_folder
 from stagebake.errors import EngineError
 
 FOLDER = "/tmp/stagebake-x1"
@@ -68,6 +68,16 @@ NOT_RUNNING = "Is the docker daemon running?"
             "docker context ls",
         ),
         (
+            'DOCKER_BUILDKIT environment variable expects boolean value: parsing "x": invalid syntax\n',
+            "docker refuses its environment: DOCKER_BUILDKIT environment variable expects boolean value",
+            "unset it",
+        ),
+        (
+            "Failed to initialize: failed to set custom headers from DOCKER_CUSTOM_HEADERS environment variable: x\n",
+            "docker refuses its environment: Failed to initialize: failed to set custom headers",
+            "unset it",
+        ),
+        (
             "Failed to initialize: unable to resolve docker endpoint: open /root/.docker/ca.pem: no such file\n",
             "docker does not know how to reach its engine: open /root/.docker/ca.pem: no such file",
             "DOCKER_CERT_PATH",
@@ -77,6 +87,7 @@ NOT_RUNNING = "Is the docker daemon running?"
     ],
     ids=[
         "stopped", "rootless", "rootless-29", "podman-socket", "desktop", "tcp", "ssh", "tls", "permission", "context",
+        "boolean", "headers",
         "certificates", "unknown", "empty",
     ],
 )  # fmt: skip
@@ -112,14 +123,3 @@ def test_refuse_hidden_folder_names_the_snap_and_the_variable(message: str) -> N
 )
 def test_refuse_hidden_folder_with_another_message_accepts_it(message: str) -> None:
     refuse_hidden_folder(message, FOLDER)
-
-
-def test_bake_environment_leaves_out_what_would_change_the_build() -> None:
-    given = {
-        "PATH": "/bin",
-        "CACHE": "old",
-        "BUILDX_BAKE_FILE_RELATIVE_PATHS": "1",
-        "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "1",
-    }
-    environment = bake_environment(given, {"CACHE": "new"})
-    assert environment == {"PATH": "/bin", "CACHE": "new", "BUILDX_METADATA_PROVENANCE": "disabled"}
