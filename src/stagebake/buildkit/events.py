@@ -3,18 +3,21 @@
 An event line is BuildKit's SolveStatus as JSON (moby/buildkit, client/graph.go): vertexes, statuses, logs, warnings.
 BuildKit reports a restored step as cached first, and without that word later, while it pulls the layers: so `cached` is
 sticky. Digests of vertexes change from call to call, so names identify steps.
+
+Versions of BuildKit differ in what they send. Unknown fields and statuses are left out, and a field of another type
+than expected counts as missing: no event ends a build.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagebake.buildkit.layer_pulls import LayerPull, PullLog, timestamp_seconds
+from stagebake.buildkit.event_fields import read_bytes, read_count, read_items, read_seconds, read_text
+from stagebake.buildkit.layer_pulls import LayerPull, PullLog
 from stagebake.dockerfile.stages import Stage, StageGraph
 
 # moby/buildkit, dockerfile2llb/convert.go, prefixCommand: [platform stage n/m] text; a sole stage may have no name
@@ -113,17 +116,16 @@ class _Vertex:
         return bool(self.error) and not self.error.endswith("context canceled") and not self.is_import
 
     def update_from(self, event: Mapping[str, Any]) -> None:
-        self.cached |= event.get("cached", False)
-        self.error = event.get("error") or self.error
-        started = event.get("started")
-        if not started:
+        self.cached |= event.get("cached") is True
+        self.error = read_text(event, "error") or self.error
+        start = read_seconds(event, "started")
+        end = read_seconds(event, "completed")
+        if start is None:
+            self.running = self.running and end is None
             return
-        completed = event.get("completed")
         self.started = True
-        self.running = "completed" not in event
-        start = timestamp_seconds(started)
-        end = timestamp_seconds(completed or started)
-        self.intervals[start] = max(start, end)
+        self.running = end is None
+        self.intervals[start] = max(start, end or start)
 
     def last_lines(self) -> tuple[str, ...]:
         """Return the end of the output."""
@@ -165,11 +167,11 @@ class Trace:
         if event is None:
             self._text.append(line.rstrip("\n"))
             return
-        for vertex in event.get("vertexes") or []:
+        for vertex in read_items(event, "vertexes"):
             self._read_vertex(vertex)
-        for status in event.get("statuses") or []:
+        for status in read_items(event, "statuses"):
             self._read_status(status)
-        for log in event.get("logs") or []:
+        for log in read_items(event, "logs"):
             self._read_log(log)
 
     def step_runs(self) -> tuple[StepRun, ...]:
@@ -277,11 +279,15 @@ class Trace:
         return "\n".join(self._text).strip()
 
     def _open_statuses(self) -> dict[str, _Status]:
-        """Return the statuses that are not completed; a status ends with its vertex at the latest."""
+        """Return the statuses that are not completed; a status ends with its vertex at the latest.
+
+        BuildKit 0.28 sends those of a push without a vertex (moby/buildkit#6587).
+        """
         found = {}
         for name, status in self._statuses.items():
             vertex = self._vertexes.get(status.vertex)
-            if status.open and vertex is not None and vertex.running:
+            runs = vertex.running if vertex is not None else _UPLOAD.match(name)
+            if status.open and runs:
                 found[name] = status
         return found
 
@@ -299,31 +305,36 @@ class Trace:
         )
 
     def _read_vertex(self, event: Mapping[str, Any]) -> None:
-        name = event["name"]
+        digest = read_text(event, "digest")
+        name = read_text(event, "name") or self._names_by_digest.get(digest, "")
+        if not name:
+            return
         self.changes += 1
-        self._names_by_digest[event["digest"]] = name
+        if digest:
+            self._names_by_digest[digest] = name
         if name not in self._vertexes:
             self._vertexes[name] = _Vertex(name)
         self._vertexes[name].update_from(event)
 
     def _read_status(self, event: Mapping[str, Any]) -> None:
-        name = event["id"]
-        current = event.get("current", 0)
+        name = read_text(event, "id")
+        if not name:
+            return
         exported = _EXPORTED.match(name)
         if exported:
             self.exported = exported[1]
-        vertex = self._names_by_digest.get(event.get("vertex", ""), "")
+        vertex = self._names_by_digest.get(read_text(event, "vertex"), "")
         self._pulls.read_status(event, vertex)
-        status = _Status(vertex, current, "completed" not in event)
+        status = _Status(vertex, read_count(event, "current"), not event.get("completed"))
         if self._statuses.get(name) != status:
             self._statuses[name] = status
             self.changes += 1
 
     def _read_log(self, event: Mapping[str, Any]) -> None:
         self.changes += 1
-        name = self._names_by_digest.get(event["vertex"])
+        name = self._names_by_digest.get(read_text(event, "vertex"))
         if name is not None:
-            self._vertexes[name].log.append(base64.b64decode(event.get("data") or ""))
+            self._vertexes[name].log.append(read_bytes(event, "data"))
 
 
 ProgressListener = Callable[[str, Trace], None]
@@ -349,7 +360,7 @@ def covered_seconds(intervals: Iterable[Interval]) -> float:
 def _parse_event(line: str) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
+
+from stagebake.buildkit.event_fields import read_count, read_seconds, read_text
 
 _BLOB = re.compile(r"^(?P<extracting>extracting )?(?P<blob>sha256:[0-9a-f]{64})$")
 
@@ -48,18 +49,17 @@ class PullLog:
 
     def read_status(self, event: Mapping[str, Any], vertex: str) -> None:
         """Read one status of BuildKit; `vertex` is the name of the vertex that reports it."""
-        found = _BLOB.match(event["id"])
+        found = _BLOB.match(read_text(event, "id"))
         if found is None:
             return
         layer = self._layers.setdefault(found["blob"], _Progress(vertex))
         if found["extracting"]:
             layer.unpacked = True
         else:
-            layer.bytes = max(layer.bytes, event.get("current", 0))
-        started, completed = event.get("started"), event.get("completed")
-        if started and completed:
-            start = timestamp_seconds(started)
-            layer.intervals[start] = max(start, timestamp_seconds(completed))
+            layer.bytes = max(layer.bytes, read_count(event, "current"))
+        start, end = read_seconds(event, "started"), read_seconds(event, "completed")
+        if start is not None and end is not None:
+            layer.intervals[start] = max(start, end)
 
     @property
     def bytes(self) -> int:
@@ -81,8 +81,3 @@ class PullLog:
                     )
                 )
         return tuple(found)
-
-
-def timestamp_seconds(timestamp: str) -> float:
-    """Convert a Go timestamp (RFC 3339, nanoseconds) to seconds since 1970."""
-    return datetime.fromisoformat(timestamp).timestamp()

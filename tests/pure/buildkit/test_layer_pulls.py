@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagebake.buildkit.layer_pulls import LayerPull, PullLog, timestamp_seconds
+from stagebake.buildkit.layer_pulls import LayerPull, PullLog
 
 BLOB = "sha256:" + "a" * 64
 START, MIDDLE, END = (f"1970-01-01T00:00:0{second}Z" for second in (1, 3, 4))
@@ -38,17 +38,3 @@ def test_pulls_layer_that_is_only_unpacked_was_on_the_machine() -> None:
 @pytest.mark.parametrize("identity", ["transferring context:", "sha256:abc", "exporting layers", f"pushing {BLOB}"])
 def test_pulls_other_statuses_are_left_out(identity: str) -> None:
     assert read_events({"id": identity, "current": 5, "started": START}).pulls() == ()
-
-
-@pytest.mark.parametrize(
-    ("timestamp", "expected"),
-    [
-        ("1970-01-01T00:00:01Z", 1),
-        ("1970-01-01T00:00:01.5Z", 1.5),
-        ("1970-01-01T00:00:01.12345Z", 1.12345),
-        ("1970-01-01T00:00:01.123456789Z", 1.123456),
-        ("1970-01-01T02:00:01+02:00", 1),
-    ],
-)
-def test_timestamp_seconds_go_timestamps_are_parsed(timestamp: str, expected: float) -> None:
-    assert timestamp_seconds(timestamp) == pytest.approx(expected)
