@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stagebake.buildkit.events import StepRun, Trace, covered_seconds
+from stagebake.buildkit.versions import Versions
 from stagebake.cache.cache_config import CacheConfig
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 
@@ -97,7 +98,7 @@ class BuildResult:
     """Build that shipped. `refs` are the names of the image. Times in seconds, sizes in bytes.
 
     `forced` are the stages that --no-cache forced, `uncached` those without a cache to restore, `healed` those of
-    which a broken cache was left out.
+    which a broken cache was left out. `versions` are those of the BuildKit and the buildx that built.
     """
 
     stages: tuple[StageResult, ...]
@@ -112,6 +113,7 @@ class BuildResult:
     uncached: frozenset[str] = frozenset()
     healed: tuple[str, ...] = ()
     mounts: tuple[CarriedMount, ...] = ()
+    versions: Versions = field(default_factory=Versions)
     warnings: tuple[str, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ from stagebake.build.run import BuildRequest, build_image
 from stagebake.buildkit.engine import Engine
 from stagebake.buildkit.events import Trace
 from stagebake.buildkit.limits import AMPLE_DISK_BYTES, DiskSpace, has_layer_limit, warn_large_stages, warn_low_disk
+from stagebake.buildkit.versions import read_versions
 from stagebake.cache.scopes import Trigger
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.command import Command, read_command
@@ -94,8 +95,15 @@ def _build_and_record(command: Command, request: BuildRequest, engine: Engine) -
     with progress.track_build():
         result = build_image(graph, command.settings, request, engine, command.build_stores, progress)
         progress("saving the ledger", Trace())
+        versions = read_versions(command.options.builder)
         return record_build(
-            result, graph, fingerprinter, prints, command.ledger_store, command.access, command.scope_name
+            replace(result, versions=versions),
+            graph,
+            fingerprinter,
+            prints,
+            command.ledger_store,
+            command.access,
+            command.scope_name,
         )
 
 

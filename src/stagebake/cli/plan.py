@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+from stagebake.buildkit.versions import read_versions_later
 from stagebake.cache.cache_refs import read_caches
 from stagebake.cache.evidence import available_evidence
 from stagebake.cache.merge import drop_blobs
@@ -47,11 +48,12 @@ def run_plan(options: argparse.Namespace) -> int:
 
 def _plan_next_build(command: Command) -> Plan:
     """Plan the build of the work tree with the caches that exist."""
+    versions = read_versions_later()
     caches = StageCaches()
     if command.build_stores.caches:
         caches = read_caches(command.build_stores.caches, command.graph, command.access)
     fingerprinter = command.create_fingerprinter(command.dockerfile_text)
-    return _make_plan(command, fingerprinter.fingerprint_folder(), caches)
+    return _make_plan(command, fingerprinter.fingerprint_folder(), caches, buildkit=versions.result().buildkit)
 
 
 def _plan_since(command: Command, reference: str) -> Plan:
@@ -77,6 +79,7 @@ def _make_plan(
     prints: Fingerprints,
     caches: StageCaches,
     since: Fingerprints | None = None,
+    buildkit: str = "",
 ) -> Plan:
     plan = make_plan(
         PlanInput(
@@ -86,6 +89,7 @@ def _make_plan(
             caches=_describe_caches(command, caches),
             forced=command.forced_stages,
             since=since,
+            buildkit=buildkit,
         )
     )
     return replace(plan, warnings=(*command.input_warnings, *caches.warnings))

@@ -15,6 +15,7 @@ from stagebake.explain.decision import (
     Reasons,
     StageFacts,
     decide_stage,
+    find_buildkit_change,
     nearest_changes,
     rebuilt_parents,
     unknown_inputs,
@@ -98,6 +99,7 @@ def explain_rebuilds(
             has_cache=stage.name not in result.uncached,
             scope=scope,
             step=_find_first_step(stages[stage.name]),
+            buildkit_change=find_buildkit_change(entries, now, result.versions.buildkit) if now else None,
         )
         reasons[stage.name] = decide_stage(facts).reasons
     return reasons
@@ -128,6 +130,7 @@ def ledger_entries(
             restored=stage.seconds if stage.status == "restored" else None,
             bytes=stage.cache.bytes if stage.cache else 0,
             when=when,
+            versions=result.versions,
         )
     return found
 

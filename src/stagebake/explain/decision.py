@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stagebake.explain.changes import Change, fingerprint_changes
-from stagebake.explain.ledger import LedgerEntry
+from stagebake.explain.ledger import LedgerEntry, last_versions
 from stagebake.fingerprint.model import Fingerprint, Part
 
 Verdict = Literal["restore", "rebuild", "unknown"]
@@ -52,6 +52,15 @@ class StepRan(RebuildReason):
 
     step: str
     kind = "step"
+
+
+@dataclass(frozen=True)
+class BuildKitChanged(RebuildReason):
+    """Inputs are unchanged and another version of BuildKit built the stage last; keys may differ between versions."""
+
+    old: str
+    new: str
+    kind = "buildkit"
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class StageFacts:
     `unknown` are the inputs and parents that cannot be known before the build. `restorable`: the caches hold the
     stage as it is now. `read_failure` says why caches could not be read, "" if all could. `recorded`: the ledger knows
     what the stage's cache was built from; `built_before`: that is the same as now. `step` is the first step that
-    BuildKit ran, "" before the build.
+    BuildKit ran, "" before the build; `buildkit_change` is set where another version of BuildKit built the same before.
     """
 
     forced: bool
@@ -143,6 +152,7 @@ class StageFacts:
     built_before: bool = False
     parents: tuple[str, ...] = ()
     step: str = ""
+    buildkit_change: BuildKitChanged | None = None
 
 
 @dataclass(frozen=True)
@@ -167,12 +177,23 @@ def decide_stage(facts: StageFacts) -> Decision:
         (facts.blob_missing, Decision("rebuild", (BlobMissing(),))),
         (not facts.has_cache, Decision("rebuild", (CacheMissing(facts.scope),))),
         (facts.unknown, Decision("rebuild", facts.unknown)),
+        (facts.step and facts.buildkit_change, Decision("rebuild", _only_known(facts.buildkit_change))),
         (facts.step, Decision("rebuild", (StepRan(facts.step),))),
         (not facts.recorded, Decision("unknown", (NotInLedger(),))),
         (not facts.built_before, Decision("rebuild", (ParentsDiffer(facts.parents),))),
         (True, Decision("rebuild", (CacheGone(),))),
     )
     return next(decision for condition, decision in table if condition)
+
+
+def _only_known(reason: RebuildReason | None) -> Reasons:
+    return (reason,) if reason else ()
+
+
+def find_buildkit_change(entries: Iterable[LedgerEntry], now: Fingerprint, version: str) -> BuildKitChanged | None:
+    """Return the change of BuildKit's version since these inputs were last built; None where one is unknown."""
+    old = last_versions(entries, now).buildkit
+    return BuildKitChanged(old, version) if old and version and old != version else None
 
 
 def changed_inputs(old: Fingerprint | None, new: Fingerprint) -> tuple[InputChanged, ...]:

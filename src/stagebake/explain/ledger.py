@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
+from stagebake.buildkit.versions import Versions
 from stagebake.cache.evidence import Evidence
 from stagebake.cache.scopes import GENERATIONS
 from stagebake.dockerfile.stages import StageGraph
@@ -40,7 +41,7 @@ class LedgerEntry:
 
     `evidence` is what its cache held, empty if it was never saved. `ran` and `restored` are the seconds that it last
     took to run and to restore, None if not known. `bytes` is the size of its own layers, `when` the end of the build
-    in seconds since 1970.
+    in seconds since 1970. `versions` are those of the last build that ran or restored it.
     """
 
     fingerprint: Fingerprint
@@ -49,6 +50,7 @@ class LedgerEntry:
     restored: float | None = None
     bytes: int = 0
     when: int = 0
+    versions: Versions = field(default_factory=Versions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,14 @@ def last_restore_seconds(ledgers: Iterable[Ledger], stage: str) -> float | None:
     return None
 
 
+def last_versions(entries: Iterable[LedgerEntry], now: Fingerprint) -> Versions:
+    """Return the versions that last built a stage with these inputs, of the first entry that knows."""
+    for entry in entries:
+        if entry.fingerprint.digest == now.digest and entry.versions.buildkit:
+            return entry.versions
+    return Versions()
+
+
 def stage_sizes(ledgers: Iterable[Ledger], graph: StageGraph) -> dict[str, int]:
     """Return the compressed bytes of each needed stage's own layers, of the newest build that knows them."""
     ledgers = tuple(ledgers)
@@ -139,6 +149,7 @@ def _merge_entries(one: LedgerEntry, other: LedgerEntry) -> LedgerEntry:
         ran=_first_known(newer.ran, older.ran),
         restored=_first_known(newer.restored, older.restored),
         bytes=newer.bytes or older.bytes,
+        versions=newer.versions if newer.versions.buildkit else older.versions,
     )
 
 
@@ -200,6 +211,8 @@ def _entry_to_json(entry: LedgerEntry) -> dict[str, Any]:
         "restored": entry.restored,
         "bytes": entry.bytes,
         "when": entry.when,
+        "buildkit": entry.versions.buildkit,
+        "buildx": entry.versions.buildx,
     }
 
 
@@ -212,6 +225,7 @@ def _entry_from_json(stage: str, document: Mapping[str, Any]) -> LedgerEntry:
         restored=_parse_optional_seconds(document["restored"]),
         bytes=int(document["bytes"]),
         when=int(document["when"]),
+        versions=Versions(str(document.get("buildkit", "")), str(document.get("buildx", ""))),
     )
 
 

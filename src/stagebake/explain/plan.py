@@ -7,7 +7,7 @@ is true of every stage that it depends on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,13 @@ from stagebake.explain.decision import (
     Verdict,
     changed_inputs,
     decide_stage,
+    find_buildkit_change,
     nearest_changes,
     rebuilt_parents,
     unknown_inputs,
 )
 from stagebake.explain.ledger import Ledger, LedgerEntry, last_restore_seconds, last_seconds, stage_entries
-from stagebake.explain.reasons import cause_chain, reason_json
+from stagebake.explain.reasons import cause_chain, reason_json, reason_words
 from stagebake.explain.stage_times import total_build_seconds
 from stagebake.fingerprint.model import Fingerprint, Part
 from stagebake.formatting import json_document
@@ -53,6 +54,7 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     seconds: float | None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ class PlanInput:
     """Everything that a plan is made from; the ledgers of the nearest scope come first.
 
     `since` are the fingerprints of another commit: if given, the plan assumes the caches of that commit and no others.
+    `buildkit` is the version of BuildKit on this machine, "" where unknown.
     """
 
     graph: StageGraph
@@ -86,6 +89,7 @@ class PlanInput:
     caches: AvailableCaches = field(default_factory=AvailableCaches)
     forced: ForcedStages = field(default_factory=ForcedStages)
     since: Mapping[str, Fingerprint] | None = None
+    buildkit: str = ""
 
     def find_changes(self, stage: str) -> tuple[InputChanged, ...]:
         """Return what changed in the stage since its last build, or since the other commit."""
@@ -132,7 +136,25 @@ def make_plan(plan_input: PlanInput) -> Plan:
             reasons=decision.reasons,
             seconds=_predict_seconds(plan_input, stage.name, decision.verdict),
         )
-    return Plan(stages=tuple(planned.values()), seconds=_predict_total(plan_input, planned))
+    return Plan(
+        stages=tuple(planned.values()),
+        seconds=_predict_total(plan_input, planned),
+        notes=_note_buildkit_changes(plan_input, planned.values()),
+    )
+
+
+def _note_buildkit_changes(plan_input: PlanInput, planned: Iterable[PlannedStage]) -> tuple[str, ...]:
+    """Return a note for each other version of BuildKit that last built stages which the plan restores."""
+    stages: dict[str, list[str]] = {}
+    for stage in planned:
+        entries = stage_entries(plan_input.ledgers, stage.name)
+        change = find_buildkit_change(entries, plan_input.prints[stage.name], plan_input.buildkit)
+        if change and stage.verdict == "restore":
+            stages.setdefault(reason_words(change), []).append(stage.name)
+    return tuple(
+        f"{words} since {', '.join(names)} last built: where cache keys differ, they run again"
+        for words, names in stages.items()
+    )
 
 
 def _gather_facts(stage: Stage, plan_input: PlanInput, planned: Mapping[str, PlannedStage]) -> StageFacts:
@@ -201,6 +223,7 @@ def plan_json(plan: Plan) -> str:
         "stages": stages,
         "seconds": _round_seconds(plan.seconds),
         "warnings": list(plan.warnings),
+        "notes": list(plan.notes),
     }
     return json_document(document)
 

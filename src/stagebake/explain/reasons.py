@@ -8,6 +8,7 @@ from typing import Any
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import (
     BlobMissing,
+    BuildKitChanged,
     CacheMissing,
     CacheProblem,
     CachesUnreadable,
@@ -70,13 +71,19 @@ def reason_words(reason: RebuildReason) -> str:
             return make_printable(change_words(reason.change))
         case ParentRebuilt():
             return reason.parent
-        case StepRan():
-            return reason.step
+        case StepRan() | BuildKitChanged():
+            return _run_words(reason)
         case CacheProblem():
             return _cache_words(reason)
         case Unknown():
             return _unknown_words(reason)
     return "--no-cache"
+
+
+def _run_words(reason: StepRan | BuildKitChanged) -> str:
+    if isinstance(reason, BuildKitChanged):
+        return f"BuildKit {reason.old} → {reason.new}"
+    return reason.step
 
 
 def _cache_words(problem: CacheProblem) -> str:

@@ -99,6 +99,8 @@ def show_plan(
         )
     console.print(table)
     console.print(Text(_expected_time_words(plan, budgets)))
+    for note in plan.notes:
+        print_label(console, "note", f": {note}")
     _print_warnings(console, plan.warnings)
 
 
@@ -201,6 +203,7 @@ def build_report_json(result: BuildResult, reasons: Mapping[str, Reasons]) -> st
         },
         "healed": list(result.healed),
         "mounts": [_mount_to_json(mount) for mount in result.mounts],
+        "versions": {"buildkit": result.versions.buildkit, "buildx": result.versions.buildx},
         "warnings": list(result.warnings),
     }
     return json_document(document)

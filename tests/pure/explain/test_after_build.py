@@ -12,6 +12,7 @@ import pytest
 
 from stagebake.build.result import BuildResult, SavedCache, StageResult
 from stagebake.buildkit.events import StepRun
+from stagebake.buildkit.versions import Versions
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.after_build import (
@@ -23,6 +24,7 @@ from stagebake.explain.after_build import (
 )
 from stagebake.explain.decision import (
     BlobMissing,
+    BuildKitChanged,
     CacheMissing,
     Forced,
     InputChanged,
@@ -101,7 +103,7 @@ def make_prints(deps: str = "1") -> dict[str, Fingerprint]:
     return prints
 
 
-def make_ledger(deps: str = "1", **fields: float) -> Ledger:
+def make_ledger(deps: str = "1", **fields: object) -> Ledger:
     """Return the ledger of one build of all stages."""
     stages = {}
     for name, found in make_prints(deps).items():
@@ -194,6 +196,39 @@ def test_explain_rebuilds_unknown_input_is_named_after_a_missing_cache() -> None
     uncached = replace(DEPS_BUILD, uncached=frozenset({"deps"}))
     reasons = explain_rebuilds(uncached, GRAPH, prints, [], "main")
     assert reasons["deps"] == (CacheMissing("main"),)
+
+
+@pytest.mark.parametrize(
+    ("built_by", "now", "reason"),
+    [
+        ("0.25.2", "0.35.1", BuildKitChanged("0.25.2", "0.35.1")),
+        ("0.35.1", "0.25.2", BuildKitChanged("0.35.1", "0.25.2")),
+        ("0.25.2", "0.25.2", DEPS_STEP),
+        ("", "0.35.1", DEPS_STEP),
+        ("0.25.2", "", DEPS_STEP),
+    ],
+)
+def test_explain_rebuilds_unchanged_stage_that_ran_names_another_buildkit(
+    built_by: str, now: str, reason: object
+) -> None:
+    ledger = make_ledger(versions=Versions(built_by))
+    built = replace(DEPS_BUILD, versions=Versions(now))
+    assert explain_build(built, "1", [ledger])["deps"] == (reason,)
+    (changed,) = explain_build(built, "2", [ledger])["deps"]
+    assert isinstance(changed, InputChanged)
+    uncached = replace(built, uncached=frozenset({"deps"}))
+    assert explain_build(uncached, "1", [ledger])["deps"] == (CacheMissing("main"),)
+
+
+def test_ledger_entries_have_the_versions_of_the_build() -> None:
+    """Compare the next build with the version that last restored the stage, not with the one that first built it."""
+    versions = Versions("0.35.1", "0.36.1")
+    entries = record_entries(replace(DEPS_BUILD, versions=versions))
+    assert {entry.versions for entry in entries.values()} == {versions}
+    ledger = make_ledger(versions=Versions("0.25.2")).with_build(entries, None)
+    assert {entry.versions for name in NAMES for entry in ledger.find_entries(name)} == {versions}
+    unknown = ledger.with_build(record_entries(DEPS_BUILD), None)
+    assert {entry.versions for name in NAMES for entry in unknown.find_entries(name)} == {versions}
 
 
 def test_explain_rebuilds_forced_stage_stays_forced() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stagebake.buildkit.versions import Versions
 from stagebake.cache.scopes import GENERATIONS
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.ledger import (
@@ -62,6 +63,7 @@ def test_serialize_ledger_then_parse_returns_every_field() -> None:
         restored=0.25,
         bytes=7,
         when=99,
+        versions=Versions("0.35.1", "0.36.1"),
     )
     ledger = Ledger(stages={"app": (entry,)}, overhead=2.5)
     parsed = parse_ledger(serialize_ledger(ledger))
@@ -73,6 +75,14 @@ def test_serialize_ledger_equal_ledgers_give_equal_bytes() -> None:
     """Push nothing new if nothing changed: a stored ledger is named by its content."""
     stored = serialize_ledger(make_ledger(make_entry("1", evidence=frozenset({"b", "a"}))))
     assert serialize_ledger(parse_ledger(stored)) == stored
+
+
+def test_parse_ledger_of_an_older_stagebake_has_no_versions() -> None:
+    document = json.loads(lzma.decompress(serialize_ledger(make_ledger(make_entry("1", when=5)))))
+    (stored,) = document["stages"]["app"]
+    del stored["buildkit"], stored["buildx"]
+    (entry,) = parse_ledger(lzma.compress(json.dumps(document).encode())).find_entries("app")
+    assert (entry.versions, entry.when) == (Versions(), 5)
 
 
 UNKNOWN_PART = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from stagebake.buildkit.versions import Versions
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.decision import BlobMissing, CacheMissing, CachesUnreadable, Forced, ParentsDiffer, Reasons
 from stagebake.explain.ledger import Ledger, LedgerEntry
@@ -84,6 +85,7 @@ def predict(
     ledgers: Sequence[Ledger] = (FIRST_LEDGER,),
     caches: AvailableCaches = ALL_CACHES,
     forced: frozenset[str] = frozenset(),
+    buildkit: str = "",
 ) -> Plan:
     """Return the plan after a first build that was saved."""
     plan_input = PlanInput(
@@ -92,6 +94,7 @@ def predict(
         ledgers=ledgers,
         caches=caches,
         forced=GRAPH.force_stages(forced),
+        buildkit=buildkit,
     )
     return make_plan(plan_input)
 
@@ -280,11 +283,27 @@ def test_mark_uncommitted_replaces_the_files_of_a_path_by_one_unknown_part() -> 
     assert kinds == [("unknown", "dist"), ("file", "src")]
 
 
+def test_make_plan_with_another_buildkit_has_a_note_of_the_restored_stages() -> None:
+    """Keep the verdicts. A change of the inputs explains more than the version, and an unknown version nothing."""
+    entries = make_entries(make_prints())
+    old = {name: replace(entry, versions=Versions("0.25.2", "0.29.1")) for name, entry in entries.items()}
+    ledger = make_ledger(old)
+    same = predict(make_prints(), [ledger], buildkit="0.25.2")
+    newer = predict(make_prints(), [ledger], buildkit="0.35.1")
+    assert same.notes == predict(make_prints(), [ledger]).notes == ()
+    assert newer.stages == same.stages
+    (note,) = newer.notes
+    assert note.startswith("BuildKit 0.25.2 → 0.35.1 since base, deps, ")
+    (note,) = predict(make_prints(deps="2"), [ledger], buildkit="0.35.1").notes
+    assert note.startswith("BuildKit 0.25.2 → 0.35.1 since base, side last built")
+    assert json.loads(plan_json(newer))["notes"] == list(newer.notes)
+
+
 def test_plan_json_has_the_documented_keys() -> None:
     """Round seconds to milliseconds."""
     plan = predict(make_prints(deps="2"))
     document = json.loads(plan_json(plan))
-    assert set(document) == {"stages", "seconds", "warnings"}
+    assert set(document) == {"stages", "seconds", "warnings", "notes"}
     for stage in document["stages"]:
         assert set(stage) == {"name", "expected", "reasons", "seconds"}
     stages = {stage["name"]: stage for stage in document["stages"]}

@@ -7,6 +7,7 @@ import pytest
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import (
     BlobMissing,
+    BuildKitChanged,
     CacheGone,
     CacheMissing,
     CachesUnreadable,
@@ -65,6 +66,7 @@ def test_reason_sentence_of_each_kind_is_one_line(reason: RebuildReason, text: s
         (Forced(), "forced", "--no-cache"),
         (ParentRebuilt("base", A_TXT), "parent", "base"),
         (StepRan("RUN a"), "step", "RUN a"),
+        (BuildKitChanged("0.25.2", "0.35.1"), "buildkit", "BuildKit 0.25.2 → 0.35.1"),
         (CacheMissing("main"), "cache", "no cache in scope main"),
         (BlobMissing(), "cache", "cache not used: blob missing in the registry"),
         (CacheGone(), "cache", "the cache saved for these inputs is gone"),

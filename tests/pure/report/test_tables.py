@@ -13,6 +13,7 @@ from rich.console import Console
 
 from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageResult, StepCost
 from stagebake.buildkit.events import StepRun
+from stagebake.buildkit.versions import Versions
 from stagebake.cache.prune import KeptVersion, PurgeResult
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import InputChanged, InputUnknown, ParentRebuilt, Reasons, StepRan
@@ -73,6 +74,7 @@ RESULT = BuildResult(
     healed=("base",),
     mounts=(CarriedMount(id="/root/.npm", restored=1_000),),
     warnings=("a cache was not read",),
+    versions=Versions("0.35.1", "0.36.1"),
 )
 REASONS: dict[str, Reasons] = {"app": (StepRan("COPY   src\n src"), ParentRebuilt("base"))}
 
@@ -114,7 +116,10 @@ def print_purged(purged: PurgeResult, *, dry_run: bool = False) -> list[str]:
 
 def test_report_json_has_the_documented_keys() -> None:
     document = json.loads(build_report_json(RESULT, REASONS))
-    assert set(document) == {"stages", "image", "tags", "digest", "seconds", "bytes", "healed", "mounts", "warnings"}
+    assert document.keys() == {
+        "stages", "image", "tags", "digest", "seconds", "bytes", "healed", "mounts", "versions", "warnings",
+    }  # fmt: skip
+    assert document["versions"] == {"buildkit": "0.35.1", "buildx": "0.36.1"}
     assert set(document["seconds"]) == {"ship", "save"}
     assert document["mounts"] == [{"id": "/root/.npm", "restored": 1_000, "saved": None}]
     assert set(document["bytes"]) == {"pulled", "pushed"}
@@ -219,6 +224,11 @@ def test_show_plan_has_a_line_for_each_stage() -> None:
     assert lines[1].split() == ["base", "restore", "0.2"]
     assert lines[2].split() == ["deps", "rebuild", "60.0", "`a[b]`", "changed"]
     assert "cannot be known: `ADD x`: remote" in lines[3]
+
+
+def test_show_plan_ends_with_the_notes() -> None:
+    plan = Plan(stages=(PlannedStage(name="base", verdict="restore"),), seconds=1.0, notes=("another BuildKit",))
+    assert print_plan(plan).splitlines()[-1] == "note: another BuildKit"
 
 
 def test_show_plan_compares_the_expected_time_with_the_budgets() -> None:
