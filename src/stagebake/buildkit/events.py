@@ -107,6 +107,10 @@ class _Vertex:
         return self.name.startswith("importing cache manifest")
 
     @property
+    def is_export(self) -> bool:
+        return self.name.startswith("exporting ")
+
+    @property
     def ran(self) -> bool:
         return self.started and not self.cached and not self.is_from
 
@@ -239,6 +243,14 @@ class Trace:
         return any(_UPLOAD.match(status) for status in self._open_statuses())
 
     @property
+    def has_exported(self) -> bool:
+        """Tell whether an image or a cache was exported: BuildKit 0.28 then pushes it and reports nothing.
+
+        It drops the statuses of such a push, because they have no vertex (moby/buildkit#6587).
+        """
+        return any(vertex.is_export and vertex.started and not vertex.running for vertex in self._vertexes.values())
+
+    @property
     def is_working(self) -> bool:
         """Tell whether a step runs, or the engine is busy with files."""
         pulling = set()
@@ -281,7 +293,7 @@ class Trace:
     def _open_statuses(self) -> dict[str, _Status]:
         """Return the statuses that are not completed; a status ends with its vertex at the latest.
 
-        BuildKit 0.28 sends those of a push without a vertex (moby/buildkit#6587).
+        An upload may have no vertex (moby/buildkit#6587).
         """
         found = {}
         for name, status in self._statuses.items():

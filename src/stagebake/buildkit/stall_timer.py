@@ -82,4 +82,6 @@ def _find_wait(trace: Trace) -> Stall | None:
         return Stall.READ
     if trace.is_uploading:
         return Stall.WRITE
-    return Stall.IDLE if trace.is_idle else None
+    if not trace.is_idle:
+        return None
+    return Stall.WRITE if trace.has_exported else Stall.IDLE

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stagebake.buildkit.events import StepRun, Trace, covered_seconds
 from stagebake.dockerfile.stages import parse_dockerfile
@@ -340,3 +343,144 @@ def test_steps_by_stage_equal_names_are_told_apart_by_their_steps(text: str, fir
     steps = trace.steps_by_stage(parse_dockerfile(text))
     assert [step.name for step in steps["stage-0"]] == first
     assert [step.name for step in steps["x"]] == last
+
+
+RECORDED = Path(__file__).parent / "recorded"
+VERSIONS = ("0.25", "0.28", "0.33-dev")
+# What was recorded: the second push of these two stages to a registry, on an empty builder, after a change of a file;
+# 0.25 in Docker 28.5 and 0.28.1 through buildx 0.29, the third (a build of August 2026) through buildx 0.36.1
+TWO_STAGES = parse_dockerfile("""\
+FROM busybox:1 AS base
+RUN head -c16 /dev/urandom | md5sum > /base.txt
+FROM base AS image
+COPY source.txt /
+RUN head -c16 /dev/urandom | md5sum > /image.txt
+""")
+
+
+def read_recorded(version: str, call: str) -> list[str]:
+    """Return the lines of one call: `ship` builds and pushes the image, `save` exports the cache of its stage."""
+    return (RECORDED / f"{version}-{call}.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+def summarize_trace(trace: Trace) -> object:
+    """Return all that is read from a trace; none of it may raise."""
+    return (
+        trace.step_runs(),
+        trace.steps_by_stage(TWO_STAGES),
+        trace.first_failure(),
+        trace.import_errors(),
+        trace.finished_names,
+        trace.unfinished_blobs,
+        trace.pulled,
+        trace.exported,
+        trace.is_downloading,
+        trace.is_uploading,
+        trace.is_working,
+        trace.is_idle,
+        trace.has_exported,
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_step_runs_of_each_recorded_version_are_the_same(version: str) -> None:
+    """Restore `base` and pull its layer, run `image`; then save it without running anything."""
+    ship = feed_lines(*read_recorded(version, "ship"))
+    steps = ship.steps_by_stage(TWO_STAGES)
+    assert [(step.name[:4], step.ran) for step in steps["base"]] == [("RUN ", False)]
+    assert [(step.name[:4], step.ran) for step in steps["image"]] == [("COPY", True), ("RUN ", True)]
+    assert all(step.seconds > 0 for step in (*steps["base"], *steps["image"]))
+    assert ship.pulled > 0
+    assert (ship.first_failure(), ship.import_errors(), ship.unfinished_blobs, ship.text) == (None, (), frozenset(), "")
+    assert (ship.is_idle, ship.has_exported) == (True, True)
+
+    save = feed_lines(*read_recorded(version, "save"))
+    assert not any(step.ran for step in save.step_runs())
+    assert save.exported
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_feed_line_never_reports_an_upload_or_a_step_after_the_recorded_end(version: str) -> None:
+    for call in ("ship", "save"):
+        trace = feed_lines(*read_recorded(version, call))
+        assert (trace.is_uploading, trace.is_downloading, trace.is_working) == (False, False, False)
+
+
+def test_is_uploading_push_without_a_vertex_is_open_until_it_completes() -> None:
+    status = {"id": "pushing layers", "started": format_time(1)}
+    trace = feed_lines(json.dumps({"statuses": [status]}))
+    assert trace.is_uploading
+    trace.feed_line(json.dumps({"statuses": [{**status, "vertex": "", "completed": format_time(2)}]}))
+    assert not trace.is_uploading
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=5,
+)
+EVENT_KEYS = ("vertexes", "statuses", "logs", "warnings")
+FIELDS = (
+    "id", "vertex", "digest", "name", "started", "completed", "timestamp", "current", "total", "cached", "error",
+    "inputs", "data", "stream", "progressGroup",
+)  # fmt: skip
+
+
+@given(
+    version=st.sampled_from(VERSIONS),
+    call=st.sampled_from(["ship", "save"]),
+    replaced=st.lists(st.tuples(st.integers(0), st.sampled_from(FIELDS), JSON), max_size=8),
+    dropped=st.lists(st.tuples(st.integers(0), st.sampled_from(FIELDS)), max_size=8),
+    inserted=st.lists(st.tuples(st.integers(0), st.sampled_from(EVENT_KEYS) | st.text(), JSON), max_size=4),
+)
+@settings(deadline=None)
+def test_feed_line_changed_events_never_raise(
+    version: str,
+    call: str,
+    replaced: list[tuple[int, str, object]],
+    dropped: list[tuple[int, str]],
+    inserted: list[tuple[int, str, object]],
+) -> None:
+    """Drop and replace fields of recorded events, and insert other events."""
+    events = [json.loads(line) for line in read_recorded(version, call)]
+    items = [item for event in events for key in event for item in event[key]]
+    for index, name, value in replaced:
+        items[index % len(items)][name] = value
+    for index, name in dropped:
+        items[index % len(items)].pop(name, None)
+    for index, key, value in inserted:
+        events.insert(index % len(events), {key: value})
+    summarize_trace(feed_lines(*map(json.dumps, events)))
+
+
+@given(
+    version=st.sampled_from(VERSIONS),
+    added=st.lists(st.tuples(st.integers(0), st.text(min_size=16), JSON), max_size=8),
+    unknown=st.lists(st.tuples(st.integers(0), JSON), max_size=4),
+)
+@settings(deadline=None)
+def test_feed_line_unknown_fields_change_nothing(
+    version: str, added: list[tuple[int, str, object]], unknown: list[tuple[int, object]]
+) -> None:
+    """Add fields to recorded events, and events of an unknown kind."""
+    lines = read_recorded(version, "ship")
+    events = [json.loads(line) for line in lines]
+    items = [item for event in events for key in event for item in event[key]]
+    for index, name, value in added:
+        items[index % len(items)][name] = value
+    for index, value in unknown:
+        events[index % len(events)]["later"] = value
+    assert summarize_trace(feed_lines(*map(json.dumps, events))) == summarize_trace(feed_lines(*lines))
+
+
+@given(line=st.text() | JSON.map(json.dumps) | st.binary().map(lambda data: data.decode(errors="replace")))
+def test_feed_line_any_text_is_read(line: str) -> None:
+    summarize_trace(feed_lines(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, '{"vertexes": [{"digest": "a", "name": "b", "started": "0001-01-01T00:00:00Z"}]}', "{}", "null"],
+)
+def test_feed_line_extreme_events_are_read(line: str) -> None:
+    summarize_trace(feed_lines(line))

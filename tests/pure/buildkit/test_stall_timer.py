@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,3 +143,13 @@ def test_stall_timer_request_without_answer_stalls_on_read(name: str) -> None:
     call.feed_vertex(name)
     assert call.gives_up_after(60)
     assert call.stall_timer.stall is Stall.READ
+
+
+def test_stall_timer_silent_push_of_buildkit_028_is_no_idle_engine() -> None:
+    """Feed a recorded call up to the end of the export: what follows is a push of which BuildKit 0.28 says nothing."""
+    call = Call(suspect=True)
+    for line in (Path(__file__).parent / "recorded" / "0.28-ship.jsonl").read_text(encoding="utf-8").splitlines():
+        call.trace.feed_line(line)
+        call.stall_timer.observe_trace(call.trace)
+    assert call.gives_up_after(600)
+    assert call.stall_timer.stall is Stall.WRITE
