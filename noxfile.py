@@ -107,12 +107,13 @@ def soak(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the figures of docs/time-savings.md; `-- seed`, `-- lottery` and so on measure some.
 
-    `-- agreement FOLDER` compares how stagebake and BuildKit read the Dockerfiles of a folder.
+    `-- agreement FOLDER` compares how stagebake and BuildKit read the Dockerfiles of a folder. `-- full` builds the
+    image of the seed at its size with each kind of cache; `-- full --help` lists its flags.
     """
     install_group(session, "test")
     names = session.posargs or ["history", "seed", "example"]
-    if names[0] == "agreement":
-        session.run("python", "-m", "benchmarks.agreement", *names[1:])
+    if names[0] in ("agreement", "full"):
+        session.run("python", "-m", f"benchmarks.{names[0]}", *names[1:])
         return
     for name in names:
         session.run("python", "-m", f"benchmarks.{name}")

@@ -43,6 +43,12 @@ class Daemon:
                 start_new_session=True,  # ^C ends the tests, and they end this
             )
 
+    def written_bytes(self) -> int:
+        """Return the bytes that the program and its ended children have written to files (proc(5), /proc/pid/io)."""
+        lines = Path(f"/proc/{self._process.pid}/io").read_text(encoding="utf-8").splitlines()
+        counts = dict(line.split(": ") for line in lines)
+        return int(counts["write_bytes"]) - int(counts["cancelled_write_bytes"])
+
     def text(self) -> str:
         """Return the output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")

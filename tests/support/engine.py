@@ -130,6 +130,10 @@ class Engine:
             return self._builder.log()
         return self._daemons[-1].text() if self._daemons else ""
 
+    def written_bytes(self) -> int:
+        """Return the bytes that engine and steps have written to disk since the start, without a chosen builder."""
+        return sum(daemon.written_bytes() for daemon in self._daemons)
+
     def stop(self) -> None:
         """End the daemons and remove all that they wrote."""
         if self._builder:

@@ -59,11 +59,28 @@ class Exchange:
     agent: str
 
 
+class Link:
+    """Line of a given speed in bytes per second in each direction, which several proxies may share."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        self._rate = bytes_per_second
+        self._lock = threading.Lock()
+        self._free_at = {"down": 0.0, "up": 0.0}
+
+    def carry(self, direction: str, count: int) -> None:
+        """Wait as long as the line takes for these bytes, after those that other connections have sent."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at[direction] = max(now, self._free_at[direction]) + count / self._rate
+            wait = self._free_at[direction] - now
+        time.sleep(wait)
+
+
 class Proxy:
     """Proxy on a free port of 127.0.0.1, which passes everything on to another port.
 
     `storage` is the port of the host that answers with `away` and, with `moves_uploads`, each upload leads to. Where
-    `login` is set, a request needs this `user:password` in base64.
+    `login` is set, a request needs this `user:password` in base64. With a `link`, bodies take the time of that line.
     """
 
     def __init__(self, upstream: int, storage: int | None = None, *, moves_uploads: bool = False) -> None:
@@ -72,6 +89,7 @@ class Proxy:
         self.agent = ""
         self.storage = storage or upstream
         self.login: str | None = None
+        self.link: Link | None = None
         self.moves_uploads = moves_uploads
         self._server = _Server(self, upstream)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -178,6 +196,7 @@ class _Handler(CheckedHandler):
             self._send_head()
         for part in self._request_body():
             received += len(part)
+            self._carry("up", part)
             if fault.status is None:
                 self._upstream.send(part)
         status, sent = self._refuse(fault) if fault.status else self._relay(fault)
@@ -251,6 +270,7 @@ class _Handler(CheckedHandler):
         sent = 0
         half = int(answer.headers.get("Content-Length") or 0) // 2
         while part := answer.read(_CHUNK):
+            self._carry("down", part)
             if fault.flip and sent <= half < sent + len(part):
                 part = _flipped(part, half - sent)
             if fault.truncate and sent + len(part) > half:
@@ -261,6 +281,11 @@ class _Handler(CheckedHandler):
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
         return sent
+
+    def _carry(self, direction: str, part: bytes) -> None:
+        link = self.server.proxy.link
+        if link is not None:
+            link.carry(direction, len(part))
 
     def _refuse(self, fault: Fault) -> tuple[int, int]:
         status, body = fault.status or 500, fault.body
