@@ -26,7 +26,7 @@ class Backend:
 
     `reads` is the cache-from that imports the cache in the variable CACHE, `merged_ref` the default of CACHE. `goal` is
     the cache-to without the tag, `options` what follows the tag. With `in_folder`, the bake file has the variables
-    FOLDER and HOME.
+    FOLDER and HOME. `compresses` tells whether the cache-to takes a compression.
     """
 
     reads: str
@@ -34,6 +34,7 @@ class Backend:
     goal: str
     options: str = _EXPORT
     in_folder: bool = False
+    compresses: bool = True
 
     def export_attribute(self, tag: str) -> str:
         """Return the cache-to that saves a cache under this tag."""
@@ -57,6 +58,7 @@ BACKENDS = {
         merged_ref="${IMAGE}:cache${SCOPE}",
         goal="type=gha,scope=${IMAGE}:",
         options="mode=max",
+        compresses=False,
     ),
 }
 

@@ -20,6 +20,9 @@ SettingCheck: TypeAlias = Callable[[Any, str], None]
 # moby/buildkit, solver/pb: NetMode, as its frontend calls them
 NETWORKS = ("default", "host", "none")
 
+# moby/buildkit, README.md, "Output" and "Registry": the highest compression level of each compression
+COMPRESSIONS = {"gzip": 9, "zstd": 22}
+
 # docker/buildx, util/buildflags/secrets.go
 _SECRET_ATTRIBUTES = {"id", "type", "env", "src", "source"}
 
@@ -47,6 +50,22 @@ def check_backend(name: str, origin: str) -> None:
         raise InputError(
             f"{origin}: unknown cache back end `{name}`",
             f"{did_you_mean(name, BACKENDS)}use one of: {', '.join(BACKENDS)}",
+        )
+
+
+def check_compression(name: str, origin: str) -> None:
+    """Refuse a compression that BuildKit does not have, or that a cache does not take."""
+    if name not in COMPRESSIONS:
+        raise InputError(f"{origin}: unknown compression `{name}`", f"use one of: {', '.join(COMPRESSIONS)}")
+
+
+def check_level(level: int, compression: str, origin: str) -> None:
+    """Refuse a level that the compression does not have."""
+    highest = COMPRESSIONS[compression]
+    if level > highest:
+        raise InputError(
+            f"{origin}: compression level {level} is not valid for {compression}",
+            f"use a level from 0 to {highest}",
         )
 
 

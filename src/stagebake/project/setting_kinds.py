@@ -98,6 +98,25 @@ class ByteCountKind(TextKind):
         return self.read_toml(value, place)
 
 
+class LevelKind(TextKind):
+    """Whole number, 0 or more."""
+
+    description = "a whole number, 0 or more"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": 0}
+
+    def read_toml(self, value: Any, place: ValuePlace) -> int:
+        if type(value) is not int or value < 0:
+            self.refuse_value(value, place)
+        return value
+
+    def read_variable(self, text: str, place: ValuePlace) -> int:
+        if not (text.isascii() and text.isdecimal()):
+            self.refuse_value(text, place)
+        return int(text)
+
+
 class ListKind(TextKind):
     """Tuple of words; in a variable separated by spaces and quoted as in a shell.
 

@@ -16,11 +16,14 @@ from stagebake.cache.backends import BACKENDS
 from stagebake.errors import InputError
 from stagebake.formatting import did_you_mean, find_similar_name
 from stagebake.project.setting_checks import (
+    COMPRESSIONS,
     SettingCheck,
     accept_any,
     check_backend,
+    check_compression,
     check_contexts,
     check_folder,
+    check_level,
     check_network,
     check_platforms,
     check_secrets,
@@ -31,6 +34,7 @@ from stagebake.project.setting_checks import (
 )
 from stagebake.project.setting_kinds import (
     ByteCountKind,
+    LevelKind,
     ListKind,
     NumberTableKind,
     SwitchKind,
@@ -51,6 +55,9 @@ PATIENCE = {"read": 60.0, "write": 1800.0}
 
 # Lists of rules: those that doctor reports (all where it is empty), those it does not, those that make it fail
 DOCTOR_LISTS = ("select", "ignore", "fail-on")
+
+# Of BuildKit and of this; every client can pull it
+DEFAULT_COMPRESSION = "gzip"
 
 _PREFIX = "STAGEBAKE_"
 
@@ -164,6 +171,17 @@ _KEYS = (
         meaning="directory of local caches",
     ),
     SettingKey(
+        name="compression",
+        kind=TextKind(),
+        check=check_compression,
+        meaning=f"compression of new layers in image and caches, one of: {', '.join(COMPRESSIONS)}",
+    ),
+    SettingKey(
+        name="compression-level",
+        kind=LevelKind(),
+        meaning="level of the compression (default: BuildKit's own)",
+    ),
+    SettingKey(
         name="cache-mounts",
         kind=SwitchKind(),
         meaning="keep the content of RUN --mount=type=cache between runners",
@@ -208,6 +226,8 @@ class Settings:
     mirror: str | None = None
     cache: str = "registry"
     folder: str = "~/.cache/stagebake"
+    compression: str = DEFAULT_COMPRESSION
+    compression_level: int | None = None
     cache_mounts: bool = False
     cache_mounts_limit: int = 2_000_000_000
     doctor: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -260,6 +280,9 @@ def load_settings(root: Path, environment: Mapping[str, str], flags: Mapping[str
         origins[key.name] = given.origin
     if "folder" in values:
         check_folder(values["folder"], root, values.get("context", "."), origins["folder"])
+    if "compression-level" in values:
+        compression = values.get("compression", DEFAULT_COMPRESSION)
+        check_level(values["compression-level"], compression, origins["compression-level"])
     image, tag = split_image(values.pop("image", None), origins.get("image", ""))
     by_field = {name.replace("-", "_"): value for name, value in values.items()}
     return Settings(root=root, image=image, tag=tag, origins=origins, **by_field)

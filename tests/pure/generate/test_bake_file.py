@@ -264,6 +264,58 @@ def test_render_call_file_filters_stages_by_their_written_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "image", "cache"),
+    [
+        (Settings(), "", ""),
+        (Settings(compression="gzip", compression_level=9), ",compression-level=9", ",compression-level=9"),
+        (Settings(compression="zstd"), ",compression=zstd,oci-mediatypes=true", ",compression=zstd"),
+        (
+            Settings(compression="zstd", compression_level=0),
+            ",compression=zstd,compression-level=0,oci-mediatypes=true",
+            ",compression=zstd,compression-level=0",
+        ),
+    ],
+    ids=["default", "gzip-level", "zstd", "zstd-level"],
+)
+def test_bake_file_compresses_image_and_caches_alike_and_converts_nothing(
+    settings: Settings, image: str, cache: str
+) -> None:
+    targets = render_targets(FIVE, replace(settings, image="ghcr.io/team/app"))
+    for stage in ("base", "runtime"):
+        (export,) = re.findall(r'"(type=registry[^"]*)"', targets[stage]["cache-to"])
+        assert export.endswith(f":cache${{SCOPE}}-{stage},mode=max,image-manifest=true,oci-mediatypes=true{cache}")
+    assert targets["base"]["output"] == ['"type=cacheonly"']
+    assert targets["runtime"].get("output") == ([f'"type=image{image}"'] if image else None)
+    text = render_call_file(FIVE, settings, BakeOptions(stage="runtime", output="type=image,push=true"))
+    assert json.loads(text)["target"]["runtime"]["output"] == [f"type=image,push=true{image}"]
+
+
+@pytest.mark.parametrize("output", ["type=docker", "type=cacheonly"])
+def test_render_call_file_compresses_only_an_image(output: str) -> None:
+    text = render_call_file(FIVE, Settings(compression="zstd"), BakeOptions(stage="runtime", output=output))
+    assert json.loads(text)["target"]["runtime"]["output"] == [output]
+
+
+def test_bake_file_with_github_cache_service_chooses_no_compression_for_it() -> None:
+    """BuildKit's exporter for that service has none to choose (cache/remotecache/gha/gha.go)."""
+    settings = Settings(image="ghcr.io/team/app", cache="gha", compression="zstd")
+    assert "compression" not in render_targets(FIVE, settings)["base"]["cache-to"]
+
+
+@pytest.mark.parametrize(("compression", "other"), [("gzip", "zstd"), ("zstd", "gzip")])
+def test_render_call_file_recompresses_to_the_other_compression(compression: str, other: str) -> None:
+    settings = Settings(image="ghcr.io/team/app", compression=compression, compression_level=7)
+    attributes = f",compression={other},force-compression=true"
+    image = BakeOptions(stage="runtime", output="type=image,push=true", recompress=True)
+    (output,) = json.loads(render_call_file(FIVE, settings, image))["target"]["runtime"]["output"]
+    assert output.removesuffix(",oci-mediatypes=true") == f"type=image,push=true{attributes}"
+    save = BakeOptions(stage="base", output="type=cacheonly", save=True, recompress=True)
+    target = json.loads(render_call_file(FIVE, settings, save))["target"]["base"]
+    assert target["output"] == ["type=cacheonly"]
+    assert target["cache-to"][0].endswith(f"oci-mediatypes=true{attributes}")
+
+
+@pytest.mark.parametrize(
     ("settings", "bake_options", "scope", "expected"),
     [
         (

@@ -294,6 +294,43 @@ def test_load_settings_of_cache_mounts_reads_switch_and_limit(tmp_path: Path, ke
     assert not Settings().cache_mounts
 
 
+def test_load_settings_of_compression_reads_name_and_level(tmp_path: Path) -> None:
+    text = 'compression = "zstd"\ncompression-level = 22\n'
+    settings = load_given(tmp_path, own=text)
+    assert (settings.compression, settings.compression_level) == ("zstd", 22)
+    variables = {"STAGEBAKE_COMPRESSION": "gzip", "STAGEBAKE_COMPRESSION_LEVEL": "0"}
+    settings = load_given(tmp_path, own=text, environment=variables)
+    assert (settings.compression, settings.compression_level) == ("gzip", 0)
+    assert (Settings().compression, Settings().compression_level) == ("gzip", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('compression = "brotli"', "stagebake.toml:1: unknown compression `brotli`"),
+        ("compression = 1", "stagebake.toml:1: `compression` must be a string, not `1`"),
+        ("compression-level = -1", "stagebake.toml:1: `compression-level` must be a whole number, 0 or more, not `-1`"),
+        (
+            "compression-level = true",
+            "stagebake.toml:1: `compression-level` must be a whole number, 0 or more, not `True`",
+        ),
+        ("compression-level = 10", "stagebake.toml:1: compression level 10 is not valid for gzip"),
+        (
+            'compression = "zstd"\ncompression-level = 23',
+            "stagebake.toml:2: compression level 23 is not valid for zstd",
+        ),
+    ],
+)
+def test_load_settings_of_an_invalid_compression_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    assert load_refused(tmp_path, own=f"{text}\n").problem == problem
+
+
+@pytest.mark.parametrize("text", ["-1", "3.5", "fast", "\u0663"])
+def test_load_settings_of_an_invalid_level_in_a_variable_is_refused(tmp_path: Path, text: str) -> None:
+    error = load_refused(tmp_path, environment={"STAGEBAKE_COMPRESSION_LEVEL": text})
+    assert error.problem.startswith("STAGEBAKE_COMPRESSION_LEVEL: `compression-level` must be a whole number")
+
+
 @pytest.mark.parametrize("text", ['cache-mounts = "yes"', "cache-mounts-limit = true", "cache-mounts-limit = 0"])
 def test_load_settings_of_invalid_switch_or_number_is_refused(tmp_path: Path, text: str) -> None:
     error = load_refused(tmp_path, own=text)
