@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.support.project import Project
@@ -31,6 +32,16 @@ COPY --link --from=builder /built /built
 TOLERANCE = 20_000
 
 
+def planned_by(plan: Any, stage: str) -> dict[int, tuple[int, int]]:
+    """Return the bytes that a plan foretells, pulled and pushed, by the line of the step."""
+    (found,) = (entry for entry in plan["stages"] if entry["name"] == stage)
+    moved = {}
+    for step in found["steps"]:
+        sizes = (round(step["bytes"][key] / TOLERANCE) * TOLERANCE for key in ("pulled", "pushed"))
+        moved[step["line"]] = tuple(sizes)
+    return moved
+
+
 def costs_of(report: Any, stage: str) -> dict[int | None, tuple[int, int, int]]:
     """Return pulled, unpacked and pushed bytes by the line of the step; small numbers count as nothing."""
     (found,) = (entry for entry in report["stages"] if entry["name"] == stage)
@@ -51,12 +62,17 @@ def test_report_code_push_names_the_step_that_needed_each_byte(project: Project)
     assert costs_of(first, "deps") == {5: (0, 0, DEPS)}
     project.engine.empty()
     project.write({"src/page.tsx": "two\n"})
+    plan = json.loads(project.stagebake("plan", "--push", "--json").stdout)
+    assert planned_by(plan, "builder") == {7: (BASE, 0), 8: (0, BUILT)}
+    # A plan does not know that the linked copy is the same layer as the builder's, which is pushed once
+    assert planned_by(plan, "runtime") == {12: (0, BUILT), 13: (DEPS, TAIL)}
+    local = json.loads(project.stagebake("plan", "--json").stdout)
+    assert local["bytes"] == {"pulled": plan["bytes"]["pulled"], "pushed": 0}
     with project.registry.proxy.watched() as seen:
         outcome = project.build("--push")
     report = outcome.report
     assert costs_of(report, "base") == costs_of(report, "deps") == {}
     assert costs_of(report, "builder") == {7: (BASE, BASE, 0), 8: (0, 0, BUILT)}
-    # The linked copy is the same layer as the builder's, which is pushed once
     assert costs_of(report, "runtime") == {13: (DEPS, DEPS, TAIL)}
     blobs = [exchange.sent for exchange in seen if exchange.method == "GET" and "/blobs/" in exchange.path]
     assert abs(sum(stage["bytes"]["pulled"] for stage in report["stages"]) - sum(blobs)) < 2 * TOLERANCE

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from stagebake.buildkit.versions import read_versions_later
-from stagebake.cache.cache_refs import read_caches
+from stagebake.cache.cache_refs import read_caches, read_stage_caches
 from stagebake.cache.evidence import available_evidence
 from stagebake.cache.merge import drop_blobs
 from stagebake.cache.stage_caches import StageCaches
@@ -15,9 +15,18 @@ from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.context.work_tree import open_contexts
 from stagebake.errors import InputError
 from stagebake.explain.expectations import check_plan, parse_expectations
-from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, mark_uncommitted, plan_json
+from stagebake.explain.plan import (
+    AvailableCaches,
+    Plan,
+    PlanInput,
+    add_traffic,
+    make_plan,
+    mark_uncommitted,
+    plan_json,
+)
 from stagebake.fingerprint.fingerprinter import Fingerprints
 from stagebake.report.tables import make_console, show_plan
+from stagebake.transfer.step_layers import LayeredStages, nearest_stage_caches, read_step_layers
 
 
 def add_plan_parser(verbs: VerbParsers) -> None:
@@ -92,7 +101,17 @@ def _make_plan(
             buildkit=buildkit,
         )
     )
+    runs = any(stage.verdict != "restore" for stage in plan.stages)
+    layered = _read_layers(command, caches) if runs else {}
+    plan = add_traffic(plan, command.graph, layered, command.forced_stages, pushes=command.options.push)
     return replace(plan, warnings=(*command.input_warnings, *caches.warnings))
+
+
+def _read_layers(command: Command, caches: StageCaches) -> LayeredStages:
+    """Return the layers of the steps in the stage caches; a build that is not pushed reads a merged cache only."""
+    if caches.merged_source is not None and command.build_stores.caches is not None:
+        caches = read_stage_caches(command.build_stores.caches, command.graph, command.access)
+    return read_step_layers(command.graph, nearest_stage_caches(caches))
 
 
 def _describe_caches(command: Command, caches: StageCaches) -> AvailableCaches:

@@ -8,7 +8,7 @@ is true of every stage that it depends on.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stagebake.cache.evidence import Evidence
@@ -16,6 +16,7 @@ from stagebake.dockerfile.copy_sources import parent_folders
 from stagebake.dockerfile.stages import ForcedStages, Stage, StageGraph
 from stagebake.explain.decision import (
     InputChanged,
+    ParentRebuilt,
     ParentUnknown,
     Reasons,
     StageFacts,
@@ -32,16 +33,28 @@ from stagebake.explain.reasons import cause_chain, reason_json, reason_words
 from stagebake.explain.stage_times import total_build_seconds
 from stagebake.fingerprint.model import Fingerprint, Part
 from stagebake.formatting import json_document
+from stagebake.transfer.running_steps import spread_changes
+from stagebake.transfer.step_layers import LayeredStages
+from stagebake.transfer.step_traffic import StepTraffic, Traffic, foretell_traffic, sum_traffic, unknown_sources
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """Stage with its verdict; `seconds` is the time that the same took last, None if not known."""
+    """Stage with its verdict; `seconds` is the time that the same took last, None if not known.
+
+    `traffic` is what each of its running steps moves, None where the caches do not tell all the layers.
+    """
 
     name: str
     verdict: Verdict
     reasons: Reasons = ()
     seconds: float | None = None
+    traffic: tuple[StepTraffic, ...] | None = None
+
+    @property
+    def moved(self) -> Traffic | None:
+        """Return the bytes that the stage moves, None if not known."""
+        return None if self.traffic is None else sum_traffic(self.traffic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +68,13 @@ class Plan:
     seconds: float | None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> Traffic | None:
+        """Return the bytes that the build moves, None if those of a stage are not known."""
+        moved = [stage.moved for stage in self.stages]
+        known = [traffic for traffic in moved if traffic is not None]
+        return sum_traffic(known) if len(known) == len(moved) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +203,47 @@ def _gather_facts(stage: Stage, plan_input: PlanInput, planned: Mapping[str, Pla
     )
 
 
+def add_traffic(
+    plan: Plan,
+    graph: StageGraph,
+    layered: LayeredStages,
+    forced: ForcedStages,
+    *,
+    pushes: bool,
+) -> Plan:
+    """Return the plan with the bytes that each running step moves, as far as the caches tell.
+
+    `layered` are the layers of the steps in the caches, `pushes` tells whether the image is pushed. The engine is
+    assumed to be empty.
+    """
+    changed = {stage.name: _changed_lines(stage) for stage in plan.stages if stage.verdict != "restore"}
+    changed |= dict.fromkeys(forced.with_dependents, None)
+    running = spread_changes(graph, changed)
+    traffic = foretell_traffic(graph, layered, running)
+    if not pushes:
+        traffic = tuple(replace(step, pushed=0) for step in traffic)
+    found: list[PlannedStage] = []
+    for stage in plan.stages:
+        own = tuple(step for step in traffic if step.stage == stage.name)
+        is_known = not unknown_sources(graph, layered, running, stage.name)
+        found.append(replace(stage, traffic=own if is_known else None))
+    return replace(plan, stages=tuple(found))
+
+
+def _changed_lines(stage: PlannedStage) -> frozenset[int] | None:
+    """Return the lines of the instructions that changed in a stage; None if every step may run.
+
+    A rebuilt parent has no line here: the steps that take from it follow from the stages.
+    """
+    lines: set[int] = set()
+    for reason in stage.reasons:
+        if isinstance(reason, InputChanged) and reason.change.line:
+            lines.add(reason.change.line)
+        elif not isinstance(reason, ParentRebuilt):
+            return None
+    return frozenset(lines)
+
+
 def mark_uncommitted(prints: Mapping[str, Fingerprint], paths: Collection[str]) -> dict[str, Fingerprint]:
     """Return the fingerprints with an unknown part instead of the files at and below these paths."""
     return {name: Fingerprint(name, tuple(_hide_files(found, paths))) for name, found in prints.items()}
@@ -209,23 +270,35 @@ def _find_root(part: Part, paths: Collection[str]) -> str | None:
 
 
 def plan_json(plan: Plan) -> str:
-    """Return the plan as a JSON document for machines, with times in seconds."""
+    """Return the plan as a JSON document for machines, with times in seconds and sizes in bytes."""
     stages = [
         {
             "name": stage.name,
             "expected": stage.verdict,
             "reasons": [{**reason_json(reason), "chain": list(cause_chain(reason))} for reason in stage.reasons],
             "seconds": _round_seconds(stage.seconds),
+            "bytes": _traffic_to_json(stage.moved),
+            "steps": [_step_to_json(step) for step in stage.traffic or ()],
         }
         for stage in plan.stages
     ]
     document: dict[str, Any] = {
         "stages": stages,
         "seconds": _round_seconds(plan.seconds),
+        "bytes": _traffic_to_json(plan.moved),
         "warnings": list(plan.warnings),
         "notes": list(plan.notes),
     }
     return json_document(document)
+
+
+def _step_to_json(step: StepTraffic) -> dict[str, Any]:
+    instruction = step.step.instruction
+    return {"step": instruction.text, "line": instruction.line, "bytes": _traffic_to_json(step)}
+
+
+def _traffic_to_json(traffic: Traffic | None) -> dict[str, int] | None:
+    return None if traffic is None else {"pulled": traffic.pulled, "pushed": traffic.pushed}
 
 
 def _predict_seconds(plan_input: PlanInput, stage: str, verdict: Verdict) -> float | None:

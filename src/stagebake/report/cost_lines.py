@@ -1,4 +1,4 @@
-"""Say in sentences which step of a build needed which bytes, and which step cost the most. Pure.
+"""Say in sentences which step of a build or plan needs which bytes, and which step cost the most. Pure.
 
 The sentences are Markdown too: a step is a code span, in which every other character is literal.
 """
@@ -6,9 +6,10 @@ The sentences are Markdown too: a step is a code span, in which every other char
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stagebake.build.result import BuildResult, StageResult, StepCost
+from stagebake.explain.plan import PlannedStage
 from stagebake.formatting import format_seconds, format_size, make_printable
 
 # Smaller transfers take no time that anybody notices
@@ -21,11 +22,24 @@ _RUN_FLAGS = re.compile(r"^RUN(?: --\w+=\S+)+ ")
 
 def transfer_lines(stages: Iterable[StageResult]) -> list[str]:
     """Return a sentence for each step that moved many bytes, in the order of the build; at most eight."""
-    shown: list[tuple[StageResult, StepCost]] = []
+    return _largest_sentences([(stage.name, cost) for stage in stages for cost in stage.costs])
+
+
+def planned_lines(stages: Iterable[PlannedStage]) -> list[str]:
+    """Return a sentence for each step that will move many bytes, in the order of the build; at most eight."""
+    costs: list[tuple[str, StepCost]] = []
     for stage in stages:
-        shown += [(stage, cost) for cost in stage.costs if max(cost.pulled, cost.pushed) >= _SHOWN_BYTES]
-    largest = sorted(shown, key=lambda entry: entry[1].pulled + entry[1].pushed, reverse=True)[:_SHOWN_STEPS]
-    return [_transfer_sentence(stage, cost) for stage, cost in shown if (stage, cost) in largest]
+        for step in stage.traffic or ():
+            instruction = step.step.instruction
+            cost = StepCost(
+                name=instruction.text,
+                line=instruction.line,
+                pulled=step.pulled,
+                unpacked=step.pulled,
+                pushed=step.pushed,
+            )
+            costs.append((stage.name, cost))
+    return _largest_sentences(costs)
 
 
 def blame_sentence(result: BuildResult) -> str:
@@ -46,9 +60,15 @@ def step_label(cost: StepCost) -> str:
     return f"`{text}` (line {cost.line})"
 
 
-def _transfer_sentence(stage: StageResult, cost: StepCost) -> str:
+def _largest_sentences(costs: Sequence[tuple[str, StepCost]]) -> list[str]:
+    shown = [number for number, (_, cost) in enumerate(costs) if max(cost.pulled, cost.pushed) >= _SHOWN_BYTES]
+    shown.sort(key=lambda number: costs[number][1].pulled + costs[number][1].pushed, reverse=True)
+    return [_transfer_sentence(*costs[number]) for number in sorted(shown[:_SHOWN_STEPS])]
+
+
+def _transfer_sentence(stage: str, cost: StepCost) -> str:
     needed_by = f" for {step_label(cost)}" if cost.line is not None else ""
-    return f"{stage.name}: {', '.join(_moved_words(cost))}{needed_by}"
+    return f"{stage}: {', '.join(_moved_words(cost))}{needed_by}"
 
 
 def _moved_words(cost: StepCost) -> list[str]:

@@ -16,7 +16,7 @@ from stagebake.explain.decision import Reasons
 from stagebake.explain.plan import Plan
 from stagebake.explain.reasons import reason_json, reason_lines
 from stagebake.formatting import format_seconds, format_size, json_document
-from stagebake.report.cost_lines import transfer_lines
+from stagebake.report.cost_lines import planned_lines, transfer_lines
 
 # Width of the output that is not a terminal, such as the log of a CI job
 _LOG_WIDTH = 240
@@ -88,6 +88,8 @@ def show_plan(
     table.add_column("stage", no_wrap=True)
     table.add_column("expected", no_wrap=True)
     table.add_column("seconds", justify="right")
+    table.add_column("pulled", justify="right", no_wrap=True)
+    table.add_column("pushed", justify="right", no_wrap=True)
     table.add_column("why")
     for stage in plan.stages:
         why = reason_lines(stage.name, stage.reasons, verbose=verbose)
@@ -95,9 +97,13 @@ def show_plan(
             Text(stage.name),
             Text(stage.verdict, style=_VERDICT_STYLES[stage.verdict]),
             "" if stage.seconds is None else f"{stage.seconds:.1f}",
+            size_words(stage.moved.pulled) if stage.moved else "?",
+            size_words(stage.moved.pushed) if stage.moved else "?",
             Text("\n".join(why)),
         )
     console.print(table)
+    for line in planned_lines(plan.stages):
+        console.print(Text(line))
     console.print(Text(_expected_time_words(plan, budgets)))
     for note in plan.notes:
         print_label(console, "note", f": {note}")

@@ -106,6 +106,19 @@ def _restored_below(graph: StageGraph, running: RunningSteps, stage: str, end: i
             yield stage, number
 
 
+def unread_image_bytes(graph: StageGraph, layered: LayeredStages, running: RunningSteps) -> int:
+    """Return the bytes of the image's restored layers that no running step reads.
+
+    BuildKit leaves them in the registry, unless the engine keeps the image.
+    """
+    forecast = _Forecast(graph=graph, layered=layered, running=running, pulled=set())
+    for stage, numbers in running.items():
+        for number in numbers:
+            forecast.pull_layers(forecast.needed_layers((stage, number)))
+    final = graph.final
+    return forecast.pull_layers(forecast.list_layers(_restored_below(graph, running, final.name, len(final.steps))))
+
+
 def unknown_sources(graph: StageGraph, layered: LayeredStages, running: RunningSteps, stage: str) -> frozenset[str]:
     """Return the stages whose layers are needed or made by the running steps of a stage, and not known."""
     needed = {stage} if running.get(stage) else set()
@@ -154,7 +167,11 @@ class _Forecast:
 
     def needed_layers(self, key: StepKey) -> Iterator[Layer]:
         """Yield the restored layers that a running step reads."""
-        for stage, number in restored_steps(self.graph, self.running, key):
+        yield from self.list_layers(restored_steps(self.graph, self.running, key))
+
+    def list_layers(self, keys: Iterable[StepKey]) -> Iterator[Layer]:
+        """Yield the layers of these steps."""
+        for stage, number in keys:
             steps = self.layered.get(stage)
             if steps:
                 yield from steps[number].layers

@@ -9,12 +9,22 @@ from dataclasses import replace
 import pytest
 
 from stagebake.buildkit.versions import Versions
-from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.dockerfile.stages import ForcedStages, parse_dockerfile
 from stagebake.explain.decision import BlobMissing, CacheMissing, CachesUnreadable, Forced, ParentsDiffer, Reasons
 from stagebake.explain.ledger import Ledger, LedgerEntry
-from stagebake.explain.plan import AvailableCaches, Plan, PlanInput, make_plan, mark_uncommitted, plan_json
+from stagebake.explain.plan import (
+    AvailableCaches,
+    Plan,
+    PlanInput,
+    add_traffic,
+    make_plan,
+    mark_uncommitted,
+    plan_json,
+)
 from stagebake.explain.reasons import cause_chain, reason_words
 from stagebake.fingerprint.model import Fingerprint, Part
+from stagebake.transfer.step_layers import Layer, LayeredStep
+from stagebake.transfer.step_traffic import Traffic
 
 GRAPH = parse_dockerfile("""\
 FROM busybox AS base
@@ -303,17 +313,66 @@ def test_plan_json_has_the_documented_keys() -> None:
     """Round seconds to milliseconds."""
     plan = predict(make_prints(deps="2"))
     document = json.loads(plan_json(plan))
-    assert set(document) == {"stages", "seconds", "warnings", "notes"}
+    assert set(document) == {"stages", "seconds", "bytes", "warnings", "notes"}
     for stage in document["stages"]:
-        assert set(stage) == {"name", "expected", "reasons", "seconds"}
+        assert set(stage) == {"name", "expected", "reasons", "seconds", "bytes", "steps"}
     stages = {stage["name"]: stage for stage in document["stages"]}
     assert stages["deps"] == {
         "name": "deps",
         "expected": "rebuild",
         "seconds": 10.0,
         "reasons": [{"kind": "file", "what": "`deps` changed", "chain": ["deps"]}],
+        "bytes": None,
+        "steps": [],
     }
     assert document["seconds"] == 33.0
+
+
+def layer_steps() -> dict[str, tuple[LayeredStep, ...]]:
+    """Return the layers of the steps: the image of `base` has 100 bytes, and every COPY makes 10."""
+    found = {}
+    for stage in GRAPH.stages:
+        steps = []
+        for number, step in enumerate(stage.steps):
+            size = 10 if number else 100
+            is_own = number or stage.name == "base"
+            layers = (Layer(f"{stage.name} {number}", size),) if is_own else ()
+            steps.append(LayeredStep(stage=stage.name, step=step, layers=layers))
+        found[stage.name] = tuple(steps)
+    return found
+
+
+def moved_by_stage(plan: Plan) -> dict[str, tuple[int, int] | None]:
+    return {stage.name: stage.moved and (stage.moved.pulled, stage.moved.pushed) for stage in plan.stages}
+
+
+def test_add_traffic_tells_what_the_running_steps_move() -> None:
+    plan = predict(make_prints(src="2"))
+    foretold = add_traffic(plan, GRAPH, layer_steps(), ForcedStages(), pushes=True)
+    assert moved_by_stage(foretold) == {
+        "base": (0, 0), "deps": (0, 0), "side": (0, 0), "builder": (110, 10), "image": (10, 20)
+    }  # fmt: skip
+    assert foretold.moved == Traffic(pulled=120, pushed=30)
+    document = json.loads(plan_json(foretold))
+    assert document["bytes"] == {"pulled": 120, "pushed": 30}
+    steps = {stage["name"]: stage["steps"] for stage in document["stages"]}
+    assert steps["builder"] == [{"step": "COPY src .", "line": 7, "bytes": {"pulled": 110, "pushed": 10}}]
+    local = add_traffic(plan, GRAPH, layer_steps(), ForcedStages(), pushes=False)
+    assert local.moved == Traffic(pulled=120, pushed=0)
+
+
+def test_add_traffic_forced_stage_runs_all_its_steps() -> None:
+    plan = predict(forced=frozenset({"image"}))
+    foretold = add_traffic(plan, GRAPH, layer_steps(), GRAPH.force_stages(["image"]), pushes=True)
+    assert foretold.moved == Traffic(pulled=130, pushed=20)
+
+
+def test_add_traffic_stage_without_known_layers_has_none() -> None:
+    layered = layer_steps()
+    del layered["side"]
+    foretold = add_traffic(predict(make_prints(src="2")), GRAPH, layered, ForcedStages(), pushes=True)
+    assert moved_by_stage(foretold)["builder"] == (110, 10)
+    assert moved_by_stage(foretold)["image"] is foretold.moved is None
 
 
 def test_plan_json_unknown_time_is_null() -> None:

@@ -15,11 +15,13 @@ from stagebake.build.result import BuildResult, CarriedMount, SavedCache, StageR
 from stagebake.buildkit.events import StepRun
 from stagebake.buildkit.versions import Versions
 from stagebake.cache.prune import KeptVersion, PurgeResult
+from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import InputChanged, InputUnknown, ParentRebuilt, Reasons, StepRan
 from stagebake.explain.plan import Plan, PlannedStage
 from stagebake.fingerprint.model import Part
 from stagebake.report.tables import build_report_json, mount_words, show_build, show_plan, show_purged
+from stagebake.transfer.step_traffic import StepTraffic
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
 
@@ -81,10 +83,12 @@ REASONS: dict[str, Reasons] = {"app": (StepRan("COPY   src\n src"), ParentRebuil
 FILE = Part("file", "a[b]", "sha1:1")
 CHANGED = InputChanged(Change(effect="changed", part=FILE, old=FILE, new=FILE))
 REMOTE = InputUnknown(Part("unknown", "ADD x", "remote"))
+COPY_STEP = parse_dockerfile("FROM scratch AS deps\nCOPY a[b] .\n")["deps"].steps[1]
+TRAFFIC = StepTraffic(stage="deps", step=COPY_STEP, pulled=12_000_000, pushed=3)
 PLAN = Plan(
     stages=(
         PlannedStage(name="base", verdict="restore", seconds=0.25),
-        PlannedStage(name="deps", verdict="rebuild", reasons=(CHANGED,), seconds=60.0),
+        PlannedStage(name="deps", verdict="rebuild", reasons=(CHANGED,), seconds=60.0, traffic=(TRAFFIC,)),
         PlannedStage(name="image", verdict="unknown", reasons=(REMOTE,)),
     ),
     seconds=61.0,
@@ -220,9 +224,9 @@ def test_mount_words_name_restored_and_saved_bytes() -> None:
 def test_show_plan_has_a_line_for_each_stage() -> None:
     """Show verdict, seconds and reasons."""
     lines = print_plan(PLAN).splitlines()
-    assert lines[0].split() == ["stage", "expected", "seconds", "why"]
-    assert lines[1].split() == ["base", "restore", "0.2"]
-    assert lines[2].split() == ["deps", "rebuild", "60.0", "`a[b]`", "changed"]
+    assert lines[0].split() == ["stage", "expected", "seconds", "pulled", "pushed", "why"]
+    assert lines[1].split() == ["base", "restore", "0.2", "?", "?"]
+    assert lines[2].split() == ["deps", "rebuild", "60.0", "12.0", "MB", "3", "B", "`a[b]`", "changed"]
     assert "cannot be known: `ADD x`: remote" in lines[3]
 
 
@@ -231,9 +235,13 @@ def test_show_plan_ends_with_the_notes() -> None:
     assert print_plan(plan).splitlines()[-1] == "note: another BuildKit"
 
 
+def test_show_plan_names_the_step_that_needs_the_bytes() -> None:
+    assert print_plan(PLAN).splitlines()[4] == "deps: 12.0 MB pulled, 3 B pushed for `COPY a[b] .` (line 2)"
+
+
 def test_show_plan_compares_the_expected_time_with_the_budgets() -> None:
     within = "expected 1 min 1 s, within the budget for code (5 min), full (30 min)"
-    assert print_plan(PLAN).splitlines()[4] == within
+    assert print_plan(PLAN).splitlines()[5] == within
     assert "expected 30 min 1 s, over every budget" in print_plan(Plan(stages=(), seconds=1801.0))
     assert "expected time unknown" in print_plan(Plan(stages=(), seconds=None))
 

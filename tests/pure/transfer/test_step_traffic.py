@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.transfer.step_layers import Layer, LayeredStep
-from stagebake.transfer.step_traffic import Traffic, all_steps, foretell_traffic, step_cost, sum_traffic
+from stagebake.transfer.step_traffic import (
+    Traffic,
+    all_steps,
+    foretell_traffic,
+    step_cost,
+    sum_traffic,
+    unknown_sources,
+    unread_image_bytes,
+)
 
 DOCKERFILE = """\
 FROM image AS base
@@ -85,6 +93,26 @@ def test_traffic_everything_runs_pulls_the_image_of_from() -> None:
     graph = parse_dockerfile(DOCKERFILE)
     found = sum_traffic(foretell_traffic(graph, layer_steps(graph), all_steps(graph, graph.names)))
     assert found == Traffic(pulled=1000, pushed=200 + 800 + 8 + 1405)
+
+
+def test_unread_image_bytes_are_those_that_only_a_stored_image_needs() -> None:
+    linked = DOCKERFILE.replace("COPY --from", "COPY --link --from").replace("RUN chown\n", "")
+    graph = parse_dockerfile(linked)
+    layered = layer_steps(parse_dockerfile(DOCKERFILE))
+    copies = {**layered, "runtime": layered["runtime"][:3]}
+    assert unread_image_bytes(graph, copies, {"builder": {1, 2}, "runtime": {2}}) == 700
+    assert unread_image_bytes(graph, copies, {}) == 1200 + 700 + 4
+    assert unread_image_bytes(parse_dockerfile(DOCKERFILE), layered, CODE) == 0
+
+
+def test_unknown_sources_are_stages_without_layers_that_a_stage_needs() -> None:
+    graph = parse_dockerfile(DOCKERFILE)
+    layered = layer_steps(graph)
+    del layered["python"]
+    assert unknown_sources(graph, layered, {"runtime": {1}}, "runtime") == {"python"}
+    assert unknown_sources(graph, layered, CODE, "builder") == frozenset()
+    assert unknown_sources(graph, layered, {"python": {1}}, "python") == {"python"}
+    assert unknown_sources(graph, {}, {}, "runtime") == frozenset()
 
 
 def test_step_cost_is_what_the_build_saves_without_the_step() -> None:
