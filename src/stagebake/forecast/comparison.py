@@ -6,13 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from stagebake.forecast.push_cost import RunnerModel
 from stagebake.forecast.strategies import STRATEGIES, Forecast
-from stagebake.formatting import format_seconds, json_document
+from stagebake.formatting import format_seconds, format_size, json_document
+from stagebake.transfer.step_traffic import sum_traffic
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastRow:
-    """Caching strategy over all pushes: times in seconds, and in `kept` the share of pushes within each budget."""
+    """Caching strategy over all pushes: times in seconds, and in `kept` the share of pushes within each budget.
+
+    `pulled` and `pushed` are the bytes of all pushes.
+    """
 
     way: str
     total: float
@@ -20,6 +25,8 @@ class ForecastRow:
     p90: float
     most: float
     kept: Mapping[str, float]
+    pulled: int
+    pushed: int
 
 
 def compare_strategies(forecast: Forecast, budgets: Mapping[str, float]) -> tuple[ForecastRow, ...]:
@@ -27,6 +34,7 @@ def compare_strategies(forecast: Forecast, budgets: Mapping[str, float]) -> tupl
     rows: list[ForecastRow] = []
     for strategy in STRATEGIES:
         times = sorted(push.seconds[strategy.name] for push in forecast.pushes)
+        traffic = sum_traffic(push.traffic[strategy.name] for push in forecast.pushes)
         row = ForecastRow(
             way=strategy.name,
             total=sum(times),
@@ -34,6 +42,8 @@ def compare_strategies(forecast: Forecast, budgets: Mapping[str, float]) -> tupl
             p90=_find_quantile(times, 0.9),
             most=times[-1],
             kept=_kept_shares(times, budgets),
+            pulled=traffic.pulled,
+            pushed=traffic.pushed,
         )
         rows.append(row)
     return tuple(rows)
@@ -64,12 +74,14 @@ def render_forecast_table(forecast: Forecast, budgets: Mapping[str, float]) -> s
         "longest",
     ]
     headings += [f"{name} ≤ {minutes:g} min" for name, minutes in budgets.items()]
+    if forecast.model.sizes.is_known:
+        headings += ["pulled", "pushed"]
     alignments = "---:|" * (len(headings) - 1)
     rows = compare_strategies(forecast, budgets)
     lines = [
         _join_cells(headings),
         f"|---|{alignments}",
-        *(_render_row(row) for row in rows),
+        *(_render_row(row, with_bytes=forecast.model.sizes.is_known) for row in rows),
         "",
         *_assumption_lines(forecast),
         "",
@@ -77,7 +89,7 @@ def render_forecast_table(forecast: Forecast, budgets: Mapping[str, float]) -> s
     return "\n".join(lines)
 
 
-def _render_row(row: ForecastRow) -> str:
+def _render_row(row: ForecastRow, *, with_bytes: bool) -> str:
     minutes = row.total / 60
     cells = [
         row.way,
@@ -87,6 +99,8 @@ def _render_row(row: ForecastRow) -> str:
         format_seconds(row.most),
     ]
     cells += [f"{share:.0%}" for share in row.kept.values()]
+    if with_bytes:
+        cells += [format_size(row.pulled), format_size(row.pushed)]
     return _join_cells(cells)
 
 
@@ -97,17 +111,32 @@ def _join_cells(cells: list[str]) -> str:
 
 def _assumption_lines(forecast: Forecast) -> list[str]:
     times: list[str] = []
-    for name, seconds in forecast.seconds.items():
+    for name, seconds in forecast.model.seconds.items():
         time = format_seconds(seconds)
         times.append(f"{name} {time}")
     stages = ", ".join(times)
-    lines = [f"Computed, not measured, with these times of the stages: {stages}."]
+    lines = [f"Computed, not measured, with these times of the stages: {stages}.", _rate_words(forecast.model)]
     for reason, number in forecast.left_out.items():
         commits = _count_of(number, "commit", "commits")
         lines.append(f"Left out: {commits}, {reason}.")
     if forecast.cut:
         lines.append("This clone is shallow: `git fetch --unshallow` fetches the older commits.")
     return lines
+
+
+def _rate_words(model: RunnerModel) -> str:
+    """Say with which sizes and rates the time to pull and push was computed, or why it is missing."""
+    if not model.sizes.is_known:
+        return (
+            "The time to pull and push is not counted: no saved cache tells the sizes of the layers; "
+            "give them with --sizes STAGE=MB."
+        )
+    rates = model.rates
+    size = format_size(sum(sum(sizes.values()) for sizes in model.sizes.by_text.values()))
+    return (
+        f"With {size} of layers, and these rates in MB/s: download {rates.download:g}, unpack {rates.unpack:g}, "
+        f"pack {rates.pack:g}, upload {rates.upload:g}."
+    )
 
 
 def _count_of(number: int, singular: str, plural: str) -> str:
@@ -125,11 +154,14 @@ def render_forecast_json(forecast: Forecast, budgets: Mapping[str, float]) -> st
                 "commit": push.commit,
                 "ran": ran,
                 "seconds": dict(push.seconds),
+                "bytes": {strategy: asdict(traffic) for strategy, traffic in push.traffic.items()},
             }
         )
     document = {
         "budgets": dict(budgets),
-        "stages": dict(forecast.seconds),
+        "stages": dict(forecast.model.seconds),
+        "sizes": {name: dict(sizes) for name, sizes in forecast.model.sizes.by_text.items()},
+        "rates": asdict(forecast.model.rates),
         "left_out": dict(forecast.left_out),
         "ways": [asdict(row) for row in compare_strategies(forecast, budgets)],
         "pushes": pushes,

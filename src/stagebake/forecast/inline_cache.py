@@ -25,11 +25,11 @@ def stages_run_inline(last: CommitState | None, state: CommitState) -> frozenset
     if last is None:
         return state.needed_names
     restored: set[str] = set()
-    chain = _final_chain(state.graph)
+    chain = final_chain(state.graph)
     for position, stage in enumerate(chain):
         old = last.prints.get(stage.name)
         new = state.prints[stage.name]
-        line = _first_changed_line(old, new)
+        line = first_changed_line(old, new)
         if line is not None:
             running = chain[position:]
             return _run_from_line(state, running, line, restored, last.prints)
@@ -37,7 +37,7 @@ def stages_run_inline(last: CommitState | None, state: CommitState) -> frozenset
     return frozenset()
 
 
-def _final_chain(graph: StageGraph) -> list[Stage]:
+def final_chain(graph: StageGraph) -> list[Stage]:
     """Return the final stage and the stages below its FROM, the lowest one first."""
     chain = [graph.final]
     parents = _source_stages(graph.final.steps[0])
@@ -52,7 +52,7 @@ def _source_stages(step: StageStep) -> list[str]:
     return [source for source in step.sources if isinstance(source, str)]
 
 
-def _first_changed_line(old: Fingerprint | None, new: Fingerprint) -> int | None:
+def first_changed_line(old: Fingerprint | None, new: Fingerprint) -> int | None:
     """Return the line of the first step with a changed part, or None if nothing changed."""
     if old is not None and old.digest == new.digest:
         return None

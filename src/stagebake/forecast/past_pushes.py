@@ -13,6 +13,7 @@ from stagebake.errors import InputError
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.forecast.commit_state import CommitState
+from stagebake.forecast.push_cost import RunnerModel
 from stagebake.forecast.strategies import Forecast, replay_pushes
 from stagebake.project.git_history import is_shallow, list_commits, path_in_repository, work_tree_top
 from stagebake.project.settings import Settings
@@ -26,22 +27,19 @@ UNREADABLE = "with a Dockerfile or an ignore file that BuildKit would refuse"
 NO_TIMES = "with a stage of unknown time"
 
 
-def forecast_past_pushes(settings: Settings, count: int, seconds: Mapping[str, float]) -> Forecast:
-    """Return the forecast of the last `count` commits, each as a push.
-
-    `seconds` has the build time of each stage. Raises InputError if no commit can be counted.
-    """
+def forecast_past_pushes(settings: Settings, count: int, model: RunnerModel) -> Forecast:
+    """Return the forecast of the last `count` commits, each as a push. Raises InputError if none can be counted."""
     root = work_tree_top(settings.root)
     with GitTrees(root) as trees:
-        history = _History(settings=settings, root=root, trees=trees, seconds=seconds)
-        pushes = tuple(replay_pushes(history.read_states(count), seconds))
+        history = _History(settings=settings, root=root, trees=trees, seconds=model.seconds)
+        pushes = tuple(replay_pushes(history.read_states(count), model))
     if not pushes:
         reasons = [f"{number} {reason}" for reason, number in history.left_out.items()]
         problem = f"cannot count any of the last {count} commits: {', '.join(reasons) or 'there are no commits'}"
         raise InputError(problem, "commit the Dockerfile first")
     return Forecast(
         pushes=pushes,
-        seconds=seconds,
+        model=model,
         left_out=dict(history.left_out),
         cut=is_shallow(root),
     )

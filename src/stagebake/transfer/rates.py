@@ -23,17 +23,25 @@ class Rates:
     pack: float
 
 
-# GitHub's hosted runner with 4 cores, pulling from and pushing to ghcr.io
-HOSTED_RUNNER = Rates(download=100.0, upload=60.0, unpack=60.0, pack=40.0)
+# Assumed for a hosted runner of GitHub with ghcr.io: the link of the runner, and gzip on one of its cores
+HOSTED_RUNNER = Rates(download=100.0, upload=60.0, unpack=60.0, pack=60.0)
 
 
 def pull_seconds(pulled: int, rates: Rates) -> float:
-    """Return the seconds to pull and unpack layers: BuildKit downloads the next layers while it unpacks one."""
-    return pulled / _MEGABYTE / min(rates.download, rates.unpack)
+    """Return the seconds to pull and unpack layers.
+
+    They add up: BuildKit downloads all layers at once, so the lowest one, which is unpacked first, arrives late.
+    """
+    return pulled / _MEGABYTE / rates.download + unpack_seconds(pulled, rates)
+
+
+def unpack_seconds(size: int, rates: Rates) -> float:
+    """Return the seconds to unpack layers that are on the machine."""
+    return size / _MEGABYTE / rates.unpack
 
 
 def push_seconds(pushed: int, rates: Rates) -> float:
-    """Return the seconds to compress and push new layers: each is uploaded as soon as it is compressed."""
+    """Return the seconds to compress and push new layers: BuildKit compresses all of them first."""
     return pushed / _MEGABYTE / rates.pack + pushed / _MEGABYTE / rates.upload
 
 

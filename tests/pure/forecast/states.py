@@ -11,7 +11,10 @@ from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.fingerprint.model import BuildInputs, ImageInfo
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.forecast.commit_state import CommitState
+from stagebake.forecast.push_cost import RunnerModel
+from stagebake.forecast.step_sizes import StepSizes
 from stagebake.forecast.strategies import Forecast, PushForecast, replay_pushes
+from stagebake.transfer.step_traffic import Traffic
 from tests.support.shapes import STAGES
 
 SECONDS = {"base": 100.0, "python-deps": 600.0, "node-deps": 200.0, "builder": 150.0, "runtime": 50.0}
@@ -68,7 +71,7 @@ def commit_state(files: Mapping[str, str], **changes: str) -> CommitState:
 def run_pushes(*states: CommitState) -> list[dict[str, set[str]]]:
     """Return for each push the stages that run, by strategy."""
     pushes: list[dict[str, set[str]]] = []
-    for push in replay_pushes(states, SECONDS):
+    for push in replay_pushes(states, RunnerModel(seconds=SECONDS)):
         ran = {strategy: set(stages) for strategy, stages in push.ran.items()}
         pushes.append(ran)
     return pushes
@@ -88,17 +91,22 @@ def same_for_all_caches(stages: set[str]) -> dict[str, set[str]]:
     return expected
 
 
-def create_forecast(*seconds: float, left_out: Mapping[str, int] | None = None) -> Forecast:
+def create_forecast(
+    *seconds: float,
+    left_out: Mapping[str, int] | None = None,
+    sizes: StepSizes | None = None,
+) -> Forecast:
     """Return a forecast of pushes that take this long with stagebake, and twice as long with other strategies."""
     pushes: list[PushForecast] = []
     for time in seconds:
         times = dict.fromkeys(STRATEGY_NAMES, 2 * time)
         times["stagebake"] = time
         ran = dict.fromkeys(STRATEGY_NAMES, frozenset({"base"}))
-        push = PushForecast(commit="c", ran=ran, seconds=times)
+        traffic = dict.fromkeys(STRATEGY_NAMES, Traffic(pulled=3_000_000_000, pushed=7_000))
+        push = PushForecast(commit="c", ran=ran, seconds=times, traffic=traffic)
         pushes.append(push)
     return Forecast(
         pushes=tuple(pushes),
-        seconds={"base": 100.0},
+        model=RunnerModel(seconds={"base": 100.0}, sizes=sizes or StepSizes()),
         left_out=left_out or {},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from stagebake.forecast.comparison import compare_strategies, render_forecast_json, render_forecast_table
+from stagebake.forecast.step_sizes import StepSizes
 from stagebake.project.settings import BUDGETS
 from tests.pure.forecast.states import create_forecast
 
@@ -28,7 +29,16 @@ def test_render_forecast_table_names_times_and_left_out_commits() -> None:
     assert "| 1 push |" in text
     assert "| stagebake | 1.0 | 1 min 0 s | 1 min 0 s | 1 min 0 s | 100% | 100% | 100% | 100% |" in text
     assert "Computed, not measured, with these times of the stages: base 1 min 40 s." in text
+    assert "The time to pull and push is not counted" in text
     assert "Left out: 3 commits, without the Dockerfile." in text
+
+
+def test_render_forecast_table_with_known_sizes_has_bytes_and_names_the_rates() -> None:
+    sizes = StepSizes(by_text={"base": {"RUN x": 2_000_000}})
+    text = render_forecast_table(create_forecast(60.0, 60.0, sizes=sizes), {})
+    assert "| longest | pulled | pushed |" in text
+    assert "| stagebake | 2.0 | 1 min 0 s | 1 min 0 s | 1 min 0 s | 6.0 GB | 14.0 kB |" in text
+    assert "With 2.0 MB of layers, and these rates in MB/s: download 100, unpack 60, pack 60, upload 60." in text
 
 
 def test_render_forecast_json_has_rows_and_stages_of_each_push() -> None:
@@ -36,3 +46,6 @@ def test_render_forecast_json_has_rows_and_stages_of_each_push() -> None:
     document = json.loads(text)
     assert document["ways"][-1]["total"] == 60
     assert document["pushes"][0]["ran"]["stagebake"] == ["base"]
+    assert document["pushes"][0]["bytes"]["stagebake"] == {"pulled": 3_000_000_000, "pushed": 7_000}
+    assert (document["ways"][-1]["pulled"], document["ways"][-1]["pushed"]) == (3_000_000_000, 7_000)
+    assert (document["sizes"], document["rates"]["download"]) == ({}, 100.0)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from stagebake.forecast.strategies import build_seconds
-from tests.pure.forecast.states import SECONDS, STRATEGY_NAMES, commit_state, run_pushes, same_for_all_caches
+from tests.pure.forecast.states import STRATEGY_NAMES, commit_state, run_pushes, same_for_all_caches
 from tests.support.shapes import FIVE, STAGES
 
 
@@ -37,18 +34,3 @@ def test_replay_pushes_ignores_stages_that_are_not_needed() -> None:
     state = commit_state({**FIVE, "Dockerfile": dockerfile})
     (first,) = run_pushes(state)
     assert first == {name: {"runtime"} for name in STRATEGY_NAMES}
-
-
-@pytest.mark.parametrize(
-    ("stages", "seconds"),
-    [
-        (set(STAGES), 100 + 600 + 50),
-        ({"node-deps", "builder", "runtime"}, 200 + 150 + 50),
-        ({"python-deps", "builder", "runtime"}, 600 + 50),
-        (set(), 0),
-    ],
-)
-def test_build_seconds_returns_the_longest_path_of_the_stages_that_run(stages: set[str], seconds: float) -> None:
-    state = commit_state(FIVE)
-    ran = frozenset(stages)
-    assert build_seconds(state, ran, SECONDS) == seconds

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from stagebake.transfer.rates import Rates, pull_seconds, push_seconds, traffic_seconds
+from stagebake.transfer.rates import Rates, pull_seconds, push_seconds, traffic_seconds, unpack_seconds
 from stagebake.transfer.step_traffic import Traffic
 
 RATES = Rates(download=100.0, upload=20.0, unpack=50.0, pack=25.0)
 
 
-def test_pull_seconds_the_slower_of_download_and_unpacking_counts() -> None:
-    assert pull_seconds(1_000_000_000, RATES) == 20.0
-    slow_link = Rates(download=10.0, upload=20.0, unpack=50.0, pack=25.0)
-    assert pull_seconds(1_000_000_000, slow_link) == 100.0
+def test_pull_seconds_download_and_unpacking_add_up() -> None:
+    assert pull_seconds(1_000_000_000, RATES) == 10.0 + 20.0
+    assert unpack_seconds(1_000_000_000, RATES) == 20.0
 
 
 def test_push_seconds_compressing_comes_before_the_upload() -> None:
@@ -19,4 +18,4 @@ def test_push_seconds_compressing_comes_before_the_upload() -> None:
 
 
 def test_traffic_seconds_are_those_of_both_directions() -> None:
-    assert traffic_seconds(Traffic(pulled=50_000_000, pushed=100_000_000), RATES) == 10.0
+    assert traffic_seconds(Traffic(pulled=50_000_000, pushed=100_000_000), RATES) == 1.5 + 9.0
