@@ -343,7 +343,10 @@ def layer_steps() -> dict[str, tuple[LayeredStep, ...]]:
 
 
 def moved_by_stage(plan: Plan) -> dict[str, tuple[int, int] | None]:
-    return {stage.name: stage.moved and (stage.moved.pulled, stage.moved.pushed) for stage in plan.stages}
+    found: dict[str, tuple[int, int] | None] = {}
+    for stage in plan.stages:
+        found[stage.name] = (stage.moved.pulled, stage.moved.pushed) if stage.moved else None
+    return found
 
 
 def test_add_traffic_tells_what_the_running_steps_move() -> None:
@@ -372,7 +375,8 @@ def test_add_traffic_stage_without_known_layers_has_none() -> None:
     del layered["side"]
     foretold = add_traffic(predict(make_prints(src="2")), GRAPH, layered, ForcedStages(), pushes=True)
     assert moved_by_stage(foretold)["builder"] == (110, 10)
-    assert moved_by_stage(foretold)["image"] is foretold.moved is None
+    assert moved_by_stage(foretold)["image"] is None
+    assert foretold.moved is None
 
 
 def test_plan_json_unknown_time_is_null() -> None:

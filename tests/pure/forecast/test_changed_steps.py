@@ -16,10 +16,11 @@ COPY --link src .
 FILES = {"Dockerfile": DOCKERFILE, "lock": "1", "src/page": "1"}
 
 
-def lines_of(*stored: dict[str, str], **changes: str) -> frozenset[int] | None:
+def lines_of(*stored: dict[str, str], **changes: str) -> set[int] | None:
     """Return the changed lines after pushes of these changes."""
     prints = [commit_state(FILES, **earlier).prints["app"] for earlier in stored]
-    return changed_since(prints, commit_state(FILES, **changes).prints["app"])
+    lines = changed_since(prints, commit_state(FILES, **changes).prints["app"])
+    return None if lines is None else set(lines)
 
 
 def test_changed_since_nothing_stored_is_every_step() -> None:

@@ -99,7 +99,7 @@ def test_unread_image_bytes_are_those_that_only_a_stored_image_needs() -> None:
     linked = DOCKERFILE.replace("COPY --from", "COPY --link --from").replace("RUN chown\n", "")
     graph = parse_dockerfile(linked)
     layered = layer_steps(parse_dockerfile(DOCKERFILE))
-    copies = {**layered, "runtime": layered["runtime"][:3]}
+    copies = {**layered, "runtime": (*layered["runtime"][:3], layered["runtime"][4])}
     assert unread_image_bytes(graph, copies, {"builder": {1, 2}, "runtime": {2}}) == 700
     assert unread_image_bytes(graph, copies, {}) == 1200 + 700 + 4
     assert unread_image_bytes(parse_dockerfile(DOCKERFILE), layered, CODE) == 0
