@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.full.scenarios import Scenario
+from stagebake.buildkit.event_fields import timestamp_seconds
 from stagebake.buildkit.events import Trace
-from stagebake.buildkit.layer_pulls import timestamp_seconds
 from stagebake.dockerfile.stages import parse_dockerfile
 from tests.support.project import Project
 
