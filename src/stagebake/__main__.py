@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from rich.console import Console
 from rich.text import Text
@@ -23,6 +22,7 @@ from stagebake.cli.forecast import add_forecast_parser
 from stagebake.cli.generate import add_generate_parser
 from stagebake.cli.init import add_init_parser
 from stagebake.cli.plan import add_plan_parser
+from stagebake.cli.version import add_version_flags, print_versions
 from stagebake.errors import InputError, StagebakeError
 from stagebake.interrupts import Interrupted, raise_on_signals
 from stagebake.report.github_summary import render_failure
@@ -60,9 +60,7 @@ def _replace_unprintable() -> None:
 
 def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:
     try:
-        parser = _create_parser()
-        complete_arguments(parser)
-        options = parser.parse_args(arguments)
+        options = _parse_arguments(arguments)
         return int(options.run(options) or 0)
     except StagebakeError as error:
         if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -98,10 +96,22 @@ def _print_error(errors: Console, problem: str, hint: str) -> None:
     errors.print(Text.assemble(("  →", "bold"), f" {hint}"))
 
 
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a verb, or of `--version`; exit where they are not valid."""
+    parser = _create_parser()
+    complete_arguments(parser)
+    options = parser.parse_args(arguments)
+    if options.verb is None:
+        if not options.version:
+            parser.error("the following arguments are required: VERB")
+        options.run = print_versions
+    return options
+
+
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stagebake", description="Per-stage Docker build caches that work.")
-    parser.add_argument("--version", action="version", version=f"stagebake {version('stagebake')}")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    add_version_flags(parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for add_parser in _VERBS:
         add_parser(verbs)
     return parser

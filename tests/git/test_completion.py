@@ -61,3 +61,15 @@ def test_completion_with_a_dockerfile_that_is_not_valid_offers_nothing(repositor
 def test_version_prints_the_installed_version(repository: Repository) -> None:
     answer = repository.stagebake("--version")
     assert (answer.returncode, answer.stdout) == (0, f"stagebake {version('stagebake')}\n")
+
+
+def test_version_with_verbose_and_no_engine_says_which_programs_do_not_answer(repository: Repository) -> None:
+    lines = repository.stagebake("--version", "--verbose").stdout.splitlines()
+    assert lines[0] == f"stagebake {version('stagebake')}"
+    assert "Docker Engine no answer" in lines
+
+
+def test_stagebake_without_a_verb_is_an_error(repository: Repository) -> None:
+    answer = repository.stagebake()
+    assert answer.returncode == 2
+    assert "required: VERB" in answer.stderr

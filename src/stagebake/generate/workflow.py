@@ -59,7 +59,6 @@ def render_workflow(
     images from the runner's disk, for images of more than about 15 GB. `parts` are of the workflow that this one
     replaces.
     """
-    names = _metadata_outputs(parts.metadata)
     values = {
         "branches": json.dumps(list(branches)),
         "default_branch": json.dumps(branches[0]),
@@ -67,10 +66,23 @@ def render_workflow(
         "runner": parts.runner,
         "folder": json.dumps(settings.folder),
         "install": install,
-        **names,
+        **_metadata_outputs(parts.metadata),
     }
-    conditions = {
-        "make_room": make_room,
+    secrets = [name for name in _secret_variables(settings) if name not in parts.variables]
+    text = fill_template(
+        read_template(),
+        values=values,
+        conditions={"make_room": make_room, **_conditions_of(settings, parts)},
+        lists={"secret": secrets},
+        texts=_texts_of(parts),
+    )
+    text = _add_push_events(text, parts.triggers)
+    return f"{update_stage_list(text, graph).rstrip()}\n"
+
+
+def _conditions_of(settings: Settings, parts: WorkflowParts) -> dict[str, bool]:
+    """Return the conditions of the template's optional lines."""
+    return {
         "emulator": any(platform != _RUNNER_PLATFORM for platform in settings.platforms),
         "local": settings.cache == "local",
         "gha": settings.cache == "gha",
@@ -79,16 +91,6 @@ def render_workflow(
         "metadata": parts.metadata is not None,
         "pull_request": parts.builds_pull_requests,
     }
-    secrets = [name for name in _secret_variables(settings) if name not in parts.variables]
-    text = fill_template(
-        read_template(),
-        values=values,
-        conditions=conditions,
-        lists={"secret": secrets},
-        texts=_texts_of(parts),
-    )
-    text = _add_push_events(text, parts.triggers)
-    return f"{update_stage_list(text, graph).rstrip()}\n"
 
 
 def _metadata_outputs(metadata: MetadataUse | None) -> dict[str, str]:

@@ -20,8 +20,8 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """Decision about one line: its place (file:line), its text, and why."""
+class LineDecision:
+    """LineDecision about one line: its place (file:line), its text, and why."""
 
     place: str
     subject: str
@@ -45,7 +45,7 @@ class TakeoverDraft:
     settings: dict[str, Any] = field(default_factory=dict)
     override: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[LineDecision] = field(default_factory=list)
 
     def take(self, place: str, subject: str, explanation: str) -> None:
         """Note that a line is taken over."""
@@ -71,5 +71,5 @@ class TakeoverDraft:
 
     def _decide(self, place: str, subject: str, outcome: Outcome, explanation: str) -> None:
         shown = " ".join(subject.split())
-        decision = Decision(place=place, subject=shown, outcome=outcome, explanation=explanation)
+        decision = LineDecision(place=place, subject=shown, outcome=outcome, explanation=explanation)
         self.decisions.append(decision)

@@ -8,7 +8,7 @@ from typing import Any
 
 from stagebake.existing_builds.existing_build import ExistingBuild
 from stagebake.migration.build_inputs import decide_inputs
-from stagebake.migration.decisions import Decision, TakeoverDraft
+from stagebake.migration.decisions import LineDecision, TakeoverDraft
 from stagebake.migration.image_names import decide_names
 from stagebake.migration.workflow_parts import WorkflowParts, decide_workflow
 
@@ -26,7 +26,7 @@ class Takeover:
     settings: Mapping[str, Any] = field(default_factory=dict)
     override_text: str = ""
     parts: WorkflowParts = field(default_factory=WorkflowParts)
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[LineDecision, ...] = ()
 
 
 def take_over(build: ExistingBuild, default_image: str | None) -> Takeover:
@@ -45,7 +45,7 @@ def take_over(build: ExistingBuild, default_image: str | None) -> Takeover:
     )
 
 
-def _line_of(decision: Decision) -> tuple[str, int]:
+def _line_of(decision: LineDecision) -> tuple[str, int]:
     path, _, line = decision.place.rpartition(":")
     return path, int(line)
 
