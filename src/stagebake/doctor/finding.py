@@ -36,10 +36,11 @@ class Finding:
     """Line of a Dockerfile that costs time or trust.
 
     `rule` is the name for --skip, `problem` a sentence about it, `fix` the lines to use instead. `stage` is the
-    stage that runs again because of it, None where it is not one stage. `seconds` is how long that stage last took,
-    None where it is unknown. `origin` is who found it: stagebake or BuildKit. `cost` is what the line costs at each
-    push that runs it, `frequency` how many of the last pushes did; None without a history. `is_note` marks what no
-    push is slower for.
+    stage that runs again because of it, None where it is not one stage. `lines` are the instructions, beside that in
+    `line`, that would not run, or would not run as they are, without the problem. `seconds` is how long that stage last
+    took, None where it is unknown. `origin` is who found it: stagebake or BuildKit. `cost` is what the line costs at
+    each push that runs it, `frequency` how many of the last pushes did; None without a history. `is_note` marks what
+    makes no push slower.
     """
 
     rule: str
@@ -53,3 +54,4 @@ class Finding:
     cost: Cost = Cost()
     frequency: Frequency | None = None
     is_note: bool = False
+    lines: tuple[int, ...] = ()

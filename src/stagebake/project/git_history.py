@@ -58,6 +58,14 @@ def files_by_commit(folder: Path, count: int) -> tuple[frozenset[str], ...]:
     return tuple(_split_files(commit) for commit in commits)
 
 
+def tracked_files(folder: Path) -> frozenset[str]:
+    """Return the files below a folder that git tracks, relative to it; nothing, instead of an error, without git."""
+    try:
+        return frozenset(split_paths(run_git(folder, "ls-files", "-z", "--", ".")))
+    except InputError:
+        return frozenset()
+
+
 def has_changed_attributes(folder: Path, commit: str) -> bool:
     """Return True if a .gitattributes file differs from the commit: a checkout may convert files differently now."""
     attributes = ":(top,glob)**/.gitattributes"
