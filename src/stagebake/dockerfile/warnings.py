@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,18 @@ from stagebake.dockerfile.parser import Instruction, onbuild_instructions
 from stagebake.dockerfile.stages import ForcedStages, StageGraph
 from stagebake.dockerfile.variables import looks_secret
 from stagebake.errors import InputError
+
+# The word for a secret is the last one: APT_KEY_DONT_WARN and TOKEN_LIFETIME say how something is done
+_NAMES_SECRET = re.compile(
+    r"(?:^|_)(?:apikey|auth|credentials?|key|pass(?:phrase|w(?:or)?d)?|pword|pwd|secret|token)\d*$", re.IGNORECASE
+)
+# Keys that are meant to be public: of web pages, of signatures
+_NAMES_PUBLIC = re.compile(r"(?:^|_)(?:anon|gpg|site|publishable|vite|react_app|nuxt_public|no)(?:_|$)", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"[\"']?(?:.*(?:change|default|dummy|example|fake|insecure|placeholder|replace|required|sample|test|temp|xxx|your).*"
+    r"|none|null|true|false|unset|\d*)[\"']?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -115,9 +128,16 @@ def _unwrap_onbuild(instruction: Instruction, path: str) -> tuple[Instruction, .
 
 
 def _list_set_names(instruction: Instruction) -> list[str]:
-    """Return the names that an ARG declares, or that an ENV sets to a value that is not empty."""
+    """Return the names that an ARG declares, or that an ENV sets, to what may be a secret; not to a placeholder."""
+    assigned: list[tuple[str, str | None]] = []
     if instruction.keyword == "ARG":
-        return [name for name, _ in instruction.declarations]
-    if instruction.keyword == "ENV":
-        return [name for name, value in instruction.assignments if value.strip("\"'")]
-    return []
+        assigned = list(instruction.declarations)
+    elif instruction.keyword == "ENV":
+        assigned = [(name, value) for name, value in instruction.assignments if value.strip("\"'")]
+    names = []
+    for name, value in assigned:
+        is_secret = _NAMES_SECRET.search(name) and not _NAMES_PUBLIC.search(name)
+        is_placeholder = value is not None and value.strip("\"'") and _PLACEHOLDER.fullmatch(value)
+        if is_secret and not is_placeholder:
+            names.append(name)
+    return names
