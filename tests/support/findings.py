@@ -8,9 +8,10 @@ from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.doctor.examine import examine_dockerfile
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.reading.subject import Subject
 
-# Rules whose `fix` is lines of a Dockerfile
-_FIXES_DOCKERFILE = ("copy-before-install", "arg-early", "copy-link", "cache-mount", "apt-update")
+# Rules whose `fix` is not lines of a Dockerfile
+_FIXES_OTHER_FILE = ("dockerignore", "idle-files", "secret-file", "secret", "base-moves")
 
 
 def examine_text(text: str, *, files: str = "", commits: Iterable[str] = (), **facts: object) -> tuple[Finding, ...]:
@@ -23,9 +24,9 @@ def examine_text(text: str, *, files: str = "", commits: Iterable[str] = (), **f
         commits=tuple(frozenset(changed.split()) for changed in commits),
         **facts,  # type: ignore[arg-type]
     )
-    findings = examine_dockerfile(parse_dockerfile(text), known)
+    findings = examine_dockerfile(Subject(parse_dockerfile(text), known))
     for finding in findings:
-        if finding.rule in _FIXES_DOCKERFILE:
+        if finding.rule not in _FIXES_OTHER_FILE:
             parse_dockerfile("\n".join(("FROM a", *finding.fix)))
     return findings
 

@@ -10,12 +10,19 @@ from pathlib import Path
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_history
 from stagebake.doctor.build_checks import BuildChecks, fold_other_checks, run_build_checks
-from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text, other_target_notes
+from stagebake.doctor.examine import (
+    describe_code_push,
+    examine_dockerfile,
+    findings_json,
+    findings_text,
+    other_target_notes,
+)
 from stagebake.doctor.facts import collect_facts
 from stagebake.doctor.finding import Finding
 from stagebake.doctor.output.code_scanning import findings_commands, findings_sarif
 from stagebake.doctor.output.rule_summaries import ALL_RULES
 from stagebake.doctor.output.selection import RuleChoice, choose_rules, read_ignore_comments, silence_findings
+from stagebake.doctor.reading.subject import Subject
 from stagebake.errors import EngineError
 from stagebake.files import refuse_unwritable, write_file
 from stagebake.report.tables import make_console
@@ -49,8 +56,9 @@ def run_doctor(options: argparse.Namespace) -> int:
     choice = _read_choice(command)
     if options.output:
         refuse_unwritable(options.output, "--output")
-    findings, notes = _examine(command, choice)
-    text = _render_findings(command, findings, notes)
+    subject = Subject(command.graph, collect_facts(command.settings, command.stage_times(), options.commits))
+    findings, notes = _examine(command, subject, choice)
+    text = _render_findings(command, subject, findings, notes)
     if options.output:
         write_file(options.output, text)
     else:
@@ -77,27 +85,35 @@ def _read_choice(command: Command) -> RuleChoice:
     )
 
 
-def _examine(command: Command, choice: RuleChoice) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+def _examine(
+    command: Command,
+    subject: Subject,
+    choice: RuleChoice,
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Return the findings to show, and notes about them."""
     graph = command.graph
     comments = read_ignore_comments(command.dockerfile_text, graph)
-    facts = collect_facts(command.settings, command.stage_times(), command.options.commits)
     checks = fold_other_checks(_run_build_checks(command), choice.select)
-    found = examine_dockerfile(graph, facts, checks.findings)
+    found = examine_dockerfile(subject, checks.findings)
     chosen = tuple(finding for finding in found if choice.is_reported(finding))
     findings, comment_notes = silence_findings(chosen, comments, graph.path)
     return findings, (*checks.notes, *other_target_notes(graph), *comment_notes)
 
 
-def _render_findings(command: Command, findings: tuple[Finding, ...], notes: Iterable[str]) -> str:
+def _render_findings(
+    command: Command,
+    subject: Subject,
+    findings: tuple[Finding, ...],
+    notes: Iterable[str],
+) -> str:
     form = command.options.format or ("json" if command.options.json else "text")
     if form == "json":
-        return findings_json(findings, notes)
+        return findings_json(findings, notes, headline=describe_code_push(subject, findings))
     if form == "github":
         return findings_commands(findings, notes, os.environ)
     if form == "sarif":
         return findings_sarif(findings, notes, command.checkout.folder_in_repository())
-    return findings_text(findings, notes)
+    return findings_text(findings, notes, headline=describe_code_push(subject, findings))
 
 
 def _run_build_checks(command: Command) -> BuildChecks:

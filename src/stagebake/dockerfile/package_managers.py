@@ -1,4 +1,4 @@
-"""Recognize package managers in RUN commands: install command, manifest files, cache mounts."""
+"""Recognize package managers in RUN commands: install command and manifest files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from dataclasses import dataclass
 
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import Stage, StageGraph
-
-APT_MOUNTS: tuple[str, ...] = (
-    "--mount=type=cache,target=/var/cache/apt,sharing=locked",
-    "--mount=type=cache,target=/var/lib/apt/lists,sharing=locked",
-)
 
 _REQUIREMENTS = re.compile(r"\s(?:-r|-c|--requirement|--constraint)[\s=]*([\w./-]+)")
 # A local package needs the code itself. What -g installs is not listed in any file of the context.
@@ -24,12 +19,11 @@ _PNPM_FILES = "package.json pnpm-lock.yaml pnpm-workspace.yaml .npmrc"
 
 @dataclass(frozen=True, kw_only=True)
 class PackageManager:
-    """Package manager: the pattern of its install command, its manifest files, its cache mounts."""
+    """Package manager: the pattern of its install command, and its manifest files."""
 
     name: str
     install: re.Pattern[str]
     manifests: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
 
     def find_manifests(self, command: str) -> tuple[str, ...]:
         """Return the files that say what to install: those that the command names, else the usual ones."""
@@ -64,14 +58,6 @@ class PackageInstall:
             names += manager.find_manifests(self.command)
         return tuple(dict.fromkeys(names))
 
-    @property
-    def mounts(self) -> tuple[str, ...]:
-        """Return the cache mounts of all its package managers."""
-        mounts: list[str] = []
-        for manager in self.managers:
-            mounts += manager.mounts
-        return tuple(dict.fromkeys(mounts))
-
     def installs_in(self, text: str) -> bool:
         """Return whether this part of the command installs packages."""
         return any(manager.install.search(text) for manager in self.managers)
@@ -101,36 +87,25 @@ def is_install(step: str) -> bool:
     return step.startswith("RUN ") and bool(find_package_managers(step))
 
 
-def _manager(name: str, install: str, manifests: str = "", cache: str = "") -> PackageManager:
-    mounts = APT_MOUNTS if name == "apt-get" else ()
-    if cache:
-        mounts = (f"--mount=type=cache,target={cache}",)
-    return PackageManager(
-        name=name,
-        install=re.compile(rf"\b{install}"),
-        manifests=tuple(manifests.split()),
-        mounts=mounts,
-    )
+def _manager(name: str, install: str, manifests: str = "") -> PackageManager:
+    return PackageManager(name=name, install=re.compile(rf"\b{install}"), manifests=tuple(manifests.split()))
 
 
-# Cache folders are those of root in each tool's documentation; a tool without one gets no advice on cache mounts
 PACKAGE_MANAGERS = (
     _manager("apt-get", r"apt(?:-get)?\s(?:[^&|;\n]*\s)?install\b"),
     _manager("apk", r"apk\s(?:[^&|;\n]*\s)?add\b"),
     _manager("dnf", r"(?:micro)?(?:dnf|yum)\s(?:[^&|;\n]*\s)?install\b"),
-    _manager("uv", r"uv\s+(?:pip\s+install|sync)\b", "pyproject.toml uv.lock", "/root/.cache/uv"),
-    _manager("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock", "/root/.cache/pypoetry"),
-    _manager("pip", r"(?<!uv )pip3?\s(?:[^&|;\n]*\s)?install\b", cache="/root/.cache/pip"),
-    _manager("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json .npmrc", "/root/.npm"),
-    _manager("yarn", r"yarn\s+(?:install\b|--)", "package.json yarn.lock .yarnrc.yml", "/usr/local/share/.cache/yarn"),
-    _manager("pnpm", r"pnpm\s+(?:install|i)\b", _PNPM_FILES, "/root/.local/share/pnpm/store"),
-    _manager(
-        "bun", r"bun\s+(?:install|i)\b", "package.json bun.lock bun.lockb bunfig.toml", "/root/.bun/install/cache"
-    ),
-    _manager("pipenv", r"pipenv\s+(?:install|sync)\b", "Pipfile Pipfile.lock", "/root/.cache/pipenv"),
+    _manager("uv", r"uv\s+(?:pip\s+install|sync)\b", "pyproject.toml uv.lock"),
+    _manager("poetry", r"poetry\s+install\b", "pyproject.toml poetry.lock"),
+    _manager("pip", r"(?<!uv )pip3?\s(?:[^&|;\n]*\s)?install\b"),
+    _manager("npm", r"npm\s+(?:ci|install|i)\b", "package.json package-lock.json .npmrc"),
+    _manager("yarn", r"yarn\s+(?:install\b|--)", "package.json yarn.lock .yarnrc.yml"),
+    _manager("pnpm", r"pnpm\s+(?:install|i)\b", _PNPM_FILES),
+    _manager("bun", r"bun\s+(?:install|i)\b", "package.json bun.lock bun.lockb bunfig.toml"),
+    _manager("pipenv", r"pipenv\s+(?:install|sync)\b", "Pipfile Pipfile.lock"),
     _manager("conda", r"(?:micro)?(?:conda|mamba)\s(?:[^&|;\n]*\s)?(?:install|create|update)\b", "environment.yml"),
     _manager("mvn", r"mvnw?\s(?:[^&|;\n]*\s)?dependency:(?:go-offline|resolve)\b", "pom.xml"),
-    _manager("go", r"go\s+mod\s+download\b", "go.mod go.sum", "/go/pkg/mod"),
+    _manager("go", r"go\s+mod\s+download\b", "go.mod go.sum"),
     _manager("bundle", r"bundle\s+install\b", "Gemfile Gemfile.lock"),
     _manager("composer", r"composer\s(?:[^&|;\n]*\s)?install\b", "composer.json composer.lock"),
 )

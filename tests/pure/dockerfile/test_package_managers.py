@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.dockerfile.package_managers import APT_MOUNTS, find_installs, find_package_managers, is_install
+from stagebake.dockerfile.package_managers import find_installs, find_package_managers, is_install
 from stagebake.dockerfile.stages import parse_dockerfile
 
 
@@ -23,13 +23,12 @@ def test_find_package_managers_recognizes_install_commands(command: str, names: 
     assert [manager.name for manager in find_package_managers(command)] == names
 
 
-def test_find_installs_needed_stage_gives_manifests_and_mounts() -> None:
+def test_find_installs_needed_stage_gives_manifests() -> None:
     """Leave out stages that are not built."""
     text = "FROM a AS base\nRUN apt-get install -y gcc && pip install -r dev.txt\nFROM b\nRUN npm ci\n"
     assert [install.short_command for install in find_installs(parse_dockerfile(text))] == ["npm ci"]
     (install,) = find_installs(parse_dockerfile(text, target="base"))
     assert install.manifests == ("dev.txt",)
-    assert install.mounts == (*APT_MOUNTS, "--mount=type=cache,target=/root/.cache/pip")
     assert install.installs_in("pip install x")
     assert not install.installs_in("npm ci")
 

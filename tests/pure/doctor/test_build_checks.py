@@ -11,6 +11,7 @@ from stagebake.doctor.build_checks import BuildChecks, fold_other_checks, parse_
 from stagebake.doctor.examine import examine_dockerfile
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.reading.subject import Subject
 from stagebake.errors import EngineError
 
 ANSWER = {
@@ -34,7 +35,7 @@ def test_parse_build_checks_warnings_join_the_findings_by_line() -> None:
     """Leave out a check that a rule has found as well."""
     checks = parse_build_checks(json.dumps(ANSWER), "", "Dockerfile")
     graph = parse_dockerfile(f"FROM a@sha256:{'0' * 64}\nARG NPM_TOKEN\nMAINTAINER me\n")
-    found = examine_dockerfile(graph, RepositoryFacts(), checks)
+    found = examine_dockerfile(Subject(graph, RepositoryFacts()), checks)
     assert [(finding.line, finding.rule, finding.origin) for finding in found] == [
         (2, "secret", "stagebake"),
         (3, "MaintainerDeprecated", "BuildKit"),

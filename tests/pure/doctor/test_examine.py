@@ -11,6 +11,7 @@ from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.doctor.examine import examine_dockerfile, findings_json, findings_text, other_target_notes
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.reading.subject import Subject
 from tests.support.findings import rule_names
 
 DOCKERFILES = sorted((Path(__file__).parents[1] / "dockerfiles").glob("*.Dockerfile"))
@@ -51,21 +52,27 @@ def test_findings_json_keeps_its_keys() -> None:
             "stage": None,
             "seconds": None,
             "origin": "stagebake",
+            "note": False,
+            "lines": [],
+            "pulled": None,
+            "pushed": None,
+            "runs": None,
+            "pushes": None,
         }
     ]
 
 
 def test_examine_dockerfile_skipped_rule_is_left_out() -> None:
     graph = parse_dockerfile("FROM a AS b\nARG NPM_TOKEN\n")
-    assert rule_names(examine_dockerfile(graph, RepositoryFacts())) == {"base-moves", "secret"}
-    assert rule_names(examine_dockerfile(graph, RepositoryFacts(), skip=("base-moves",))) == {"secret"}
+    assert rule_names(examine_dockerfile(Subject(graph, RepositoryFacts()))) == {"base-moves", "secret"}
+    assert rule_names(examine_dockerfile(Subject(graph, RepositoryFacts()), skip=("base-moves",))) == {"secret"}
 
 
 def test_examine_dockerfile_example_follows_its_advice() -> None:
     """Find only that images of the example are not pinned and that its copies are not linked."""
     files = "package.json package-lock.json requirements.txt app/page.tsx lib/score.ts trainer/audio.py"
     known = RepositoryFacts(files=frozenset(files.split()), commits=(frozenset({"app/page.tsx"}),) * 50)
-    found = examine_dockerfile(parse_dockerfile(EXAMPLE.read_text(encoding="utf-8"), target="runtime"), known)
+    found = examine_dockerfile(Subject(parse_dockerfile(EXAMPLE.read_text(encoding="utf-8"), target="runtime"), known))
     assert rule_names(found) <= {"base-moves", "copy-link"}
 
 
@@ -74,15 +81,15 @@ def test_examine_dockerfile_any_shape_gives_the_same_findings_each_time(path: Pa
     """Report no Dockerfile for a problem that it does not have."""
     graph = parse_dockerfile(path.read_text(encoding="utf-8"), path=path.name)
     known = RepositoryFacts(files=frozenset({"package.json", "requirements.txt", "src/a.ts"}))
-    found = examine_dockerfile(graph, known)
+    found = examine_dockerfile(Subject(graph, known))
     assert rule_names(found) <= {"base-moves", "copy-link"}
-    assert found == examine_dockerfile(graph, known)
+    assert found == examine_dockerfile(Subject(graph, known))
 
 
 def test_findings_text_file_name_with_line_break_starts_no_line() -> None:
     """Keep a file name from becoming a workflow command of the runner that prints it."""
     facts = RepositoryFacts(files=frozenset({"a\n::error::x/.env"}))
-    text = findings_text(examine_dockerfile(parse_dockerfile(f"FROM a@sha256:{'0' * 64}\nCOPY . .\n"), facts))
+    text = findings_text(examine_dockerfile(Subject(parse_dockerfile(f"FROM a@sha256:{'0' * 64}\nCOPY . .\n"), facts)))
     assert "::error::x/.env" in text
     assert not any(line.startswith("::") for line in text.splitlines())
 

@@ -26,7 +26,8 @@ def findings_commands(findings: Iterable[Finding], notes: Iterable[str], environ
     for finding in findings:
         message = f"{finding.path}:{finding.line}: {finding.problem} [{finding.rule}]"
         text = "\n".join((message, *(f"    {line}" for line in finding.fix)))
-        lines.append(workflow_command("warning", text, environment))
+        kind = "notice" if finding.is_note else "warning"
+        lines.append(workflow_command(kind, text, environment))
     lines += [workflow_command("notice", note, environment) for note in notes]
     return "".join(f"{line}\n" for line in lines)
 
@@ -70,7 +71,7 @@ def _describe_result(finding: Finding, names: list[str], folder: str) -> dict[st
     return {
         "ruleId": finding.rule,
         "ruleIndex": names.index(finding.rule),
-        "level": "warning",
+        "level": "note" if finding.is_note else "warning",
         "message": {"text": text},
         "locations": [{"physicalLocation": place}],
     }

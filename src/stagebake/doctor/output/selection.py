@@ -30,8 +30,11 @@ class RuleChoice:
         return is_selected and finding.rule not in self.ignore
 
     def fails_on(self, findings: Iterable[Finding]) -> bool:
-        """Return whether one of these findings makes the command fail."""
-        return any(ALL_RULES in self.fail_on or finding.rule in self.fail_on for finding in findings)
+        """Return whether one of these findings makes the command fail; a note does only if its rule is named."""
+        for finding in findings:
+            if finding.rule in self.fail_on or (ALL_RULES in self.fail_on and not finding.is_note):
+                return True
+        return False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from itertools import chain
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
-from stagebake.doctor.rules.context_copies import ContextCopy, find_context_copies, list_rebuilds
+from stagebake.doctor.reading.context_copies import ContextCopy, find_context_copies, list_rebuilds
+from stagebake.doctor.reading.subject import Subject
 from stagebake.formatting import make_printable
 
 # Folders and files that tools generate, at any depth: a submodule has its own .git
@@ -36,10 +37,11 @@ _READS_GIT = re.compile(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|v
 _SECRET_FILE = re.compile(r"^(?:\.env(?:\.local|\.\w+\.local)?|id_(?:rsa|ed25519|ecdsa)|\.netrc|\.pgpass)$")
 
 
-def find_copied_junk(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+def find_copied_junk(subject: Subject) -> Iterator[Finding]:
     """Find generated files that a COPY takes: they differ on each machine, so the COPY runs again on each."""
-    generated = _find_generated_files(facts.files)
-    if _runs_git(graph):
+    graph, facts = subject.graph, subject.facts
+    generated = _find_generated_files(facts.files - facts.tracked)
+    if _runs_git(graph) or _lets_git_in(facts):
         generated = {path: name for path, name in generated.items() if name != ".git"}
     for copy, paths in _assign_to_copies(generated, graph, facts):
         counts = Counter(generated[path] for path in paths)
@@ -50,11 +52,27 @@ def find_copied_junk(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Find
             rule="dockerignore",
             path=graph.path,
             line=copy.instruction.line,
-            problem=f"this {keyword} includes {listed}; these differ on each machine, so no cache matches",
+            problem=f"this {keyword} includes {listed}; these differ on each machine, so no cache matches"
+            + _doubt(counts),
             fix=(f"# {facts.ignore_file}", *ignore_lines),
             stage=copy.stage.name,
             seconds=facts.seconds.get(copy.stage.name),
         )
+
+
+def _doubt(counts: Counter[str]) -> str:
+    """Return what to check before .git is ignored: build tools read it without any command of git."""
+    if ".git" not in counts:
+        return ""
+    return (
+        "; keep .git only if the build reads the version from it, as vergen in a build.rs, setuptools-scm, Go's "
+        "-buildvcs or Maven's git plugin do, and then copy it after the installs"
+    )
+
+
+def _lets_git_in(facts: RepositoryFacts) -> bool:
+    """Return whether the ignore file has a line such as `!.git`."""
+    return any(re.match(r"!(?:/|\*\*/)?\.git(?:/|$)", rule.strip()) for rule in facts.ignore_rules)
 
 
 def _runs_git(graph: StageGraph) -> bool:
@@ -88,9 +106,10 @@ def _list_counts(counts: Counter[str]) -> str:
     return ", ".join(listed)
 
 
-def find_copied_secrets(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+def find_copied_secrets(subject: Subject) -> Iterator[Finding]:
     """Find files of secrets that a COPY takes into the layers of an image."""
-    secret_files = [path for path in facts.files if _SECRET_FILE.match(posixpath.basename(path))]
+    graph, facts = subject.graph, subject.facts
+    secret_files = [path for path in facts.files - facts.tracked if _SECRET_FILE.match(posixpath.basename(path))]
     for copy, paths in _assign_to_copies(secret_files, graph, facts):
         names = [make_printable(path) for path in paths]
         keyword = copy.instruction.keyword
@@ -104,9 +123,10 @@ def find_copied_secrets(graph: StageGraph, facts: RepositoryFacts) -> Iterator[F
         )
 
 
-def find_unused_files(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+def find_unused_files(subject: Subject) -> Iterator[Finding]:
     """Find files that programs do not read, where a COPY of the whole context ran again for nothing else."""
-    copies = tuple(find_context_copies(graph, facts))
+    graph, facts = subject.graph, subject.facts
+    copies = subject.copies
     whole = next((copy for copy in copies if copy.copies_everything), None)
     rebuilds = list_rebuilds(copies, facts)
     needless = _find_needless_rebuilds(rebuilds, _list_unused_patterns(facts))

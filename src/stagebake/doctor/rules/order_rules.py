@@ -1,4 +1,4 @@
-"""Find what comes too early in a Dockerfile: when it changes, all instructions after it run again."""
+"""Find what is copied too early in a Dockerfile: when it changes, the installs after it run again."""
 
 from __future__ import annotations
 
@@ -11,44 +11,57 @@ from functools import cached_property
 
 from stagebake.dockerfile.package_managers import PackageInstall, find_installs
 from stagebake.dockerfile.parser import Instruction
-from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
-from stagebake.doctor.rules.context_copies import ContextCopy, find_context_copies, list_rebuilds
+from stagebake.doctor.reading.context_copies import ContextCopy, list_rebuilds
+from stagebake.doctor.reading.push_model import list_chain, takes_installed_packages
+from stagebake.doctor.reading.shell_commands import (
+    ShellCommand,
+    is_plain_list,
+    read_script,
+    runs_heredoc,
+    split_commands,
+    write_run,
+)
+from stagebake.doctor.reading.subject import Subject
 from stagebake.formatting import make_printable
 
 # A COPY of some files is reported from this many rebuilds on, and only where it caused this share of all
 _MIN_CAUSED = 5
 _MIN_SHARE = 0.2
+# So many files of one folder are copied one by one
+_MAX_NAMED = 4
 
 _WORKSPACE_PACKAGE = re.compile(r"^(?!.*node_modules/).*/package\.json$")
-
-# Names of arguments that change with each build or each commit
-_CHANGING = re.compile(
-    r"(?:^|_)(?:(?:BUILD|GIT|VCS|COMMIT|SOURCE)_?(?:SHA|REF|HASH|ID|COMMIT|REV|REVISION|DESCRIBE)|SHA|COMMIT|REVISION"
-    r"|BUILD_?(?:DATE|TIME|TIMESTAMP|NUMBER|NO|NUM)|TIMESTAMP|CACHE_?BUST(?:ER)?|GITHUB_(?:SHA|REF|RUN_ID|RUN_NUMBER))$",
-    re.IGNORECASE,
+# Files that the install scripts of Node.js packages read: patches, Yarn itself, hooks of pnpm, the schema of Prisma
+_NODE_EXTRAS = re.compile(
+    r"(?:^|/)(?:patches/[^/]+|\.yarn/(?:releases|plugins|patches)/[^/]+|\.pnpmfile\.cjs|prisma/schema\.prisma)$"
 )
-# Defaults that are placeholders; any other default is a pinned version
-_PLACEHOLDER = re.compile(
-    r"[\"']?(?:|dev\S*|head|latest|local|main|master|none|null|undefined|unknown|0*)[\"']?", re.IGNORECASE
+_REQUIREMENTS = re.compile(r"(?:^|/)(?:requirements|constraints)[^/]*\.(?:txt|in)$|(?:^|/)requirements/[^/]+\.txt$")
+# Commands whose effect the rest of a RUN needs
+_STATE = frozenset({"cd", "export", "set", "source", ".", "pushd", "umask"})
+# Installs that also install the code itself, and the flag with which they do not
+_WITHOUT_CODE = (
+    (re.compile(r"\bpoetry\s+install\b"), " --no-root", re.compile(r"--no-root\b")),
+    (re.compile(r"\buv\s+sync\b"), " --no-install-project", re.compile(r"--no-install-(?:project|workspace)\b")),
+    (re.compile(r"\bcomposer\s+install\b"), " --no-scripts --no-autoloader", re.compile(r"--no-autoloader\b")),
 )
-# Instructions that only set metadata of the image or pass a value on; they may mention an argument without using it
-_METADATA = ("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "STOPSIGNAL", "VOLUME")
 
 
-def find_early_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
+def find_early_copies(subject: Subject) -> Iterator[Finding]:
     """Find each COPY before an install that does not need all copied files.
 
     A COPY of the whole context is always reported. Any other is reported only if its files caused many rebuilds.
     """
-    copies = tuple(find_context_copies(graph, facts))
+    graph, facts = subject.graph, subject.facts
+    copies = subject.copies
     rebuilds = list_rebuilds(copies, facts)
     reported: set[int] = set()
     for install in find_installs(graph):
         for copy in _list_copies_before(install, copies, graph):
             needed = _find_needed_files(install, copy, facts)
-            if copy.instruction.line in reported or needed is None:
+            if copy.instruction.line in reported or needed is None or _runs_copied_code(install, copy):
                 continue
             early = _EarlyCopy(copy, install, needed, rebuilds)
             if early.is_reported:
@@ -61,6 +74,7 @@ def find_early_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Fin
                     fix=_reorder_lines(early),
                     stage=install.stage.name,
                     seconds=facts.seconds.get(install.stage.name),
+                    lines=(install.instruction.line,),
                 )
 
 
@@ -108,6 +122,25 @@ def _list_copies_before(
             yield copy
 
 
+def _runs_copied_code(install: PackageInstall, copy: ContextCopy) -> bool:
+    """Return whether commands up to the last install run or read files of the repository that are not manifests."""
+    commands = split_commands(read_script(install.instruction))
+    installing = [number for number, command in enumerate(commands) if install.installs_in(command.text)]
+    for command in commands[: installing[-1] + 1] if installing else commands:
+        if command.program in _STATE:
+            continue
+        for word in command.arguments:
+            name = word.removeprefix("./")
+            is_file = name in copy.files or (f"{name}" != word and "/" in word)
+            if is_file and posixpath.basename(name) not in _manifest_names(install) and not _REQUIREMENTS.search(name):
+                return True
+    return False
+
+
+def _manifest_names(install: PackageInstall) -> set[str]:
+    return {posixpath.basename(name) for name in install.manifests}
+
+
 def _find_needed_files(
     install: PackageInstall,
     copy: ContextCopy,
@@ -121,7 +154,11 @@ def _find_needed_files(
     for name in install.manifests:
         found.update(_find_file(name, copied))
     if "package.json" in install.manifests:  # the packages of a workspace say what to install, too
-        found.update(path for path in copied if _WORKSPACE_PACKAGE.search(path))
+        extras = [path for path in copied if _WORKSPACE_PACKAGE.search(path) or _NODE_EXTRAS.search(path)]
+        found.update(extras if found else ())
+    if any(name.endswith((".txt", ".in")) for name in install.manifests):  # one list of requirements reads others
+        folders = {posixpath.dirname(path) for path in found}
+        found.update(path for path in copied if posixpath.dirname(path) in folders and _REQUIREMENTS.search(path))
     return frozenset(found) if found else None
 
 
@@ -167,42 +204,70 @@ def _list_frequent_files(early: _EarlyCopy) -> str:
 
 
 def _reorder_lines(early: _EarlyCopy) -> tuple[str, ...]:
-    """Return the install with only the files that it needs, then the COPY, then the rest of the RUN."""
+    """Return the install with only the files that it needs, then the COPY, then the rest of the RUN.
+
+    An install that also installs the code runs again after the COPY, when it finds the packages there. Return nothing
+    where the RUN does not divide.
+    """
     install = early.install
-    commands = [install.command]
-    if not install.instruction.heredocs:
-        commands = re.split(r"\s+&&\s+", install.command)
-    end = 1
-    for number, command in enumerate(commands, 1):
-        if install.installs_in(command):
-            end = number
-    installing = " && ".join(commands[:end])
-    rest = " && ".join(commands[end:])
-    run = " ".join(("RUN", *install.instruction.flags))
+    divided = _divide_run(install)
+    if divided is None:
+        return ()
+    installing, rest = divided
+    for pattern, flag, has_flag in _WITHOUT_CODE:
+        if pattern.search(installing) and not has_flag.search(installing):
+            installing = pattern.sub(lambda found, flag=flag: found[0] + flag, installing)  # type: ignore[misc]
+            rest = read_script(install.instruction)
     lines = [
         *_copy_needed_files(early.copy, early.needed),
-        f"{run} {installing}",
+        *write_run(install.instruction, installing),
         early.copy.instruction.text,
     ]
     if rest:
-        lines.append(f"{run} {rest}")
+        lines += write_run(install.instruction, rest)
     return tuple(lines)
+
+
+def _divide_run(install: PackageInstall) -> tuple[str, str] | None:
+    """Return the script of a RUN up to its last install, and the rest, "" where it has none; None if it is no list."""
+    instruction = install.instruction
+    if instruction.json or (instruction.heredocs and not runs_heredoc(instruction)):
+        return None
+    script = read_script(instruction)
+    commands = split_commands(script)
+    installing = [number for number, command in enumerate(commands) if install.installs_in(command.text)]
+    last = installing[-1] if installing else len(commands) - 1
+    after = commands[last + 1 :]
+    if not after or all(_only_cleans(command) for command in after):
+        return script, ""
+    if not is_plain_list(script):
+        return None
+    state = [command.text for command in commands[: last + 1] if command.program in _STATE]
+    separator = "\n" if runs_heredoc(instruction) else " && "
+    rest = separator.join((*state, script[after[0].start :].rstrip("\n")))
+    return script[: commands[last].end], rest
+
+
+def _only_cleans(command: ShellCommand) -> bool:
+    return command.program == "rm" or re.search(r"\b(?:clean|purge|prune)\b", command.text) is not None
 
 
 def _copy_needed_files(copy: ContextCopy, needed: frozenset[str]) -> Iterator[str]:
     """Return a COPY for the files of each folder, to where the original COPY puts them."""
     root = _find_copied_root(copy)
     destination = copy.instruction.args[-1]
+    flags = [flag for flag in copy.instruction.flags if flag.startswith(("--chown", "--chmod", "--from", "--link"))]
+    words = " ".join(("COPY", *flags))
     names_by_folder: dict[str, list[str]] = {}
     for path in sorted(needed):
         folder = posixpath.dirname(path)
         names_by_folder.setdefault(folder, []).append(make_printable(path))
     for folder in sorted(names_by_folder):
-        names = " ".join(names_by_folder[folder])
+        names = names_by_folder[folder]
         inner = posixpath.relpath(folder or ".", root)
-        target = posixpath.join(destination, inner)
-        target = posixpath.normpath(target)
-        yield f"COPY {names} {target}/"
+        target = posixpath.normpath(posixpath.join(destination, inner))
+        listed = " ".join(names) if len(names) <= _MAX_NAMED or not folder else folder
+        yield f"{words} {listed} {target.rstrip('/')}/"
 
 
 def _find_copied_root(copy: ContextCopy) -> str:
@@ -213,94 +278,74 @@ def _find_copied_root(copy: ContextCopy) -> str:
     return source.strip("/") or "."
 
 
-def find_early_arguments(graph: StageGraph, facts: RepositoryFacts) -> Iterator[Finding]:
-    """Find each ARG that changes with every build and is declared before a RUN that does not use it.
-
-    An ARG is in the environment of every RUN after it, used or not (docs.docker.com/reference/dockerfile, "Impact on
-    build caching").
-    """
-    for stage in graph.needed_stages():
-        for argument in _find_changing_arguments(stage):
-            if argument.unused_runs:
-                yield Finding(
-                    rule="arg-early",
-                    path=graph.path,
-                    line=argument.declaration.line,
-                    problem=_describe_early_argument(argument),
-                    fix=_move_argument(argument),
-                    stage=stage.name,
-                    seconds=facts.seconds.get(stage.name),
-                )
-
-
-@dataclass(frozen=True)
-class _ChangingArgument:
-    """ARG whose value changes with each build, the RUNs after it that do not use it, and its first use."""
-
-    name: str
-    declaration: Instruction
-    unused_runs: tuple[Instruction, ...]
-    first_use: Instruction | None
-
-
-def _find_changing_arguments(stage: Stage) -> Iterator[_ChangingArgument]:
-    for position, instruction in enumerate(stage.instructions, 1):
-        if instruction.keyword != "ARG":
+def find_early_stage_copies(subject: Subject) -> Iterator[Finding]:
+    """Find each COPY of built code from another stage before an install that does not need it."""
+    graph, facts = subject.graph, subject.facts
+    model = subject.model
+    reported: set[int] = set()
+    for install in find_installs(graph):
+        before = None
+        for place in list_chain(graph, install.stage):
+            instruction = place.step.instruction
+            if instruction is install.instruction:
+                break
+            if _takes_code(instruction) and model.is_code_step(place) and not takes_installed_packages(place.step):
+                before = before or instruction
+        if before is None or before.line in reported or not _is_independent(install, before):
             continue
-        later = stage.instructions[position:]
-        for name, default in instruction.declarations:
-            has_value = not _PLACEHOLDER.fullmatch(default or "")
-            if _CHANGING.search(name) and not has_value:
-                yield _follow_argument(name, instruction, later)
+        reported.add(before.line)
+        yield _report_stage_copy(before, install, graph, facts)
 
 
-def _follow_argument(
-    name: str,
-    declaration: Instruction,
-    later: tuple[Instruction, ...],
-) -> _ChangingArgument:
-    """Return the RUNs until the first use of the argument, or of an ENV made from it."""
-    names = [name]
-    unused: list[Instruction] = []
-    first_use = None
-    for instruction in later:
-        is_used = _mentions_any(names, instruction)
-        if is_used and instruction.keyword == "ENV":
-            names += [variable for variable, _ in instruction.assignments]
-        elif is_used and instruction.keyword not in _METADATA:
-            first_use = instruction
-            break
-        elif instruction.keyword == "RUN":
-            unused.append(instruction)
-    return _ChangingArgument(name, declaration, tuple(unused), first_use)
+def _takes_code(instruction: Instruction) -> bool:
+    return instruction.keyword == "COPY" and instruction.flag_value("from") is not None
 
 
-def _mentions_any(names: list[str], instruction: Instruction) -> bool:
-    escaped = [re.escape(name) for name in names]
-    pattern = rf"\b(?:{'|'.join(escaped)})\b"
-    return re.search(pattern, instruction.full_text) is not None
+def _is_independent(install: PackageInstall, copy: Instruction) -> bool:
+    """Return whether an install needs nothing of what a COPY brings, but for files that say what to install."""
+    written = copy.args[-1].rstrip("/")
+    if not written or re.match(r"/(?:etc|usr/bin|bin|usr/local/bin|opt)\b", written):
+        return False
+    names = {posixpath.basename(word.rstrip("/")) for word in copy.args} - {"", ".", ".."}
+    for command in split_commands(read_script(install.instruction)):
+        if _only_cleans(command):
+            continue
+        for word in command.words:
+            if not names.isdisjoint(word.split("/")) or word.startswith(("./", "../")) or command.program == "sh":
+                return False
+    return True
 
 
-def _describe_early_argument(argument: _ChangingArgument) -> str:
-    first_unused = argument.unused_runs[0].line
-    place = "to the end of the stage"
-    if argument.first_use is not None:
-        place = f"to just before line {argument.first_use.line}, which is the first to use it"
-    return (
-        f"ARG {argument.name} changes with every build, so the RUN in line {first_unused} runs again each time "
-        f"although it does not use the value; move the ARG, and any ENV made from it, {place}"
+def _report_stage_copy(
+    copy: Instruction,
+    install: PackageInstall,
+    graph: StageGraph,
+    facts: RepositoryFacts,
+) -> Finding:
+    return Finding(
+        rule="copy-before-install",
+        path=graph.path,
+        line=copy.line,
+        problem=f"`{copy.text.partition(chr(10))[0]}` takes what another stage builds, and comes before "
+        f"`{install.short_command}` (line {install.instruction.line}), so each change of the code installs again; "
+        + ("install first" if not install.manifests else "copy what the install reads, install, then copy the rest"),
+        fix=_install_first(copy, install),
+        stage=install.stage.name,
+        seconds=facts.seconds.get(install.stage.name),
+        lines=(install.instruction.line,),
     )
 
 
-def _move_argument(argument: _ChangingArgument) -> tuple[str, ...]:
-    """Return the last RUN that does not use the argument, the ARG, and the line of its first use."""
-    last_unused = argument.unused_runs[-1]
-    lines = [_first_line(last_unused), argument.declaration.text]
-    if argument.first_use is not None:
-        lines.append(_first_line(argument.first_use))
-    return tuple(lines)
-
-
-def _first_line(instruction: Instruction) -> str:
-    """Return the first line of an instruction's text."""
-    return instruction.text.partition("\n")[0]
+def _install_first(copy: Instruction, install: PackageInstall) -> tuple[str, ...]:
+    """Return the install above the COPY, after a COPY of the manifests where the folder that has them is known."""
+    divided = _divide_run(install)
+    source, *others = copy.args[:-1]
+    if divided is None or divided[1] or copy.heredocs:
+        return ()
+    run = write_run(install.instruction, divided[0])
+    if not install.manifests:
+        return (*run, copy.text)
+    if others or not re.search(r"(?:^|/)out/full/?$", source):
+        return ()
+    manifests = copy.text.replace("/full", "/json", 1)
+    return (manifests, *run, copy.text)

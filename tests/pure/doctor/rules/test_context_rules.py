@@ -58,3 +58,20 @@ def test_copied_secrets_env_file_is_ignored_by_the_fix() -> None:
     assert found.problem == (
         "this COPY includes app/.env; the content stays in the layers of the image and in its caches"
     )
+
+
+def test_copied_junk_tracked_files_are_the_same_everywhere() -> None:
+    files = frozenset({".vscode/x", "a.js"})
+    assert "dockerignore" not in rule_names(examine_text("FROM a\nCOPY . .\n", files=" ".join(files), tracked=files))
+
+
+def test_copied_junk_git_folder_has_a_word_of_doubt_unless_it_is_let_in() -> None:
+    found = only_finding("dockerignore", examine_text("FROM a\nCOPY . .\n", files=".git/HEAD x"))
+    assert "keep .git only if the build reads the version from it" in found.problem
+    let_in = examine_text("FROM a\nCOPY . .\n", files=".git/HEAD x", ignore_rules=("*", "!.git"))
+    assert "dockerignore" not in rule_names(let_in)
+
+
+def test_copied_secrets_tracked_file_is_not_reported() -> None:
+    tracked = frozenset({"web/.env"})
+    assert "secret-file" not in rule_names(examine_text("FROM a\nCOPY . .\n", files="web/.env", tracked=tracked))

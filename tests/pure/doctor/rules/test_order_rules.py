@@ -1,4 +1,4 @@
-"""Check the rules `copy-before-install` and `arg-early`."""
+"""Check the rule `copy-before-install`."""
 
 from __future__ import annotations
 
@@ -115,43 +115,72 @@ def test_early_copies_other_package_managers_copy_manifest_first(install: str, m
     assert found.fix == (f"COPY {manifest} ./", f"RUN {install}", "COPY . .")
 
 
-ARGUMENT = """\
-FROM debian AS a
-ARG GIT_SHA
-ENV REVISION=$GIT_SHA
-RUN make deps
-RUN make VERSION=$GIT_SHA
-"""
+@pytest.mark.parametrize(
+    ("copy", "run", "fix"),
+    [
+        ("/app /app", "apt-get update && apt-get install -y ffmpeg", True),
+        ("/app/out/full/ .", "npm ci", True),
+        ("/app/out/json/ .", "npm ci", False),
+        ("/app/package.json /app/yarn.lock ./", "yarn install", False),
+        ("/app/node_modules node_modules", "apk add curl", False),
+        ("/etc/apt /etc/apt", "apt-get install -y x", False),
+    ],
+)
+def test_early_stage_copies_code_before_an_install_is_reported(copy: str, run: str, fix: bool) -> None:
+    text = f"FROM a AS build\nWORKDIR /app\nCOPY . .\nRUN make\nFROM b\nCOPY --from=build {copy}\nRUN {run}\n"
+    found = [each for each in examine_text(text) if each.rule == "copy-before-install"]
+    assert bool(found) == fix
+    if fix:
+        copied = f"COPY --from=build {copy}"
+        first = (copied.replace("full", "json"),) if "full" in copy else ()
+        assert found[0].fix == (*first, f"RUN {run}", copied)
 
 
-@pytest.mark.parametrize("default", ["", "=", "=unknown", '="dev-build"', "=HEAD"])
-def test_early_arguments_placeholder_default_is_reported(default: str) -> None:
-    """Expect a new value in each build where the default is a placeholder."""
-    assert only_finding("arg-early", examine_text(f"FROM a\nARG BUILD_HASH{default}\nRUN npm run x\n")).line == 2
-
-
-def test_early_arguments_unused_by_next_run_moves_before_first_use() -> None:
-    """Move the ARG from before line 4, where RUN does not use it, to before line 5."""
-    found = only_finding("arg-early", examine_text(ARGUMENT))
-    assert found.line == 2
-    assert "line 4" in found.problem
-    assert "before line 5" in found.problem
-    assert found.fix == ("RUN make deps", "ARG GIT_SHA", "RUN make VERSION=$GIT_SHA")
+def test_early_copies_heredoc_keeps_its_end() -> None:
+    text = "FROM node\nCOPY . .\nRUN <<EOF\nset -e\nnpm ci\nnpm run build\nEOF\n"
+    assert only_finding("copy-before-install", examine_text(text, files="package.json a.ts")).fix == (
+        "COPY package.json ./",
+        "RUN <<EOF",
+        "set -e",
+        "npm ci",
+        "EOF",
+        "COPY . .",
+        "RUN <<EOF",
+        "set -e",
+        "npm run build",
+        "EOF",
+    )
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("run", "files", "lines"),
     [
-        "FROM a\nRUN make\nARG GIT_SHA\nLABEL revision=$GIT_SHA\n",
-        "FROM a\nARG GIT_SHA\nRUN make VERSION=$GIT_SHA\nRUN make more\n",
-        "FROM a\nARG GIT_SHA\nENV REVISION=$GIT_SHA\nRUN echo $REVISION\n",
-        "FROM a\nARG NODE_MAJOR=22\nRUN make\n",
-        "ARG BUILD_DATE\nFROM a\nRUN make\n",
-        "FROM a\nARG COMMIT\nRUN <<EOF\necho $COMMIT\nEOF\n",
-        "FROM a\nARG OPENSSL_COMMIT=3f4a\nRUN make\nRUN get $OPENSSL_COMMIT\n",
+        (
+            "cd web && npm ci && npm run build",
+            "web/package.json",
+            ("RUN cd web && npm ci", "COPY . .", "RUN cd web && npm run build"),
+        ),
+        ("poetry install", "pyproject.toml", ("RUN poetry install --no-root", "COPY . .", "RUN poetry install")),
+        (
+            "uv sync --locked",
+            "uv.lock",
+            ("RUN uv sync --no-install-project --locked", "COPY . .", "RUN uv sync --locked"),
+        ),
     ],
-    ids=["at-the-end", "used-at-once", "through-env", "seldom-changes", "before-from", "in-a-heredoc", "pinned"],
 )
-def test_early_arguments_harmless_argument_is_not_reported(text: str) -> None:
-    """Leave out an ARG that the next RUN uses, that comes last, or that seldom changes."""
-    assert "arg-early" not in rule_names(examine_text(text))
+def test_early_copies_rest_of_the_run_keeps_its_folder_and_installs_the_code(
+    run: str, files: str, lines: tuple[str, ...]
+) -> None:
+    found = only_finding("copy-before-install", examine_text(f"FROM a\nCOPY . .\nRUN {run}\n", files=f"{files} x"))
+    assert found.fix[1:] == lines
+
+
+def test_early_copies_files_of_install_scripts_are_copied_as_well() -> None:
+    files = "package.json patches/a.patch prisma/schema.prisma src/a.ts"
+    fix = only_finding("copy-before-install", examine_text("FROM a\nCOPY . .\nRUN npm ci\n", files=files)).fix
+    assert fix[:3] == ("COPY package.json ./", "COPY patches/a.patch patches/", "COPY prisma/schema.prisma prisma/")
+
+
+def test_early_copies_script_of_the_code_before_the_install_is_not_reported() -> None:
+    text = "FROM a\nCOPY . .\nRUN ./scripts/setup.sh && npm ci\n"
+    assert "copy-before-install" not in rule_names(examine_text(text, files="package.json scripts/setup.sh"))

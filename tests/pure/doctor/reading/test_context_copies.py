@@ -6,7 +6,7 @@ import pytest
 
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.doctor.facts import RepositoryFacts
-from stagebake.doctor.rules.context_copies import find_context_copies, list_rebuilds
+from stagebake.doctor.reading.context_copies import find_context_copies, list_rebuilds
 
 FACTS = RepositoryFacts(
     files=frozenset({"a.txt", "docs/b.md", "src/c.ts"}),

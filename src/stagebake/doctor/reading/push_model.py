@@ -1,0 +1,172 @@
+"""Find which steps of a Dockerfile the last pushes ran, and which ones a push of code runs.
+
+A step runs when a file that it takes has changed, when a step above it ran, or when the stage that it starts or copies
+from ran (moby/buildkit, docs: "build cache invalidation"). A COPY of installed packages from another stage is content
+that only a manifest changes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from stagebake.dockerfile.stages import Stage, StageGraph, StageStep
+from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Frequency
+from stagebake.doctor.reading.context_copies import ContextCopy
+
+# With fewer pushes than these, the names of the copied files decide what a push of code runs
+_MIN_PUSHES = 5
+# A step belongs to a push of code if this share of the pushes ran it
+_CODE_SHARE = 0.2
+
+_INSTALLED = re.compile(r"(?:^|/)(?:node_modules|site-packages|dist-packages|\.?venv|bundle|vendor/bundle)(?:/|$)")
+_MANIFESTS = re.compile(
+    r"(?:^|/)(?:package(?:-lock)?\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-(?:lock|workspace)\.yaml|bun\.lockb?"
+    r"|\.npmrc|\.yarnrc(?:\.yml)?|requirements[\w.-]*\.(?:txt|in)|pyproject\.toml|poetry\.lock|uv\.lock|Pipfile"
+    r"(?:\.lock)?|go\.(?:mod|sum|work)|Cargo\.(?:toml|lock)|Gemfile(?:\.lock)?|composer\.(?:json|lock)|mix\.(?:exs|lock)"
+    r"|pom\.xml|(?:build|settings)\.gradle(?:\.kts)?|gradle\.(?:properties|lockfile)|[^/]*\.(?:csproj|fsproj|sln|props)"
+    r"|environment\.ya?ml)$"
+)
+# What `turbo prune --docker` and `cargo chef prepare` extract from the manifests
+_EXTRACTED = re.compile(r"(?:^|/)(?:out/json|recipe\.json)$")
+# Single files that seldom change: configuration and scripts for the image
+_SETTLED = re.compile(r"\.(?:conf|cfg|cnf|ini|toml|ya?ml|json|sh|bash|crt|pem|key|service|list|repo|xml|lock|mod|sum)$")
+_EVERYTHING = frozenset({"package.json"})
+_WRITES_LAYER = ("RUN", "COPY", "ADD", "WORKDIR")
+
+
+@dataclass(frozen=True)
+class StepPlace:
+    """Step of a stage by its number, an index of `Stage.steps`."""
+
+    stage: Stage
+    number: int
+
+    @property
+    def step(self) -> StageStep:
+        return self.stage.steps[self.number]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.stage.name, self.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushModel:
+    """Steps by (stage name, number) with the pushes, by number, that ran them; and those that a push of code runs.
+
+    `context_steps` are all that some file of the build context can make run.
+    """
+
+    graph: StageGraph
+    pushes: int
+    runs: Mapping[tuple[str, int], frozenset[int]]
+    code_steps: frozenset[tuple[str, int]]
+    context_steps: frozenset[tuple[str, int]] = frozenset()
+
+    def is_code_step(self, place: StepPlace) -> bool:
+        """Return whether a push of code runs the step."""
+        return place.key in self.code_steps
+
+    def frequency(self, keys: Collection[tuple[str, int]]) -> Frequency | None:
+        """Return how many pushes ran one of these steps; None without enough history."""
+        if self.pushes < _MIN_PUSHES:
+            return None
+        ran: set[int] = set()
+        for key in keys:
+            ran |= self.runs.get(key, frozenset())
+        return Frequency(runs=len(ran), pushes=self.pushes)
+
+    def running_steps(self) -> dict[str, frozenset[int]]:
+        """Return the numbers of the steps that a push of code runs, by stage."""
+        running: dict[str, set[int]] = {}
+        for stage, number in self.code_steps:
+            running.setdefault(stage, set()).add(number)
+        return {stage: frozenset(numbers) for stage, numbers in running.items()}
+
+    @cached_property
+    def places(self) -> tuple[StepPlace, ...]:
+        """Return the steps of all needed stages."""
+        return tuple(
+            StepPlace(stage, number) for stage in self.graph.needed_stages() for number in range(len(stage.steps))
+        )
+
+
+def list_chain(graph: StageGraph, stage: Stage) -> tuple[StepPlace, ...]:
+    """Return the steps that a stage consists of: those of the stages below its FROM, then its own."""
+    base = graph.base_stage(stage)
+    own = tuple(StepPlace(stage, number) for number in range(len(stage.steps)))
+    return own if base is None else (*list_chain(graph, base), *own)
+
+
+def make_push_model(graph: StageGraph, facts: RepositoryFacts, context_copies: Iterable[ContextCopy]) -> PushModel:
+    """Return which steps the last commits ran; without enough of them, judge by the names of the copied files."""
+    copies = {id(copy.instruction): copy for copy in context_copies}
+    ran_by_push = [_run_steps(graph, copies, changed) for changed in facts.commits]
+    pushes = [ran for ran in ran_by_push if ran]
+    runs: dict[tuple[str, int], set[int]] = {}
+    for number, ran in enumerate(pushes):
+        for key in ran:
+            runs.setdefault(key, set()).add(number)
+    if len(pushes) >= _MIN_PUSHES:
+        code_steps = {key for key, found in runs.items() if len(found) >= _CODE_SHARE * len(pushes)}
+    else:
+        code_steps = _run_steps(graph, copies, None)
+    return PushModel(
+        graph=graph,
+        pushes=len(pushes),
+        runs={key: frozenset(found) for key, found in runs.items()},
+        code_steps=frozenset(code_steps),
+        context_steps=frozenset(_run_steps(graph, copies, _EVERYTHING)),
+    )
+
+
+def is_code_copy(copy: ContextCopy) -> bool:
+    """Return whether a COPY takes code, by the names of its files: not only manifests, configuration and scripts."""
+    if copy.copies_everything:
+        return True
+    names = copy.files or copy.sources
+    kinds = [name for name in names if not _MANIFESTS.search(name)]
+    return any(not _SETTLED.search(name) for name in kinds)
+
+
+def takes_installed_packages(step: StageStep) -> bool:
+    """Return whether a COPY takes from a stage only what a manifest changes: installed packages, or manifests."""
+    if step.instruction.keyword != "COPY":
+        return False
+    paths = [posixpath.normpath(path) for path in step.instruction.args[:-1]]
+    return all(_INSTALLED.search(path) or _MANIFESTS.search(path) or _EXTRACTED.search(path) for path in paths)
+
+
+def _run_steps(
+    graph: StageGraph,
+    copies: Mapping[int, ContextCopy],
+    changed: frozenset[str] | None,
+) -> set[tuple[str, int]]:
+    """Return the steps that run when these files change; None stands for a push of code."""
+    with_manifest = changed is not None and any(_MANIFESTS.search(path) for path in changed)
+    ran: set[tuple[str, int]] = set()
+    ran_stages: set[str] = set()
+    for stage in graph.needed_stages():
+        dirty = stage.base in ran_stages
+        for number, step in enumerate(stage.steps):
+            dirty = dirty or _takes_changed(copies.get(id(step.instruction)), changed)
+            if number and any(source in ran_stages for source in step.sources):
+                dirty = dirty or with_manifest or not takes_installed_packages(step)
+            if dirty and step.instruction.keyword in _WRITES_LAYER:
+                ran.add((stage.name, number))
+        if dirty:
+            ran_stages.add(stage.name)
+    return ran
+
+
+def _takes_changed(copy: ContextCopy | None, changed: frozenset[str] | None) -> bool:
+    if copy is None:
+        return False
+    if changed is _EVERYTHING:
+        return True
+    return is_code_copy(copy) if changed is None else not copy.files.isdisjoint(changed)

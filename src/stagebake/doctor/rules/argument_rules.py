@@ -1,0 +1,160 @@
+"""Find ARGs that change with every build and come too early, and secrets in ARG and ENV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stagebake.dockerfile.parser import Instruction
+from stagebake.dockerfile.stages import Stage
+from stagebake.dockerfile.warnings import list_secret_variables
+from stagebake.doctor.finding import Finding
+from stagebake.doctor.reading.shell_commands import read_commands
+from stagebake.doctor.reading.subject import Subject
+
+# Names of arguments that change with each build or each commit
+_CHANGING = re.compile(
+    r"(?:^|_)(?:(?:BUILD|GIT|VCS|COMMIT|SOURCE)_?(?:SHA|REF|HASH|ID|COMMIT|REV|REVISION|DESCRIBE)|SHA|COMMIT|REVISION"
+    r"|BUILD_?(?:DATE|TIME|TIMESTAMP|NUMBER|NO|NUM)|TIMESTAMP|CACHE_?BUST(?:ER)?|GITHUB_(?:SHA|REF|RUN_ID|RUN_NUMBER))$",
+    re.IGNORECASE,
+)
+# Defaults that are placeholders; any other default is a pinned version
+_PLACEHOLDER = re.compile(
+    r"[\"']?(?:|dev\S*|head|latest|local|main|master|none|null|undefined|unknown|0*)[\"']?", re.IGNORECASE
+)
+# Instructions that only set metadata of the image or pass a value on; they may mention an argument without using it
+_METADATA = ("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "STOPSIGNAL", "VOLUME")
+
+
+# Commands that install tools and packages or prepare folders; what they make does not depend on other variables
+_ONLY_INSTALLS = re.compile(
+    r"$|(?:\S*/)?(?:apk|apt|apt-get|dnf|yum|microdnf|mkdir|useradd|adduser|groupadd|addgroup|usermod|curl|wget|tar|unzip|rm"
+    r"|mv|cp|ln|chmod|chown|touch|echo|printf|cd|set|install|sed|cat|test|\[|export|update-ca-certificates|locale-gen"
+    r"|corepack|rustup|gpg|sha256sum|git clone|gem install|npm (?:ci|i|install)|yarn install|pnpm (?:i|install|fetch)"
+    r"|bun install|pip3? install|uv (?:sync|pip install)|go (?:mod download|install \S+@)|cargo (?:install|chef cook)"
+    r"|bundle install|composer install|mix (?:deps\.get|local\.\w+))(?:\s|$)"
+)
+
+
+def find_early_arguments(subject: Subject) -> Iterator[Finding]:
+    """Find each ARG that changes with every build and is declared before a RUN that cannot use it.
+
+    Programs read the environment: a RUN that compiles or runs code may use the ARG without naming it.
+    An ARG is in the environment of every RUN after it, used or not (docs.docker.com/reference/dockerfile, "Impact on
+    build caching").
+    """
+    graph, facts = subject.graph, subject.facts
+    for stage in graph.needed_stages():
+        for argument in _find_changing_arguments(stage):
+            if argument.unused_runs:
+                yield Finding(
+                    rule="arg-early",
+                    path=graph.path,
+                    line=argument.declaration.line,
+                    problem=_describe_early_argument(argument),
+                    fix=_move_argument(argument),
+                    stage=stage.name,
+                    seconds=facts.seconds.get(stage.name),
+                )
+
+
+@dataclass(frozen=True)
+class _ChangingArgument:
+    """ARG whose value changes with each build, the RUNs after it that do not use it, and its first use."""
+
+    name: str
+    declaration: Instruction
+    unused_runs: tuple[Instruction, ...]
+    first_use: Instruction | None
+
+
+def _find_changing_arguments(stage: Stage) -> Iterator[_ChangingArgument]:
+    for position, instruction in enumerate(stage.instructions, 1):
+        if instruction.keyword != "ARG":
+            continue
+        later = stage.instructions[position:]
+        for name, default in instruction.declarations:
+            has_value = not _PLACEHOLDER.fullmatch(default or "")
+            if _CHANGING.search(name) and not has_value:
+                yield _follow_argument(name, instruction, later)
+
+
+def _follow_argument(
+    name: str,
+    declaration: Instruction,
+    later: tuple[Instruction, ...],
+) -> _ChangingArgument:
+    """Return the RUNs until the first use of the argument, or of an ENV made from it."""
+    names = [name]
+    unused: list[Instruction] = []
+    first_use = None
+    for instruction in later:
+        is_used = _mentions_any(names, instruction)
+        if is_used and instruction.keyword == "ENV":
+            names += [variable for variable, _ in instruction.assignments]
+        elif is_used and instruction.keyword not in _METADATA:
+            first_use = instruction
+            break
+        elif instruction.keyword == "RUN":
+            if _may_read_environment(instruction):
+                first_use = _first_of_pair(instruction, later)
+                break
+            unused.append(instruction)
+    return _ChangingArgument(name, declaration, tuple(unused), first_use)
+
+
+def _may_read_environment(instruction: Instruction) -> bool:
+    """Return whether a RUN starts a program that may read any variable: a compiler, a script, a build of code."""
+    return any(not _ONLY_INSTALLS.match(" ".join(command.arguments)) for command in read_commands(instruction))
+
+
+def _first_of_pair(run: Instruction, later: tuple[Instruction, ...]) -> Instruction:
+    """Return the COPY directly before a RUN, with which it runs together; else the RUN."""
+    position = later.index(run)
+    before = later[position - 1] if position else run
+    return before if before.keyword in ("COPY", "ADD") else run
+
+
+def _mentions_any(names: list[str], instruction: Instruction) -> bool:
+    escaped = [re.escape(name) for name in names]
+    pattern = rf"\b(?:{'|'.join(escaped)})\b"
+    return re.search(pattern, instruction.full_text) is not None
+
+
+def _describe_early_argument(argument: _ChangingArgument) -> str:
+    first_unused = argument.unused_runs[0].line
+    place = "to the end of the stage"
+    if argument.first_use is not None:
+        place = f"to just before line {argument.first_use.line}, which is the first that may use it"
+    return (
+        f"ARG {argument.name} changes with every build, so the RUN in line {first_unused} runs again each time "
+        f"although it does not use the value; move the ARG, and any ENV made from it, {place}"
+    )
+
+
+def _move_argument(argument: _ChangingArgument) -> tuple[str, ...]:
+    """Return the last RUN that does not use the argument, the ARG, and the line of its first use."""
+    last_unused = argument.unused_runs[-1]
+    lines = [_first_line(last_unused), argument.declaration.text]
+    if argument.first_use is not None:
+        lines.append(_first_line(argument.first_use))
+    return tuple(lines)
+
+
+def _first_line(instruction: Instruction) -> str:
+    """Return the first line of an instruction's text."""
+    return instruction.text.partition("\n")[0]
+
+
+def find_secret_variables(subject: Subject) -> Iterator[Finding]:
+    """Find each ARG or ENV that looks like a secret."""
+    graph = subject.graph
+    for variable in list_secret_variables(graph):
+        yield Finding(
+            rule="secret",
+            path=graph.path,
+            line=variable.instruction.line,
+            problem=variable.problem,
+            fix=(f"RUN {variable.mount_flag} …", f"# build with {variable.build_flag}"),
+        )

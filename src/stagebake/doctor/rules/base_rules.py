@@ -1,0 +1,141 @@
+"""Find images that are pulled for nothing, or that may change at any time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
+from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Finding
+from stagebake.doctor.reading.cache_tools import root_image
+from stagebake.doctor.reading.push_model import PushModel, StepPlace
+from stagebake.doctor.reading.shell_commands import read_commands
+from stagebake.doctor.reading.subject import Subject
+from stagebake.formatting import format_size
+from stagebake.transfer.step_layers import stage_layers
+
+# A base of this size in compressed bytes is heavy
+_HEAVY_BYTES = 500_000_000
+# Images that are known to be heavy: of GPU libraries, machine learning, notebooks, browsers
+_HEAVY_IMAGE = re.compile(
+    r"cuda|cudnn|nvidia|nvcr\.io|pytorch|tensorflow|rocm|jupyter|playwright|selenium|ollama|vllm|sagemaker|deepspeed"
+)
+# Programs of one ecosystem, and the image with which they run alone
+_ECOSYSTEMS = {
+    "node:22-slim": frozenset({"node", "npm", "npx", "yarn", "pnpm", "corepack", "turbo", "next", "vite", "tsc"}),
+    "golang:1": frozenset({"go"}),
+    "rust:1-slim": frozenset({"cargo", "rustup"}),
+}
+_NEUTRAL = frozenset({
+    "", "cd", "mkdir", "cp", "mv", "rm", "ls", "echo", "cat", "set", "export", "test", "[", "true", "chmod", "chown",
+    "touch", "ln", "find",
+})  # fmt: skip
+
+
+def find_heavy_bases(subject: Subject) -> Iterator[Finding]:
+    """Find each stage that a push of code runs on a heavy base, only to run tools that need nothing of it."""
+    graph, facts = subject.graph, subject.facts
+    model = subject.model
+    for stage in graph.needed_stages():
+        runs = _code_runs(stage, model)
+        image = _fitting_image(runs)
+        if stage is graph.final or not runs or image is None or not _only_hands_on_files(stage, graph):
+            continue
+        size = _base_bytes(graph, stage, facts)
+        if size < _HEAVY_BYTES and not (size == 0 and _HEAVY_IMAGE.search(root_image(graph, stage))):
+            continue
+        yield _report_heavy_base(stage, graph, facts, runs, image, size)
+
+
+def _code_runs(stage: Stage, model: PushModel) -> list[StepPlace]:
+    """Return the RUNs of a stage that a push of code runs."""
+    places = [StepPlace(stage, number) for number in range(len(stage.steps))]
+    return [place for place in places if place.step.instruction.keyword == "RUN" and model.is_code_step(place)]
+
+
+def _fitting_image(runs: list[StepPlace]) -> str | None:
+    """Return the image with which all commands of these RUNs run; None where they need others or several."""
+    programs = _list_programs(runs)
+    for image, known in _ECOSYSTEMS.items():
+        if programs and programs <= known:
+            return image
+    return None
+
+
+def _list_programs(runs: list[StepPlace]) -> set[str]:
+    """Return the programs of these RUNs, without those that every image has."""
+    programs: set[str] = set()
+    for place in runs:
+        programs |= {command.program for command in read_commands(place.step.instruction)}
+    return programs - _NEUTRAL
+
+
+def _only_hands_on_files(stage: Stage, graph: StageGraph) -> bool:
+    """Return whether other stages only copy from a stage, and none starts from it."""
+    return all(other.base != stage.name for other in graph.stages)
+
+
+def _base_bytes(graph: StageGraph, stage: Stage, facts: RepositoryFacts) -> int:
+    """Return the compressed bytes below a stage's own steps; 0 where they are not known."""
+    if isinstance(stage.base, str):
+        return sum(layer.bytes for layer in stage_layers(graph, facts.layered, stage.base))
+    steps = facts.layered.get(stage.name, ())
+    return steps[0].bytes if steps else 0
+
+
+def _report_heavy_base(
+    stage: Stage,
+    graph: StageGraph,
+    facts: RepositoryFacts,
+    runs: list[StepPlace],
+    image: str,
+    size: int,
+) -> Finding:
+    start = stage.instructions[0]
+    programs = ", ".join(f"`{name}`" for name in sorted(_list_programs(runs)))
+    known = f"{format_size(size)} of layers" if size else f"the layers of `{root_image(graph, stage)}`"
+    return Finding(
+        rule="heavy-base",
+        path=graph.path,
+        line=start.line,
+        problem=f"each push of code pulls {known} to run {programs} in stage `{stage.name}`, which only hands on "
+        "files; start it from a small image, if the tools need no library of this one",
+        fix=(f"FROM {image} AS {stage.name}",),
+        stage=stage.name,
+        seconds=facts.seconds.get(stage.name),
+        lines=tuple(place.step.instruction.line for place in runs),
+    )
+
+
+def find_moving_images(subject: Subject) -> Iterator[Finding]:
+    """Find each image without a digest: when its tag moves, all stages that depend on it are rebuilt."""
+    graph, facts = subject.graph, subject.facts
+    seen = set(facts.replaced)
+    for stage in graph.needed_stages():
+        for image in stage.images:
+            if "@" in image.name or image.name in seen:
+                continue
+            seen.add(image.name)
+            yield _report_moving_image(image, graph.path)
+
+
+def _report_moving_image(image: ImageReference, path: str) -> Finding:
+    name = image.name
+    tag = re.search(r":([\w.-]+)$", name)
+    when = "with each release"
+    if tag is not None and tag[1] != "latest":
+        when = f"whenever tag `{tag[1]}` moves"
+    pinned = name if tag else f"{name}:TAG"
+    return Finding(
+        rule="base-moves",
+        path=path,
+        line=image.line,
+        problem=f"`{name}` changes {when}, and the next push rebuilds every stage that depends on it; "
+        "pin the digest, and let Dependabot or Renovate update it in a separate commit",
+        fix=(
+            f"{pinned}@sha256:…",
+            f"# docker buildx imagetools inspect --format '{{{{.Manifest.Digest}}}}' {pinned}",
+        ),
+        is_note=True,
+    )

@@ -1,0 +1,233 @@
+"""Find RUN instructions that download or compile without a cache mount."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stagebake.dockerfile.parser import Instruction
+from stagebake.dockerfile.stages import Stage, StageGraph
+from stagebake.doctor.facts import RepositoryFacts
+from stagebake.doctor.finding import Finding
+from stagebake.doctor.reading.cache_tools import (
+    APT,
+    APT_LISTS,
+    CACHE_TOOLS,
+    CacheTool,
+    find_cache_folders,
+    find_tool_commands,
+    runs_as_root,
+)
+from stagebake.doctor.reading.shell_commands import ShellCommand, read_script, runs_heredoc, write_run
+from stagebake.doctor.reading.subject import Subject
+from stagebake.doctor.rules.mount_rules import keep_cache
+
+_APT_UPDATE = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b")
+_KEEPS_ARCHIVES = re.compile(r"docker-clean|Keep-Downloaded-Packages")
+_REMOVE_DOCKER_CLEAN = "rm -f /etc/apt/apt.conf.d/docker-clean"
+_ONE_JOB = "on runners that live for one job, set `cache-mounts = true` as well"
+_MOUNT_TYPES = ("cache", "tmpfs", "bind")
+
+
+@dataclass(frozen=True)
+class MissingMount:
+    """RUN of a stage that uses a tool, and the folders of the tool's cache that it does not mount."""
+
+    stage: Stage
+    instruction: Instruction
+    tool: CacheTool
+    folders: tuple[str, ...]
+    command: ShellCommand
+
+
+def find_missing_cache_mounts(subject: Subject) -> Iterator[Finding]:
+    """Find each RUN that downloads or compiles without a cache mount, with all others that need the same mount.
+
+    What is in a mount is in no layer. So a mount of downloads that later commands need, as Go's modules, is proposed
+    for all RUNs with that tool or for none.
+    """
+    graph, facts = subject.graph, subject.facts
+    missing = [found for found in _list_missing(graph, facts) if _is_worth_it(found)]
+    reported: set[int] = set()
+    for first in missing:
+        if first.instruction.line in reported:
+            continue
+        group = _collect_group(first, missing)
+        reported |= {found.instruction.line for found in group}
+        yield _report_group(group, graph, facts)
+
+
+def _list_missing(graph: StageGraph, facts: RepositoryFacts) -> list[MissingMount]:
+    found: list[MissingMount] = []
+    for tool in CACHE_TOOLS:
+        of_tool = [missing for stage in _needed(graph) for missing in _find_in_stage(tool, graph, stage, facts)]
+        if tool.is_store and any(not missing.folders for missing in of_tool):
+            continue  # one of its RUNs cannot have the mount, so none may have it
+        if tool.is_store and _is_copied_elsewhere(graph, of_tool):
+            continue
+        found += [missing for missing in of_tool if missing.folders]
+    return sorted(found, key=lambda missing: missing.instruction.line)
+
+
+def _needed(graph: StageGraph) -> list[Stage]:
+    return sorted(graph.needed_stages(), key=lambda stage: stage.index)
+
+
+def _find_in_stage(
+    tool: CacheTool,
+    graph: StageGraph,
+    stage: Stage,
+    facts: RepositoryFacts,
+) -> Iterator[MissingMount]:
+    """Find the RUNs that use a tool without its mounts; one for which no mount can be proposed has no folders."""
+    for instruction in stage.instructions:
+        commands = find_tool_commands(tool, instruction)
+        if not commands:
+            continue
+        folders = find_cache_folders(tool, graph, stage, instruction.line)
+        if not runs_as_root(graph, stage, instruction.line) or _uses_unknown_cache(tool, facts):
+            folders = ()
+        if tool is APT and APT_LISTS in folders and not _owns_package_lists(graph, instruction):
+            folders = tuple(folder for folder in folders if folder != APT_LISTS)
+        unmounted = tuple(folder for folder in folders if not _is_mounted(folder, instruction))
+        if unmounted or not folders:
+            yield MissingMount(stage, instruction, tool, unmounted, commands[0])
+
+
+def _uses_unknown_cache(tool: CacheTool, facts: RepositoryFacts) -> bool:
+    """Return whether files of the repository move the cache: Yarn from version 2 on has it elsewhere."""
+    return tool.name == "yarn" and any(posixpath.basename(path) == ".yarnrc.yml" for path in facts.files)
+
+
+def _owns_package_lists(graph: StageGraph, instruction: Instruction) -> bool:
+    """Return whether a RUN updates the package lists for itself only.
+
+    A mount covers the lists of the layer below, and leaves none for an install in a later RUN that does not update.
+    """
+    if not _APT_UPDATE.search(read_script(instruction)):
+        return False
+    for stage in graph.stages:
+        for other in stage.instructions:
+            uses_lists = other is not instruction and find_tool_commands(APT, other)
+            if uses_lists and not _APT_UPDATE.search(read_script(other)):
+                return False
+    return True
+
+
+def _is_mounted(folder: str, instruction: Instruction) -> bool:
+    """Return whether a RUN mounts a folder or one above it."""
+    for mount in instruction.mounts:
+        target = mount.get("target") or mount.get("dst") or mount.get("destination") or ""
+        is_covered = f"{folder}/".startswith(target.rstrip("/") + "/")
+        if target and (is_covered or "$" in target) and mount.get("type", "bind") in _MOUNT_TYPES:
+            return True
+    return False
+
+
+def _is_copied_elsewhere(graph: StageGraph, missing: list[MissingMount]) -> bool:
+    """Return whether a COPY takes the cache from a stage, as `COPY --from=deps /go/pkg`."""
+    folders = {folder for found in missing for folder in found.folders}
+    for stage in graph.stages:
+        for instruction in stage.instructions:
+            if instruction.keyword != "COPY" or instruction.flag_value("from") is None:
+                continue
+            for source in instruction.args[:-1]:
+                path = posixpath.normpath(source)
+                if any(f"{folder}/".startswith(f"{path}/") or path.startswith(f"{folder}/") for folder in folders):
+                    return path != "/"
+    return False
+
+
+def _is_worth_it(missing: MissingMount) -> bool:
+    """Return whether a mount helps: not where one is there already whose folder a variable may have moved."""
+    own = [mount for mount in missing.instruction.mounts if mount.get("type") in ("cache", "tmpfs")]
+    return not own or (missing.tool.is_store and missing.tool.compiles)
+
+
+def _collect_group(first: MissingMount, missing: list[MissingMount]) -> list[MissingMount]:
+    """Return what the RUN of the first one misses, and every RUN with the same store, through all of these."""
+    lines = {first.instruction.line}
+    while True:
+        stores = {found.tool.name for found in missing if found.instruction.line in lines and found.tool.is_store}
+        more = {found.instruction.line for found in missing if found.tool.name in stores}
+        if more <= lines:
+            break
+        lines |= more
+    return [found for found in missing if found.instruction.line in lines]
+
+
+def _report_group(group: list[MissingMount], graph: StageGraph, facts: RepositoryFacts) -> Finding:
+    first = group[0]
+    by_line: dict[int, list[MissingMount]] = {}
+    for found in group:
+        by_line.setdefault(found.instruction.line, []).append(found)
+    lines: list[str] = []
+    for of_run in by_line.values():
+        lines += _add_mounts(of_run, graph)
+    compiles = any(found.tool.compiles for found in group)
+    return Finding(
+        rule="compile-cache" if compiles else "cache-mount",
+        path=graph.path,
+        line=first.instruction.line,
+        problem=_describe_group(group, list(by_line)),
+        fix=tuple(lines),
+        stage=first.stage.name,
+        seconds=facts.seconds.get(first.stage.name),
+        lines=tuple(by_line)[1:],
+    )
+
+
+def _describe_group(group: list[MissingMount], lines: list[int]) -> str:
+    names = list(dict.fromkeys(_short_name(found) for found in group if found.instruction.line == lines[0]))
+    listed = " and ".join(f"`{name}`" for name in names)
+    others = "" if len(lines) == 1 else f" (and line{'s' * (len(lines) > 2)} {', '.join(map(str, lines[1:]))})"
+    verb = "have" if len(names) > 1 or len(lines) > 1 else "has"
+    again = "every package is downloaded again each time"
+    if any(found.tool.compiles for found in group):
+        again = "every dependency is downloaded and everything is compiled again each time"
+    return f"{listed}{others} {verb} no cache mount, so {again}; {_ONE_JOB}"
+
+
+def _short_name(found: MissingMount) -> str:
+    """Return the command of a tool without most of its arguments."""
+    matched = found.tool.uses.match(" ".join((found.command.program, *found.command.arguments[1:])))
+    text = matched[0] if matched else found.tool.name
+    words = text.split()
+    return text if len(words) <= 3 else f"{words[0]} {words[-1]}"
+
+
+def _add_mounts(of_run: list[MissingMount], graph: StageGraph) -> tuple[str, ...]:
+    """Return the RUN with the mounts, without what empties or bypasses them; nothing where that is not certain."""
+    instruction = of_run[0].instruction
+    flags: list[str] = []
+    script: str | None = read_script(instruction)
+    if instruction.json or (instruction.heredocs and not runs_heredoc(instruction)):
+        script = instruction.full_text.partition(" ")[2] if not instruction.flags and not instruction.heredocs else None
+    for found in of_run:
+        flags += found.tool.mount_flags(found.folders)
+        if script is not None and not instruction.json:
+            script = keep_cache(script, found.tool, found.folders)
+    if script is None:
+        return tuple(f"# RUN {flag}" for flag in flags)
+    if any(found.tool is APT for found in of_run) and not _keeps_archives(graph, of_run[0]):
+        script = _remove_docker_clean(script, heredoc=runs_heredoc(instruction))
+    return write_run(instruction, script, add_flags=dict.fromkeys(flags))
+
+
+def _keeps_archives(graph: StageGraph, found: MissingMount) -> bool:
+    """Return whether an instruction up to this one removes docker-clean, with which Debian's images delete archives."""
+    for instruction in graph.inherited_instructions(found.stage):
+        if instruction.line <= found.instruction.line and _KEEPS_ARCHIVES.search(instruction.full_text):
+            return True
+    return False
+
+
+def _remove_docker_clean(script: str, *, heredoc: bool) -> str:
+    if not heredoc:
+        return f"{_REMOVE_DOCKER_CLEAN} && {script}"
+    first, line_break, rest = script.partition("\n")
+    if first.startswith("set "):
+        return f"{first}\n{_REMOVE_DOCKER_CLEAN}\n{rest}"
+    return f"{_REMOVE_DOCKER_CLEAN}\n{first}{line_break}{rest}"
