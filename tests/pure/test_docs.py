@@ -97,7 +97,7 @@ def test_backends_page_shows_the_steps_that_init_writes() -> None:
 def test_doctor_page_lists_every_rule() -> None:
     listed = [row[0].strip("`") for row in read_rows((ROOT / "docs/doctor.md").read_text(encoding="utf-8"))]
     known = {text for path in SOURCE.glob("doctor/**/*.py") for text in read_strings(path)}
-    assert len(listed) == len(set(listed)) == len(RULES)
+    assert len(listed) == len(set(listed)) >= len(RULES)
     assert set(listed) <= known
 
 
