@@ -17,6 +17,10 @@ _NEEDS_CODE = re.compile(
 _PNPM_FILES = "package.json pnpm-lock.yaml pnpm-workspace.yaml .npmrc"
 
 
+_NODE_MANAGERS = ("npm", "yarn", "pnpm", "bun")
+_GLOBAL = re.compile(r"\s(?:-g|--global|global)(?=\s|$)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackageManager:
     """Package manager: the pattern of its install command, and its manifest files."""
@@ -28,6 +32,8 @@ class PackageManager:
     def find_manifests(self, command: str) -> tuple[str, ...]:
         """Return the files that say what to install: those that the command names, else the usual ones."""
         named = _REQUIREMENTS.findall(command) if self.name in ("pip", "uv") else ()
+        if not named and self.name in _NODE_MANAGERS and not _installs_listed(self, command):
+            return ()
         return tuple(named) or self.manifests
 
 
@@ -85,6 +91,14 @@ def find_package_managers(command: str) -> tuple[PackageManager, ...]:
 def is_install(step: str) -> bool:
     """Return whether a step, as BuildKit names it, installs packages."""
     return step.startswith("RUN ") and bool(find_package_managers(step))
+
+
+def _installs_listed(manager: PackageManager, command: str) -> bool:
+    """Return whether one of the installs of a command is not a global one, so that it reads manifests."""
+    for part in re.split(r"&&|\|\||[;|&\n]", command):
+        if manager.install.search(part) and not _GLOBAL.search(part):
+            return True
+    return False
 
 
 def _manager(name: str, install: str, manifests: str = "") -> PackageManager:

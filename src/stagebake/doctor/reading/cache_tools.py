@@ -57,6 +57,13 @@ class CacheTool:
         return tuple(f"--mount=type=cache,target={folder}{sharing}" for folder in folders)
 
 
+# Images without the compilers that have other folders elsewhere
+_PLAIN_IMAGE = re.compile(
+    r"(?:^|/)(?:alpine|debian|ubuntu|fedora|rockylinux|almalinux|centos|python|node|ruby|php|openjdk|eclipse-temurin"
+    r"|buildpack-deps|amazoncorretto|cuda|jdk)(?:[:@-]|$)"
+)
+
+
 def join_arguments(command: ShellCommand) -> str:
     """Return a command as its program without folder, and its arguments, with one space between them."""
     return " ".join((command.program, *command.arguments[1:]))
@@ -109,6 +116,8 @@ def _default_folders(tool: CacheTool, image: str) -> tuple[str, ...]:
     for word, folders in tool.image_folders.items():
         if word in image:
             return folders
+    if tool.image_folders and not _PLAIN_IMAGE.search(image):
+        return ()  # an image of someone's own may have the tool anywhere
     return tool.folders
 
 
@@ -218,7 +227,7 @@ CACHE_TOOLS = (
     ),
     _tool(
         "cargo",
-        r"cargo (?:\+\S+ )?(?:-\S+ )*(?:build|install|fetch|test|check|run|rustc|auditable|zigbuild|chef cook|b)\b",
+        r"(?:xx-)?cargo (?:\+\S+ )?(?:-\S+ )*(?:build|install|fetch|test|check|run|rustc|\w+build|chef cook)\b",
         "/root/.cargo/registry /root/.cargo/git",
         image_folders={
             "rust": ("/usr/local/cargo/registry", "/usr/local/cargo/git"),

@@ -39,7 +39,8 @@ def find_context_copies(graph: StageGraph, facts: RepositoryFacts) -> Iterator[C
     for stage in graph.stages:
         if stage not in needed:
             continue
-        for instruction in stage.instructions:
+        for step in stage.steps:
+            instruction = step.instruction
             sources = _read_sources(instruction)
             if sources:
                 chosen = _choose_files(selector, sources, instruction)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.doctor.reading.push_model import PushModel, StepPlace, list_chain
+from stagebake.doctor.reading.push_model import PushModel, StepPlace, expand_known, list_chain
 from stagebake.doctor.reading.shell_commands import ShellCommand, read_commands
 
 # Programs that set up the system and read nothing of the code, unless a path of theirs says so
@@ -79,9 +79,9 @@ def read_tail(graph: StageGraph, model: PushModel) -> FinalTail:
         if instruction.keyword == "WORKDIR":
             folder = posixpath.join(folder, instruction.args[0])
         if instruction.keyword in ("COPY", "ADD") and model.is_code_step(place):
-            copies.append(CopiedPath(place, _destination(instruction, folder)))
+            copies.append(CopiedPath(place, _destination(instruction, folder, graph)))
         elif instruction.keyword in ("COPY", "ADD"):
-            others.append(_destination(instruction, folder) or "/")
+            others.append(_destination(instruction, folder, graph) or "/")
         if instruction.keyword == "RUN" and not copies and folder != "/":
             others.append(folder)
         if not copies:
@@ -97,8 +97,8 @@ def read_tail(graph: StageGraph, model: PushModel) -> FinalTail:
     return FinalTail(steps=tuple(steps), copies=tuple(copies), runs=tuple(runs))
 
 
-def _destination(instruction: Instruction, folder: str) -> str | None:
-    written = instruction.args[-1]
+def _destination(instruction: Instruction, folder: str, graph: StageGraph) -> str | None:
+    written = expand_known(instruction.args[-1], graph, graph.final)
     if "$" in written:
         return None
     path = posixpath.normpath(posixpath.join(folder, written))
@@ -116,7 +116,8 @@ def list_paths(run: TailRun, command: ShellCommand) -> Iterator[str]:
             break
         if other.program == "cd" and other.operands:
             folder = posixpath.join(folder, other.operands[0])
-    for word in command.operands:
+    words = command.operands[1:] if command.program in _OWNERS else command.operands
+    for word in words:
         yield posixpath.normpath(posixpath.join(folder, word))
 
 
@@ -130,8 +131,10 @@ def touched_copies(run: TailRun, command: ShellCommand) -> tuple[CopiedPath, ...
     """Return the COPYs of changing files before the RUN that a command names, by a path of theirs or one above."""
     touched = []
     for copy in run.copies:
+        if copy.path is None or copy.path == "/":
+            continue
         for path in list_paths(run, command):
-            if copy.path is not None and "$" not in path and (covers(path, copy.path) or covers(copy.path, path)):
+            if "$" not in path and (covers(path, copy.path) or covers(copy.path, path)):
                 touched.append(copy)
                 break
     return tuple(touched)
@@ -146,7 +149,7 @@ def is_setup(run: TailRun, command: ShellCommand) -> bool:
     paths = list(list_paths(run, command))
     names_unknown = any("$" in path or "*" in path for path in paths)
     if command.program in _OWNERS:
-        return not names_unknown and not any(_is_inside(run, path) or _is_above(run, path) for path in paths[1:])
+        return not names_unknown and not any(_is_inside(run, path) or _is_above(run, path) for path in paths)
     reads = command.program == "ln" and any(_is_inside(run, path) for path in paths[:1])
     return not names_unknown and not reads
 

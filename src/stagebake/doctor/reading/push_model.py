@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import Stage, StageGraph, StageStep
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Frequency
@@ -33,8 +34,13 @@ _MANIFESTS = re.compile(
 )
 # What `turbo prune --docker` and `cargo chef prepare` extract from the manifests
 _EXTRACTED = re.compile(r"(?:^|/)(?:out/json|recipe\.json)$")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+# Folders of the system, which code does not change
+_SYSTEM = re.compile(r"^/(?:etc|usr/(?:share|lib|include)|lib|lib64)(?:/|$)")
 # Single files that seldom change: configuration and scripts for the image
-_SETTLED = re.compile(r"\.(?:conf|cfg|cnf|ini|toml|ya?ml|json|sh|bash|crt|pem|key|service|list|repo|xml|lock|mod|sum)$")
+_SETTLED = re.compile(
+    r"\.config\.\w+$|\.(?:conf|cfg|cnf|ini|toml|ya?ml|json|sh|bash|crt|pem|key|service|list|repo|xml|lock|mod|sum)$"
+)
 _EVERYTHING = frozenset({"package.json"})
 _WRITES_LAYER = ("RUN", "COPY", "ADD", "WORKDIR")
 
@@ -103,6 +109,21 @@ def list_chain(graph: StageGraph, stage: Stage) -> tuple[StepPlace, ...]:
     return own if base is None else (*list_chain(graph, base), *own)
 
 
+def expand_known(word: str, graph: StageGraph, stage: Stage) -> str:
+    """Return a word with the variables expanded whose value an ENV or ARG of the stage says; others stay."""
+    values = dict(graph.variables)
+    for instruction in graph.inherited_instructions(stage):
+        pairs: list[tuple[str, str | None]] = []
+        if instruction.keyword == "ENV":
+            pairs = list(instruction.assignments)
+        elif instruction.keyword == "ARG":
+            pairs = [(name, graph.args.get(name, default)) for name, default in instruction.declarations]
+        for name, value in pairs:
+            if value is not None and "$" not in value:
+                values[name] = value.strip("\"'")
+    return _VARIABLE.sub(lambda found: values.get(found[1] or found[2]) or found[0], word.strip("\"'"))
+
+
 def make_push_model(graph: StageGraph, facts: RepositoryFacts, context_copies: Iterable[ContextCopy]) -> PushModel:
     """Return which steps the last commits ran; without enough of them, judge by the names of the copied files."""
     copies = {id(copy.instruction): copy for copy in context_copies}
@@ -129,17 +150,58 @@ def is_code_copy(copy: ContextCopy) -> bool:
     """Return whether a COPY takes code, by the names of its files: not only manifests, configuration and scripts."""
     if copy.copies_everything:
         return True
-    names = copy.files or copy.sources
-    kinds = [name for name in names if not _MANIFESTS.search(name)]
-    return any(not _SETTLED.search(name) for name in kinds)
+    return _is_code(copy.files or copy.sources)
 
 
-def takes_installed_packages(step: StageStep) -> bool:
-    """Return whether a COPY takes from a stage only what a manifest changes: installed packages, or manifests."""
+def _is_code(names: Iterable[str]) -> bool:
+    return any(not _SETTLED.search(name) and not _MANIFESTS.search(name) for name in names)
+
+
+def takes_settled_files(step: StageStep, graph: StageGraph, stage: Stage) -> bool:
+    """Return whether a COPY takes from a stage only what code does not change: packages, manifests, system files."""
     if step.instruction.keyword != "COPY":
         return False
-    paths = [posixpath.normpath(path) for path in step.instruction.args[:-1]]
-    return all(_INSTALLED.search(path) or _MANIFESTS.search(path) or _EXTRACTED.search(path) for path in paths)
+    for written in step.instruction.args[:-1]:
+        path = posixpath.normpath(expand_known(written, graph, stage))
+        patterns = (_INSTALLED, _MANIFESTS, _EXTRACTED, _SYSTEM, _SETTLED)
+        if not any(pattern.search(path) for pattern in patterns):
+            return False
+    return True
+
+
+def map_to_context(step: StageStep, graph: StageGraph, copies: Iterable[ContextCopy]) -> frozenset[str] | None:
+    """Return the files of the context that a COPY takes through another stage; None where it takes something else.
+
+    A stage that has copied the whole context to /app has its file `public/x` in /app/public/x.
+    """
+    source = next((source for source in step.sources if isinstance(source, str)), None)
+    if source is None or step.instruction.keyword != "COPY":
+        return None
+    chain = {id(place.step.instruction): place for place in list_chain(graph, graph[source])}
+    whole = [copy for copy in copies if copy.copies_everything and id(copy.instruction) in chain]
+    if not whole:
+        return None
+    root = _find_target(whole[0].instruction, [place.step.instruction for place in chain.values()])
+    files: set[str] = set()
+    for written in step.instruction.args[:-1]:
+        inside = posixpath.relpath(posixpath.normpath(written), root)
+        inside = re.sub(r"^out/full/", "", inside)
+        found = {path for path in whole[0].files if path == inside or path.startswith(f"{inside}/")}
+        if inside in (".", "out/full") or not found:
+            return None
+        files |= found
+    return frozenset(files)
+
+
+def _find_target(copy: Instruction, instructions: Iterable[Instruction]) -> str:
+    """Return the absolute path that a COPY writes to, by the WORKDIRs before it."""
+    folder = "/"
+    for instruction in instructions:
+        if instruction.keyword == "WORKDIR":
+            folder = posixpath.join(folder, instruction.args[0])
+        if instruction is copy:
+            break
+    return posixpath.normpath(posixpath.join(folder, copy.args[-1]))
 
 
 def _run_steps(
@@ -149,19 +211,39 @@ def _run_steps(
 ) -> set[tuple[str, int]]:
     """Return the steps that run when these files change; None stands for a push of code."""
     with_manifest = changed is not None and any(_MANIFESTS.search(path) for path in changed)
+    all_copies = tuple(copies.values())
     ran: set[tuple[str, int]] = set()
     ran_stages: set[str] = set()
     for stage in graph.needed_stages():
         dirty = stage.base in ran_stages
         for number, step in enumerate(stage.steps):
             dirty = dirty or _takes_changed(copies.get(id(step.instruction)), changed)
-            if number and any(source in ran_stages for source in step.sources):
-                dirty = dirty or with_manifest or not takes_installed_packages(step)
+            if number and not dirty and any(source in ran_stages for source in step.sources):
+                dirty = _copies_changed(step, graph, stage, all_copies, changed, with_manifest)
             if dirty and step.instruction.keyword in _WRITES_LAYER:
                 ran.add((stage.name, number))
         if dirty:
             ran_stages.add(stage.name)
     return ran
+
+
+def _copies_changed(
+    step: StageStep,
+    graph: StageGraph,
+    stage: Stage,
+    copies: tuple[ContextCopy, ...],
+    changed: frozenset[str] | None,
+    with_manifest: bool,
+) -> bool:
+    """Return whether a COPY takes other files from a stage that ran: BuildKit compares their content."""
+    if with_manifest or changed is _EVERYTHING:
+        return True
+    if takes_settled_files(step, graph, stage):
+        return False
+    mapped = map_to_context(step, graph, copies)
+    if mapped is None:
+        return True
+    return _is_code(mapped) if changed is None else not mapped.isdisjoint(changed)
 
 
 def _takes_changed(copy: ContextCopy | None, changed: frozenset[str] | None) -> bool:

@@ -23,7 +23,9 @@ _SEQUENCE = ("", "&&", ";", "\n")
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
 # Commands that run the command after them
-_PREFIXES = frozenset({"sudo", "exec", "command", "env", "time", "nice"})
+_PREFIXES = frozenset({
+    "sudo", "exec", "command", "env", "time", "nice", "if", "then", "elif", "else", "while", "do", "!", "{", "(",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class ShellCommand:
         words = list(self.words)
         while words and (_ASSIGNMENT.match(words[0]) or words[0] in _PREFIXES):
             words.pop(0)
+        if words and words[0].startswith("("):
+            words[0] = words[0].lstrip("(")
         return tuple(words)
 
     @property

@@ -150,7 +150,11 @@ def _first_line(instruction: Instruction) -> str:
 def find_secret_variables(subject: Subject) -> Iterator[Finding]:
     """Find each ARG or ENV that looks like a secret."""
     graph = subject.graph
+    seen: set[str] = set()
     for variable in list_secret_variables(graph):
+        if variable.name in seen:
+            continue
+        seen.add(variable.name)
         yield Finding(
             rule="secret",
             path=graph.path,

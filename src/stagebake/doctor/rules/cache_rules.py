@@ -20,11 +20,12 @@ from stagebake.doctor.reading.cache_tools import (
     find_tool_commands,
     runs_as_root,
 )
-from stagebake.doctor.reading.shell_commands import ShellCommand, read_script, runs_heredoc, write_run
+from stagebake.doctor.reading.shell_commands import ShellCommand, read_commands, read_script, runs_heredoc, write_run
 from stagebake.doctor.reading.subject import Subject
 from stagebake.doctor.rules.mount_rules import keep_cache
 
 _APT_UPDATE = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b")
+_SCRIPTS = re.compile(r"(?:make|mage|task|just|ninja|bash|sh|\./\S+|\S+\.sh)(?:\s|$)")
 _KEEPS_ARCHIVES = re.compile(r"docker-clean|Keep-Downloaded-Packages")
 _REMOVE_DOCKER_CLEAN = "rm -f /etc/apt/apt.conf.d/docker-clean"
 _ONE_JOB = "on runners that live for one job, set `cache-mounts = true` as well"
@@ -59,6 +60,18 @@ def find_missing_cache_mounts(subject: Subject) -> Iterator[Finding]:
         yield _report_group(group, graph, facts)
 
 
+def _fills_folder(graph: StageGraph, missing: MissingMount) -> bool:
+    """Return whether a COPY puts files where the mount would be, which would hide them."""
+    for instruction in graph.inherited_instructions(missing.stage):
+        if instruction.keyword not in ("COPY", "ADD") or instruction.line >= missing.instruction.line:
+            continue
+        target = posixpath.normpath(instruction.args[-1])
+        for folder in missing.folders:
+            if target.startswith(folder) or (target != "/" and f"{folder}/".startswith(f"{target}/")):
+                return True
+    return False
+
+
 def _list_missing(graph: StageGraph, facts: RepositoryFacts) -> list[MissingMount]:
     found: list[MissingMount] = []
     for tool in CACHE_TOOLS:
@@ -67,7 +80,7 @@ def _list_missing(graph: StageGraph, facts: RepositoryFacts) -> list[MissingMoun
             continue  # one of its RUNs cannot have the mount, so none may have it
         if tool.is_store and _is_copied_elsewhere(graph, of_tool):
             continue
-        found += [missing for missing in of_tool if missing.folders]
+        found += [missing for missing in of_tool if missing.folders and not _fills_folder(graph, missing)]
     return sorted(found, key=lambda missing: missing.instruction.line)
 
 
@@ -82,10 +95,14 @@ def _find_in_stage(
     facts: RepositoryFacts,
 ) -> Iterator[MissingMount]:
     """Find the RUNs that use a tool without its mounts; one for which no mount can be proposed has no folders."""
+    base = graph.base_stage(stage)
+    seen = base is not None and any(find_tool_commands(tool, each) for each in graph.inherited_instructions(base))
     for instruction in stage.instructions:
         commands = find_tool_commands(tool, instruction)
-        if not commands:
+        commands = tuple(command for command in commands if not _is_local(command))
+        if not commands and not (seen and tool.is_store and _may_run_tool(tool, instruction)):
             continue
+        seen = True
         folders = find_cache_folders(tool, graph, stage, instruction.line)
         if not runs_as_root(graph, stage, instruction.line) or _uses_unknown_cache(tool, facts):
             folders = ()
@@ -93,7 +110,28 @@ def _find_in_stage(
             folders = tuple(folder for folder in folders if folder != APT_LISTS)
         unmounted = tuple(folder for folder in folders if not _is_mounted(folder, instruction))
         if unmounted or not folders:
-            yield MissingMount(stage, instruction, tool, unmounted, commands[0])
+            command = (commands or read_commands(instruction))[0]
+            yield MissingMount(stage, instruction, tool, unmounted, command)
+
+
+def _is_local(command: ShellCommand) -> bool:
+    """Return whether an install downloads nothing: of files that are there, or without dependencies."""
+    if command.program not in ("pip", "pip3", "uv", "apt", "apt-get", "dnf", "yum"):
+        return False
+    if {"--no-deps", "--no-index"} & set(command.arguments) and "-r" not in command.arguments:
+        return True
+    position = command.operands.index("install") + 1 if "install" in command.operands else 0
+    names = command.operands[position:]
+    reads_list = any(word.startswith(("-r", "--requirement", "-c")) for word in command.arguments)
+    is_file = [word.startswith(("/", "./")) and not word.endswith((".txt", "/", "]")) for word in names]
+    return not reads_list and bool(names) and (all(is_file) or names == ("pip",))
+
+
+def _may_run_tool(tool: CacheTool, instruction: Instruction) -> bool:
+    """Return whether a RUN starts a script or make, which may run the tool; only where a tool has a store to mount."""
+    if instruction.keyword != "RUN" or tool.name not in ("go", "cargo", "mvn", "gradle", "nuget"):
+        return False
+    return any(_SCRIPTS.match(" ".join(command.arguments)) for command in read_commands(instruction))
 
 
 def _uses_unknown_cache(tool: CacheTool, facts: RepositoryFacts) -> bool:
@@ -210,7 +248,7 @@ def _add_mounts(of_run: list[MissingMount], graph: StageGraph) -> tuple[str, ...
         if script is not None and not instruction.json:
             script = keep_cache(script, found.tool, found.folders)
     if script is None:
-        return tuple(f"# RUN {flag}" for flag in flags)
+        return ()
     if any(found.tool is APT for found in of_run) and not _keeps_archives(graph, of_run[0]):
         script = _remove_docker_clean(script, heredoc=runs_heredoc(instruction))
     return write_run(instruction, script, add_flags=dict.fromkeys(flags))

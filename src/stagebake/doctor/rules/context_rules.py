@@ -32,6 +32,7 @@ _PACKAGE_TEXTS = ("*.md", "LICENSE*")
 # The tools of these files read README and LICENSE when they build a package
 _PACKAGE_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml")
 _MIN_UNUSED_REBUILDS = 3
+_MIN_UNUSED_SHARE = 0.05
 
 _READS_GIT = re.compile(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|versioneer")
 _SECRET_FILE = re.compile(r"^(?:\.env(?:\.local|\.\w+\.local)?|id_(?:rsa|ed25519|ecdsa)|\.netrc|\.pgpass)$")
@@ -130,7 +131,7 @@ def find_unused_files(subject: Subject) -> Iterator[Finding]:
     whole = next((copy for copy in copies if copy.copies_everything), None)
     rebuilds = list_rebuilds(copies, facts)
     needless = _find_needless_rebuilds(rebuilds, _list_unused_patterns(facts))
-    if whole is None or len(needless) < _MIN_UNUSED_REBUILDS:
+    if whole is None or len(needless) < max(_MIN_UNUSED_REBUILDS, _MIN_UNUSED_SHARE * len(rebuilds)):
         return
     counts = Counter(chain.from_iterable(needless))
     most_frequent = [f"{pattern} ({count})" for pattern, count in counts.most_common(5)]

@@ -15,7 +15,7 @@ from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
 from stagebake.doctor.reading.context_copies import ContextCopy, list_rebuilds
-from stagebake.doctor.reading.push_model import list_chain, takes_installed_packages
+from stagebake.doctor.reading.push_model import list_chain, map_to_context, takes_settled_files
 from stagebake.doctor.reading.shell_commands import (
     ShellCommand,
     is_plain_list,
@@ -37,6 +37,9 @@ _WORKSPACE_PACKAGE = re.compile(r"^(?!.*node_modules/).*/package\.json$")
 # Files that the install scripts of Node.js packages read: patches, Yarn itself, hooks of pnpm, the schema of Prisma
 _NODE_EXTRAS = re.compile(
     r"(?:^|/)(?:patches/[^/]+|\.yarn/(?:releases|plugins|patches)/[^/]+|\.pnpmfile\.cjs|prisma/schema\.prisma)$"
+)
+_INSTALL_SCRIPTS = re.compile(
+    r"(?:^|/)(?:prisma|patches|scripts?|hooks|\.yarn|\.husky|vendor|packages|crates|libs?)/?$"
 )
 _REQUIREMENTS = re.compile(r"(?:^|/)(?:requirements|constraints)[^/]*\.(?:txt|in)$|(?:^|/)requirements/[^/]+\.txt$")
 # Commands whose effect the rest of a RUN needs
@@ -61,6 +64,8 @@ def find_early_copies(subject: Subject) -> Iterator[Finding]:
     for install in find_installs(graph):
         for copy in _list_copies_before(install, copies, graph):
             needed = _find_needed_files(install, copy, facts)
+            if needed is None and _has_manifests(install, copies, graph, facts):
+                needed = frozenset()
             if copy.instruction.line in reported or needed is None or _runs_copied_code(install, copy):
                 continue
             early = _EarlyCopy(copy, install, needed, rebuilds)
@@ -104,7 +109,13 @@ class _EarlyCopy:
             return True
         count = len(self.caused)
         often = count >= _MIN_CAUSED and count >= _MIN_SHARE * len(self.rebuilds)
-        return often and not _names_source(self.install, self.copy)
+        return often and not _names_source(self.install, self.copy) and not self._may_be_read
+
+    @property
+    def _may_be_read(self) -> bool:
+        """Return whether install scripts may read the copied files: a schema, patches, scripts of the repository."""
+        reads_scripts = bool(self.install.manifests)
+        return reads_scripts and any(_INSTALL_SCRIPTS.search(source) for source in self.copy.sources)
 
 
 def _list_copies_before(
@@ -120,6 +131,16 @@ def _list_copies_before(
         is_before = line in lines and line < install.instruction.line
         if is_before and copy.instruction.keyword != "RUN":
             yield copy
+
+
+def _has_manifests(
+    install: PackageInstall,
+    copies: Iterable[ContextCopy],
+    graph: StageGraph,
+    facts: RepositoryFacts,
+) -> bool:
+    """Return whether another COPY before the install brings the files that say what to install."""
+    return any(_find_needed_files(install, copy, facts) for copy in _list_copies_before(install, copies, graph))
 
 
 def _runs_copied_code(install: PackageInstall, copy: ContextCopy) -> bool:
@@ -289,8 +310,10 @@ def find_early_stage_copies(subject: Subject) -> Iterator[Finding]:
             instruction = place.step.instruction
             if instruction is install.instruction:
                 break
-            if _takes_code(instruction) and model.is_code_step(place) and not takes_installed_packages(place.step):
-                before = before or instruction
+            if before is None and _takes_code(instruction) and model.is_code_step(place):
+                mapped = map_to_context(place.step, graph, subject.copies)
+                if mapped is None and not takes_settled_files(place.step, graph, place.stage):
+                    before = instruction
         if before is None or before.line in reported or not _is_independent(install, before):
             continue
         reported.add(before.line)

@@ -41,10 +41,9 @@ def find_late_owner_changes(subject: Subject) -> Iterator[Finding]:
     for run in subject.tail.runs:
         for command in run.commands:
             copies = touched_copies(run, command)
-            is_recursive = any(re.fullmatch(r"-[a-zA-Z]*R[a-zA-Z]*|--recursive", word) for word in command.arguments)
-            if command.program not in ("chown", "chmod") or not is_recursive or not copies:
+            if not _changes_owners(run, command):
                 continue
-            flag = _copy_flag(command)
+            flag = _copy_flag(command) if _covers_copies(run, command, copies) else None
             yield Finding(
                 rule="chown-after-copy",
                 path=graph.path,
@@ -55,6 +54,20 @@ def find_late_owner_changes(subject: Subject) -> Iterator[Finding]:
                 seconds=facts.seconds.get(graph.final.name),
             )
             break
+
+
+def _changes_owners(run: TailRun, command: ShellCommand) -> bool:
+    """Return whether a command is a recursive chown or chmod over files that a COPY of the tail brought."""
+    if command.program not in ("chown", "chmod"):
+        return False
+    is_recursive = any(re.fullmatch(r"-[a-zA-Z]*R[a-zA-Z]*|--recursive", word) for word in command.arguments)
+    return is_recursive and bool(touched_copies(run, command))
+
+
+def _covers_copies(run: TailRun, command: ShellCommand, copies: tuple[CopiedPath, ...]) -> bool:
+    """Return whether a command changes all files of these COPYs, rather than some folders in them."""
+    paths = list(list_paths(run, command))
+    return all(copy.path is not None and any(covers(path, copy.path) for path in paths) for copy in copies)
 
 
 def _copy_flag(command: ShellCommand) -> str | None:
@@ -72,10 +85,10 @@ def _copy_flag(command: ShellCommand) -> str | None:
 def _describe_owner_change(command: ShellCommand, copies: tuple[CopiedPath, ...], flag: str | None) -> str:
     lines = ", ".join(str(copy.instruction.line) for copy in copies)
     many = "s" if len(copies) > 1 else ""
-    how = f"COPY {flag}" if flag else "COPY with --chown or --chmod"
+    how = f"write `COPY {flag}` instead" if flag else "do it in the stage that makes the files, or in the COPY"
     return (
-        f"`{command.program} -R` stores every file that the COPY in line{many} {lines} brings a second time, "
-        f"and each push of code does it again; write `{how}` instead"
+        f"`{command.program} -R` stores files that the COPY in line{many} {lines} brings a second time, "
+        f"and each push of code does it again, with every layer below; {how}"
     )
 
 
@@ -108,7 +121,7 @@ def _set_in_copies(
 
 def _holds_other_files(run: TailRun, command: ShellCommand) -> bool:
     """Return whether something else than COPYs of the tail may have put files where a command changes the owner."""
-    paths = list(list_paths(run, command))[1:]
+    paths = list(list_paths(run, command))
     if any("$" in path or "*" in path for path in paths):
         return True
     return any(covers(path, other) or covers(other, path) for path in paths for other in run.other_paths)
@@ -148,7 +161,8 @@ def find_late_removals(subject: Subject) -> Iterator[Finding]:
         for command in run.commands:
             removed = touched_copies(run, command)
             prunes = command.program != "rm"
-            if not is_prune(command) or not (prunes or removed) or not _takes_from_stage(run):
+            is_single = not prunes and not any(re.match(r"-\w*[rR]", word) for word in command.arguments)
+            if is_single or not is_prune(command) or not (prunes or removed) or not _takes_from_stage(run):
                 continue
             yield Finding(
                 rule="prune-after-copy",
@@ -160,6 +174,10 @@ def find_late_removals(subject: Subject) -> Iterator[Finding]:
                 seconds=facts.seconds.get(graph.final.name),
             )
             break
+
+
+def _removes_folders(command: ShellCommand) -> bool:
+    return is_prune(command) and (command.program != "rm" or any(word.startswith("-") for word in command.arguments))
 
 
 def _takes_from_stage(run: TailRun) -> bool:
@@ -195,5 +213,5 @@ def _needs_code(run: TailRun) -> bool:
         return run.has_new_environment
     is_install = bool(find_package_managers(run.instruction.command))
     others = [command for command in run.commands if not is_setup(run, command)]
-    covered = [command for command in others if command.program in ("chown", "chmod") or is_prune(command)]
+    covered = [command for command in others if _changes_owners(run, command) or _removes_folders(command)]
     return not is_install and len(covered) < len(others)
