@@ -42,6 +42,8 @@ _ONLY_IF_RUN = frozenset({
     "apt-update", "cache-mount", "compile-cache", "copy-before-install", "docker-clean", "mount-defeated",
     "mount-hides",
 })  # fmt: skip
+# Each push runs the steps of these rules, whatever files it changes
+_ALWAYS_RUN = frozenset({"arg-early", "dockerignore"})
 _SELDOM = 0.05
 
 StepKey = tuple[str, int]
@@ -91,7 +93,7 @@ class Weighing:
 
     def _weigh_finding(self, finding: Finding) -> Finding:
         keys = self._keys(finding)
-        frequency = self.model.frequency(keys) if keys else None
+        frequency = self.model.frequency(keys) if keys and finding.rule not in _ALWAYS_RUN else None
         is_note = finding.is_note or (finding.rule in _ONLY_IF_RUN and not self._runs_again(keys, frequency))
         return replace(finding, cost=self._cost(finding), frequency=frequency, is_note=is_note)
 
@@ -152,7 +154,8 @@ class Weighing:
         return finding.is_note, -seconds * share, finding.line, finding.rule
 
     def _guess_share(self, finding: Finding) -> float:
-        return 1.0 if not self.model.code_steps.isdisjoint(self._keys(finding)) else 0.2
+        is_paid = finding.rule in _ALWAYS_RUN or not self.model.code_steps.isdisjoint(self._keys(finding))
+        return 1.0 if is_paid else 0.2
 
 
 def _empty_steps(

@@ -40,7 +40,7 @@ class CopiedPath:
 class TailRun:
     """RUN of the tail with its commands, the folder that it starts in, and the COPYs before it that code changes.
 
-    `has_new_environment` says that ENV, ARG, USER or SHELL is between. `other_paths` are where other COPYs and RUNs
+    `has_new_environment` says that USER or SHELL is between. `other_paths` are where other COPYs and RUNs
     before it may have put files.
     """
 
@@ -87,7 +87,7 @@ def read_tail(graph: StageGraph, model: PushModel) -> FinalTail:
         if not copies:
             continue
         steps.append(place)
-        if instruction.keyword in ("ENV", "ARG", "USER", "SHELL"):
+        if instruction.keyword in ("USER", "SHELL"):
             changed_environment = True
         if instruction.keyword == "RUN":
             commands = read_commands(instruction)
@@ -103,7 +103,7 @@ def _destination(instruction: Instruction, folder: str, graph: StageGraph) -> st
         return None
     path = posixpath.normpath(posixpath.join(folder, written))
     sources = instruction.args[:-1]
-    if written.endswith("/") and len(sources) == 1 and "." in posixpath.basename(sources[0].rstrip("/")):
+    if written.endswith("/") and len(sources) == 1 and re.search(r"\w\.\w+$", sources[0]):  # a file, by its name
         return posixpath.join(path, posixpath.basename(sources[0]))
     return path
 

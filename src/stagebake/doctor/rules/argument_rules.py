@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stagebake.dockerfile.parser import Instruction
-from stagebake.dockerfile.stages import Stage
+from stagebake.dockerfile.stages import Stage, StageGraph
 from stagebake.dockerfile.warnings import list_secret_variables
 from stagebake.doctor.finding import Finding
 from stagebake.doctor.reading.shell_commands import read_commands
@@ -44,9 +44,9 @@ def find_early_arguments(subject: Subject) -> Iterator[Finding]:
     An ARG is in the environment of every RUN after it, used or not (docs.docker.com/reference/dockerfile, "Impact on
     build caching").
     """
-    graph, facts = subject.graph, subject.facts
+    graph = subject.graph
     for stage in graph.needed_stages():
-        for argument in _find_changing_arguments(stage):
+        for argument in _find_changing_arguments(stage, subject):
             if argument.unused_runs:
                 yield Finding(
                     rule="arg-early",
@@ -55,21 +55,26 @@ def find_early_arguments(subject: Subject) -> Iterator[Finding]:
                     problem=_describe_early_argument(argument),
                     fix=_move_argument(argument),
                     stage=stage.name,
-                    seconds=facts.seconds.get(stage.name),
+                    seconds=subject.facts.seconds.get(stage.name),
                 )
 
 
 @dataclass(frozen=True)
 class _ChangingArgument:
-    """ARG whose value changes with each build, the RUNs after it that do not use it, and its first use."""
+    """ARG whose value changes with each build, the RUNs after it that do not use it, and its first use.
+
+    `carriers` are the ENVs and LABELs before its first use that take the value.
+    """
 
     name: str
     declaration: Instruction
     unused_runs: tuple[Instruction, ...]
+    carriers: tuple[Instruction, ...]
     first_use: Instruction | None
 
 
-def _find_changing_arguments(stage: Stage) -> Iterator[_ChangingArgument]:
+def _find_changing_arguments(stage: Stage, subject: Subject) -> Iterator[_ChangingArgument]:
+    code_lines = {place.step.instruction.line for place in subject.model.places if subject.model.is_code_step(place)}
     for position, instruction in enumerate(stage.instructions, 1):
         if instruction.keyword != "ARG":
             continue
@@ -77,31 +82,52 @@ def _find_changing_arguments(stage: Stage) -> Iterator[_ChangingArgument]:
         for name, default in instruction.declarations:
             has_value = not _PLACEHOLDER.fullmatch(default or "")
             if _CHANGING.search(name) and not has_value:
-                yield _follow_argument(name, instruction, later)
+                yield _follow_argument(name, instruction, later, _list_derived(stage, subject.graph), code_lines)
+
+
+def _list_derived(stage: Stage, graph: StageGraph) -> tuple[Instruction, ...]:
+    """Return the instructions of the needed stages that start from a stage: its ENVs are theirs as well."""
+    derived: list[Instruction] = []
+    for other in graph.needed_stages():
+        if other is not stage and stage.instructions[0] in graph.inherited_instructions(other):
+            derived += other.instructions[1:]
+    return tuple(derived)
 
 
 def _follow_argument(
     name: str,
     declaration: Instruction,
     later: tuple[Instruction, ...],
+    derived: tuple[Instruction, ...],
+    code_lines: set[int],
 ) -> _ChangingArgument:
     """Return the RUNs until the first use of the argument, or of an ENV made from it."""
     names = [name]
     unused: list[Instruction] = []
+    carriers: list[Instruction] = []
     first_use = None
-    for instruction in later:
+    for instruction in (*later, *derived):
+        if instruction in derived and len(names) == 1:
+            break  # stages that start from this one see its ENVs, not its ARGs
         is_used = _mentions_any(names, instruction)
         if is_used and instruction.keyword == "ENV":
-            names += [variable for variable, _ in instruction.assignments]
-        elif is_used and instruction.keyword not in _METADATA:
+            names += [variable for variable, value in instruction.assignments if _mentions_word(name, value)]
+        if is_used and instruction.keyword in _METADATA:
+            carriers.append(instruction)
+        elif is_used:
             first_use = instruction
             break
         elif instruction.keyword == "RUN":
             if _may_read_environment(instruction):
-                first_use = _first_of_pair(instruction, later)
+                first_use = _first_of_pair(instruction, (*later, *derived))
                 break
-            unused.append(instruction)
-    return _ChangingArgument(name, declaration, tuple(unused), first_use)
+            if instruction.line not in code_lines:
+                unused.append(instruction)
+    return _ChangingArgument(name, declaration, tuple(unused), tuple(carriers), first_use)
+
+
+def _mentions_word(name: str, text: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text) is not None
 
 
 def _may_read_environment(instruction: Instruction) -> bool:
@@ -129,14 +155,20 @@ def _describe_early_argument(argument: _ChangingArgument) -> str:
         place = f"to just before line {argument.first_use.line}, which is the first that may use it"
     return (
         f"ARG {argument.name} changes with every build, so the RUN in line {first_unused} runs again each time "
-        f"although it does not use the value; move the ARG, and any ENV made from it, {place}"
+        f"although it does not use the value; move the ARG, and any ENV or LABEL made from it, {place}"
     )
 
 
 def _move_argument(argument: _ChangingArgument) -> tuple[str, ...]:
-    """Return the last RUN that does not use the argument, the ARG, and the line of its first use."""
+    """Return the last RUN that does not use the argument, the ARG with what takes its value, and its first use.
+
+    Return nothing where an ENV also sets variables that the RUNs before may need, or where stages share the value.
+    """
+    carriers = [carrier for carrier in argument.carriers if carrier.keyword != "ARG"]
+    if any(carrier.keyword == "ENV" and len(carrier.assignments) > 1 for carrier in carriers):
+        return ()
     last_unused = argument.unused_runs[-1]
-    lines = [_first_line(last_unused), argument.declaration.text]
+    lines = [_first_line(last_unused), argument.declaration.text, *(carrier.text for carrier in carriers)]
     if argument.first_use is not None:
         lines.append(_first_line(argument.first_use))
     return tuple(lines)

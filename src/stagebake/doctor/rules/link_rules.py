@@ -85,7 +85,10 @@ def _describe_links(changed: list[_LinkedCopy], folders: list[Instruction]) -> s
             f"; the WORKDIR in line {folders[0].line} is a layer that needs all below it, so move it above the COPY"
         )
     if any(_NAMES.fullmatch(copy.instruction.flag_value("chown") or "") for copy in changed):
-        message += "; --link needs the numbers of the owner, because it does not read the image's /etc/passwd"
+        message += (
+            "; --link needs the numbers of the owner, because it does not read the image's /etc/passwd, and gives the "
+            "folders above the same owner"
+        )
     modes = [str(copy.instruction.line) for copy in changed if copy.instruction.flag_value("chmod") is not None]
     if modes:
         message += (

@@ -27,7 +27,12 @@ def test_early_arguments_unused_by_next_run_moves_before_first_use() -> None:
     assert found.line == 2
     assert "line 4" in found.problem
     assert "before line 5" in found.problem
-    assert found.fix == ("RUN npm ci", "ARG GIT_SHA", "RUN make VERSION=$GIT_SHA")
+    assert found.fix == (
+        "RUN npm ci",
+        "ARG GIT_SHA",
+        "ENV REVISION=$GIT_SHA",
+        "RUN make VERSION=$GIT_SHA",
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,26 @@ def test_early_arguments_harmless_argument_is_not_reported(text: str) -> None:
 @pytest.mark.parametrize("run", ["cargo build --release", "npm run build", "make", "./build.sh", "mix compile"])
 def test_early_arguments_program_that_may_read_the_environment_is_not_reported(run: str) -> None:
     assert "arg-early" not in rule_names(examine_text(f"FROM a\nCOPY . .\nARG GIT_SHA\nRUN {run}\n"))
+
+
+def test_early_arguments_env_of_a_base_stage_reruns_the_stages_above() -> None:
+    base = "FROM ruby AS base\nARG BUILD_COMMIT_SHA\nENV A=1 SHA=$BUILD_COMMIT_SHA\n"
+    text = f"{base}FROM base\nRUN apt-get install -y git\n"
+    found = only_finding("arg-early", examine_text(text))
+    assert "the RUN in line 5" in found.problem
+    assert found.fix == ()  # the ENV sets another variable, too
+    assert "arg-early" not in rule_names(examine_text(text.replace("ENV A=1 SHA=$BUILD_COMMIT_SHA", "ENV A=1")))
+
+
+def test_early_arguments_label_moves_with_the_argument() -> None:
+    text = "FROM node\nARG REVISION\nLABEL revision=$REVISION\nRUN apk add tini\n"
+    fix = only_finding("arg-early", examine_text(text)).fix
+    assert fix == ("RUN apk add tini", "ARG REVISION", "LABEL revision=$REVISION")
+
+
+def test_early_arguments_run_after_the_code_runs_anyway() -> None:
+    text = "FROM node\nCOPY . .\nARG GIT_SHA\nRUN rm -f x\nRUN make\n"
+    assert "arg-early" not in rule_names(examine_text(text))
 
 
 def test_early_arguments_moves_before_the_copy_of_the_run_that_compiles() -> None:

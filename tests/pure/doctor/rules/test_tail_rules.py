@@ -72,9 +72,10 @@ def test_late_setup_moves_above_the_code(run: str) -> None:
         "RUN mkdir $DATA\n",
         "USER app\nRUN mkdir /tmp/x\n",
         "RUN chown app /app/data\n",
+        "WORKDIR /app\nRUN mkdir -p data && chown -R app data\n",
         "RUN mkdir /data && /app/install\n",
     ],
-    ids=["links-code", "unknown", "other-user", "in-code", "runs-code"],
+    ids=["links-code", "unknown", "other-user", "in-code", "relative", "runs-code"],
 )
 def test_late_setup_that_needs_the_code_is_not_reported(end: str) -> None:
     assert "setup-after-code" not in rule_names(examine_text(f"{BUILD}COPY --from=build /app /app\n{end}"))
