@@ -103,7 +103,8 @@ def _destination(instruction: Instruction, folder: str, graph: StageGraph) -> st
         return None
     path = posixpath.normpath(posixpath.join(folder, written))
     sources = instruction.args[:-1]
-    if written.endswith("/") and len(sources) == 1 and re.search(r"\w\.\w+$", sources[0]):  # a file, by its name
+    into_folder = written.endswith("/") or written in (".", "..")
+    if into_folder and len(sources) == 1 and re.search(r"\w\.\w+$", sources[0]):  # a file, by its name
         return posixpath.join(path, posixpath.basename(sources[0]))
     return path
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import Stage, StageGraph, StageStep
@@ -45,6 +47,10 @@ _EVERYTHING = frozenset({"package.json"})
 _WRITES_LAYER = ("RUN", "COPY", "ADD", "WORKDIR")
 
 
+StepKey = tuple[str, int]
+"""Name of a stage and number of one of its steps."""
+
+
 @dataclass(frozen=True)
 class StepPlace:
     """Step of a stage by its number, an index of `Stage.steps`."""
@@ -57,7 +63,7 @@ class StepPlace:
         return self.stage.steps[self.number]
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> StepKey:
         return self.stage.name, self.number
 
 
@@ -71,14 +77,14 @@ class PushModel:
     graph: StageGraph
     pushes: int
     runs: Mapping[tuple[str, int], frozenset[int]]
-    code_steps: frozenset[tuple[str, int]]
-    context_steps: frozenset[tuple[str, int]] = frozenset()
+    code_steps: frozenset[StepKey]
+    context_steps: frozenset[StepKey] = frozenset()
 
     def is_code_step(self, place: StepPlace) -> bool:
         """Return whether a push of code runs the step."""
         return place.key in self.code_steps
 
-    def frequency(self, keys: Collection[tuple[str, int]]) -> Frequency | None:
+    def frequency(self, keys: Collection[StepKey]) -> Frequency | None:
         """Return how many pushes ran one of these steps; None without enough history."""
         if self.pushes < _MIN_PUSHES:
             return None
@@ -109,6 +115,12 @@ def list_chain(graph: StageGraph, stage: Stage) -> tuple[StepPlace, ...]:
     return own if base is None else (*list_chain(graph, base), *own)
 
 
+def _find_code_steps(pushes: list[set[StepKey]]) -> set[StepKey]:
+    """Return the steps that at least a share of these pushes ran."""
+    counts = Counter(chain.from_iterable(pushes))
+    return {key for key, count in counts.items() if count >= _CODE_SHARE * len(pushes)}
+
+
 def expand_known(word: str, graph: StageGraph, stage: Stage) -> str:
     """Return a word with the variables expanded whose value an ENV or ARG of the stage says; others stay."""
     values = dict(graph.variables)
@@ -134,7 +146,14 @@ def make_push_model(graph: StageGraph, facts: RepositoryFacts, context_copies: I
         for key in ran:
             runs.setdefault(key, set()).add(number)
     if len(pushes) >= _MIN_PUSHES:
-        code_steps = {key for key, found in runs.items() if len(found) >= _CODE_SHARE * len(pushes)}
+        code_steps = _find_code_steps(
+            [
+                ran
+                for ran, changed in zip(ran_by_push, facts.commits, strict=True)
+                if ran and not any(is_manifest(path) for path in changed)
+            ]
+            or pushes
+        )
     else:
         code_steps = _run_steps(graph, copies, None)
     return PushModel(
@@ -157,6 +176,11 @@ def _is_code(names: Iterable[str]) -> bool:
     return any(not _SETTLED.search(name) and not _MANIFESTS.search(name) for name in names)
 
 
+def is_manifest(path: str) -> bool:
+    """Return whether a file says what a package manager installs."""
+    return _MANIFESTS.search(path) is not None
+
+
 def takes_settled_files(step: StageStep, graph: StageGraph, stage: Stage) -> bool:
     """Return whether a COPY takes from a stage only what code does not change: packages, manifests, system files."""
     if step.instruction.keyword != "COPY":
@@ -177,11 +201,11 @@ def map_to_context(step: StageStep, graph: StageGraph, copies: Iterable[ContextC
     source = next((source for source in step.sources if isinstance(source, str)), None)
     if source is None or step.instruction.keyword != "COPY":
         return None
-    chain = {id(place.step.instruction): place for place in list_chain(graph, graph[source])}
-    whole = [copy for copy in copies if copy.copies_everything and id(copy.instruction) in chain]
+    below = {id(place.step.instruction): place for place in list_chain(graph, graph[source])}
+    whole = [copy for copy in copies if copy.copies_everything and id(copy.instruction) in below]
     if not whole:
         return None
-    root = _find_target(whole[0].instruction, [place.step.instruction for place in chain.values()])
+    root = _find_target(whole[0].instruction, [place.step.instruction for place in below.values()])
     files: set[str] = set()
     for written in step.instruction.args[:-1]:
         inside = posixpath.relpath(posixpath.normpath(written), root)
@@ -208,11 +232,11 @@ def _run_steps(
     graph: StageGraph,
     copies: Mapping[int, ContextCopy],
     changed: frozenset[str] | None,
-) -> set[tuple[str, int]]:
+) -> set[StepKey]:
     """Return the steps that run when these files change; None stands for a push of code."""
     with_manifest = changed is not None and any(_MANIFESTS.search(path) for path in changed)
     all_copies = tuple(copies.values())
-    ran: set[tuple[str, int]] = set()
+    ran: set[StepKey] = set()
     ran_stages: set[str] = set()
     for stage in graph.needed_stages():
         dirty = stage.base in ran_stages

@@ -22,6 +22,14 @@ _CLOSING = frozenset({"fi", "done", "esac", "else", "elif", "}", ")", "then", "d
 _SEQUENCE = ("", "&&", ";", "\n")
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
+# Commands that install tools and packages or prepare folders; what they make does not depend on other variables
+_ONLY_INSTALLS = re.compile(
+    r"$|(?:\S*/)?(?:apk|apt|apt-get|dnf|yum|microdnf|mkdir|useradd|adduser|groupadd|addgroup|usermod|curl|wget|tar|unzip|rm"
+    r"|mv|cp|ln|chmod|chown|touch|echo|printf|cd|set|install|sed|cat|test|\[|export|update-ca-certificates|locale-gen"
+    r"|corepack|rustup|gpg|sha256sum|git clone|gem install|npm (?:ci|i|install)|yarn install|pnpm (?:i|install|fetch)"
+    r"|bun install|pip3? install|uv (?:sync|pip install)|go (?:mod download|install \S+@)|cargo (?:install|chef cook)"
+    r"|bundle install|composer install|mix (?:deps\.get|local\.\w+))(?:\s|$)"
+)
 # Commands that run the command after them
 _PREFIXES = frozenset({
     "sudo", "exec", "command", "env", "time", "nice", "if", "then", "elif", "else", "while", "do", "!", "{", "(",
@@ -65,6 +73,11 @@ def read_commands(instruction: Instruction) -> tuple[ShellCommand, ...]:
         text = instruction.command
         return (ShellCommand(instruction.args, text, 0, len(text)),)
     return split_commands(read_script(instruction))
+
+
+def only_installs(instruction: Instruction) -> bool:
+    """Return whether a RUN only installs tools and prepares folders: no compiler, no script, no build of code."""
+    return all(_ONLY_INSTALLS.match(" ".join(command.arguments)) for command in read_commands(instruction))
 
 
 def read_script(instruction: Instruction) -> str:

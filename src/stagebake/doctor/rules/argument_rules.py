@@ -10,7 +10,7 @@ from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import Stage, StageGraph
 from stagebake.dockerfile.warnings import list_secret_variables
 from stagebake.doctor.finding import Finding
-from stagebake.doctor.reading.shell_commands import read_commands
+from stagebake.doctor.reading.shell_commands import only_installs
 from stagebake.doctor.reading.subject import Subject
 
 # Names of arguments that change with each build or each commit
@@ -25,16 +25,6 @@ _PLACEHOLDER = re.compile(
 )
 # Instructions that only set metadata of the image or pass a value on; they may mention an argument without using it
 _METADATA = ("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "STOPSIGNAL", "VOLUME")
-
-
-# Commands that install tools and packages or prepare folders; what they make does not depend on other variables
-_ONLY_INSTALLS = re.compile(
-    r"$|(?:\S*/)?(?:apk|apt|apt-get|dnf|yum|microdnf|mkdir|useradd|adduser|groupadd|addgroup|usermod|curl|wget|tar|unzip|rm"
-    r"|mv|cp|ln|chmod|chown|touch|echo|printf|cd|set|install|sed|cat|test|\[|export|update-ca-certificates|locale-gen"
-    r"|corepack|rustup|gpg|sha256sum|git clone|gem install|npm (?:ci|i|install)|yarn install|pnpm (?:i|install|fetch)"
-    r"|bun install|pip3? install|uv (?:sync|pip install)|go (?:mod download|install \S+@)|cargo (?:install|chef cook)"
-    r"|bundle install|composer install|mix (?:deps\.get|local\.\w+))(?:\s|$)"
-)
 
 
 def find_early_arguments(subject: Subject) -> Iterator[Finding]:
@@ -118,7 +108,7 @@ def _follow_argument(
             first_use = instruction
             break
         elif instruction.keyword == "RUN":
-            if _may_read_environment(instruction):
+            if not only_installs(instruction):
                 first_use = _first_of_pair(instruction, (*later, *derived))
                 break
             if instruction.line not in code_lines:
@@ -128,11 +118,6 @@ def _follow_argument(
 
 def _mentions_word(name: str, text: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", text) is not None
-
-
-def _may_read_environment(instruction: Instruction) -> bool:
-    """Return whether a RUN starts a program that may read any variable: a compiler, a script, a build of code."""
-    return any(not _ONLY_INSTALLS.match(" ".join(command.arguments)) for command in read_commands(instruction))
 
 
 def _first_of_pair(run: Instruction, later: tuple[Instruction, ...]) -> Instruction:

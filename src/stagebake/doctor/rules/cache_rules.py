@@ -34,13 +34,17 @@ _MOUNT_TYPES = ("cache", "tmpfs", "bind")
 
 @dataclass(frozen=True)
 class MissingMount:
-    """RUN of a stage that uses a tool, and the folders of the tool's cache that it does not mount."""
+    """RUN of a stage that uses a tool, and the folders of the tool's cache that it does not mount.
+
+    `family` is the lowest stage below it that uses the tool, or its own: what that stage downloads is in its layers.
+    """
 
     stage: Stage
     instruction: Instruction
     tool: CacheTool
     folders: tuple[str, ...]
     command: ShellCommand
+    family: str
 
 
 def find_missing_cache_mounts(subject: Subject) -> Iterator[Finding]:
@@ -76,11 +80,12 @@ def _list_missing(graph: StageGraph, facts: RepositoryFacts) -> list[MissingMoun
     found: list[MissingMount] = []
     for tool in CACHE_TOOLS:
         of_tool = [missing for stage in _needed(graph) for missing in _find_in_stage(tool, graph, stage, facts)]
-        if tool.is_store and any(not missing.folders for missing in of_tool):
-            continue  # one of its RUNs cannot have the mount, so none may have it
+        blocked = {missing.family for missing in of_tool if not missing.folders or _fills_folder(graph, missing)}
         if tool.is_store and _is_copied_elsewhere(graph, of_tool):
             continue
-        found += [missing for missing in of_tool if missing.folders and not _fills_folder(graph, missing)]
+        for missing in of_tool:  # where one of the RUNs cannot have the mount of a store, none may have it
+            if missing.folders and not (missing.family in blocked and tool.is_store):
+                found.append(missing)
     return sorted(found, key=lambda missing: missing.instruction.line)
 
 
@@ -111,7 +116,18 @@ def _find_in_stage(
         unmounted = tuple(folder for folder in folders if not _is_mounted(folder, instruction))
         if unmounted or not folders:
             command = (commands or read_commands(instruction))[0]
-            yield MissingMount(stage, instruction, tool, unmounted, command)
+            yield MissingMount(stage, instruction, tool, unmounted, command, _find_family(tool, graph, stage))
+
+
+def _find_family(tool: CacheTool, graph: StageGraph, stage: Stage) -> str:
+    """Return the name of the lowest stage, of this one and those below its FROM, that uses a tool."""
+    family = stage.name
+    below = graph.base_stage(stage)
+    while below is not None:
+        if any(find_tool_commands(tool, instruction) for instruction in below.instructions):
+            family = below.name
+        below = graph.base_stage(below)
+    return family
 
 
 def _is_local(command: ShellCommand) -> bool:
@@ -188,8 +204,9 @@ def _collect_group(first: MissingMount, missing: list[MissingMount]) -> list[Mis
     """Return what the RUN of the first one misses, and every RUN with the same store, through all of these."""
     lines = {first.instruction.line}
     while True:
-        stores = {found.tool.name for found in missing if found.instruction.line in lines and found.tool.is_store}
-        more = {found.instruction.line for found in missing if found.tool.name in stores}
+        here = [found for found in missing if found.instruction.line in lines and found.tool.is_store]
+        stores = {(found.tool.name, found.family) for found in here}
+        more = {found.instruction.line for found in missing if (found.tool.name, found.family) in stores}
         if more <= lines:
             break
         lines |= more
@@ -213,8 +230,13 @@ def _report_group(group: list[MissingMount], graph: StageGraph, facts: Repositor
         fix=tuple(lines),
         stage=first.stage.name,
         seconds=facts.seconds.get(first.stage.name),
-        lines=tuple(by_line)[1:],
+        lines=tuple(line for line in list(by_line)[1:] if _compiles(by_line[line])),
     )
+
+
+def _compiles(of_run: list[MissingMount]) -> bool:
+    """Return whether a RUN misses a mount of compiled code, rather than of downloads that an earlier RUN has made."""
+    return any(not found.tool.is_store for found in of_run)
 
 
 def _describe_group(group: list[MissingMount], lines: list[int]) -> str:
@@ -222,9 +244,9 @@ def _describe_group(group: list[MissingMount], lines: list[int]) -> str:
     listed = " and ".join(f"`{name}`" for name in names)
     others = "" if len(lines) == 1 else f" (and line{'s' * (len(lines) > 2)} {', '.join(map(str, lines[1:]))})"
     verb = "have" if len(names) > 1 or len(lines) > 1 else "has"
-    again = "every package is downloaded again each time"
-    if any(found.tool.compiles for found in group):
-        again = "every dependency is downloaded and everything is compiled again each time"
+    again = "every package is downloaded again whenever it runs"
+    if any(found.tool.compiles and not found.tool.is_store for found in group):
+        again = "every dependency is downloaded and compiled again whenever it runs"
     return f"{listed}{others} {verb} no cache mount, so {again}; {_ONE_JOB}"
 
 

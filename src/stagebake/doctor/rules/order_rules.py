@@ -15,10 +15,11 @@ from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
 from stagebake.doctor.reading.context_copies import ContextCopy, list_rebuilds
-from stagebake.doctor.reading.push_model import list_chain, map_to_context, takes_settled_files
+from stagebake.doctor.reading.push_model import is_manifest, list_chain, map_to_context, takes_settled_files
 from stagebake.doctor.reading.shell_commands import (
     ShellCommand,
     is_plain_list,
+    only_installs,
     read_script,
     runs_heredoc,
     split_commands,
@@ -114,8 +115,10 @@ class _EarlyCopy:
     @property
     def _may_be_read(self) -> bool:
         """Return whether install scripts may read the copied files: a schema, patches, scripts of the repository."""
-        reads_scripts = bool(self.install.manifests)
-        return reads_scripts and any(_INSTALL_SCRIPTS.search(source) for source in self.copy.sources)
+        if not self.install.manifests:
+            return False
+        other_lists = all(is_manifest(path) for path in self.copy.files)
+        return other_lists or any(_INSTALL_SCRIPTS.search(source) for source in self.copy.sources)
 
 
 def _list_copies_before(
@@ -232,7 +235,8 @@ def _reorder_lines(early: _EarlyCopy) -> tuple[str, ...]:
     """
     install = early.install
     divided = _divide_run(install)
-    if divided is None:
+    between = _list_between(early)
+    if divided is None or between is None:
         return ()
     installing, rest = divided
     for pattern, flag, has_flag in _WITHOUT_CODE:
@@ -241,12 +245,27 @@ def _reorder_lines(early: _EarlyCopy) -> tuple[str, ...]:
             rest = read_script(install.instruction)
     lines = [
         *_copy_needed_files(early.copy, early.needed),
+        *(instruction.text for instruction in between),
         *write_run(install.instruction, installing),
         early.copy.instruction.text,
     ]
     if rest:
         lines += write_run(install.instruction, rest)
     return tuple(lines)
+
+
+def _list_between(early: _EarlyCopy) -> tuple[Instruction, ...] | None:
+    """Return the instructions between the COPY and the install that the install may need; None where they do not move.
+
+    A RUN that may need the code, and a WORKDIR, which would change where the COPY puts its files, do not.
+    """
+    first, last = early.copy.instruction.line, early.install.instruction.line
+    between = [each for each in early.install.stage.instructions if first < each.line < last]
+    for instruction in between:
+        is_opaque = instruction.keyword == "RUN" and not only_installs(instruction)
+        if is_opaque or instruction.keyword in ("WORKDIR", "FROM") or instruction.heredocs:
+            return None
+    return tuple(each for each in between if each.keyword not in ("COPY", "ADD", "LABEL"))
 
 
 def _divide_run(install: PackageInstall) -> tuple[str, str] | None:

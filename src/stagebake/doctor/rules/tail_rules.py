@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from stagebake.dockerfile.package_managers import find_package_managers
 from stagebake.dockerfile.stages import StageGraph
@@ -30,13 +31,31 @@ from stagebake.doctor.reading.shell_commands import (
 )
 from stagebake.doctor.reading.subject import Subject
 
+# More findings of one kind are reported as one
+_MAX_SEPARATE = 3
 _OWNER = re.compile(r"[\w.-]+(?::[\w.-]*)?")
 _NUMERIC_MODE = re.compile(r"0?[0-7]{3,4}")
 _MAKES_USER = frozenset({"useradd", "adduser", "groupadd", "addgroup"})
 
 
 def find_late_owner_changes(subject: Subject) -> Iterator[Finding]:
-    """Find each `chown -R` or `chmod -R` over files that a COPY of the tail brought: it stores them a second time."""
+    """Find each `chown -R` or `chmod -R` over files that a COPY of the tail brought: it stores them a second time.
+
+    Many of them are one finding, in the first line of them.
+    """
+    found = list(_list_owner_changes(subject))
+    if len(found) <= _MAX_SEPARATE:
+        yield from found
+        return
+    lines = [finding.line for finding in found]
+    yield replace(
+        found[0],
+        problem=f"{found[0].problem}; so do lines {', '.join(map(str, lines[1:]))}",
+        lines=tuple(lines[1:]),
+    )
+
+
+def _list_owner_changes(subject: Subject) -> Iterator[Finding]:
     graph, facts = subject.graph, subject.facts
     for run in subject.tail.runs:
         for command in run.commands:
@@ -128,23 +147,33 @@ def _holds_other_files(run: TailRun, command: ShellCommand) -> bool:
 
 
 def find_late_setup(subject: Subject) -> Iterator[Finding]:
-    """Find each RUN of the tail that only makes users, folders or links that need nothing of the code."""
+    """Find the RUNs of the tail that only make users, folders or links, and need nothing of the code."""
     graph, facts = subject.graph, subject.facts
-    for run in subject.tail.runs:
-        movable = bool(run.commands) and all(is_setup(run, command) for command in run.commands)
-        if not movable or run.has_new_environment or _in_other_stage(run, graph):
-            continue
-        first = run.first_copy.instruction
-        yield Finding(
-            rule="setup-after-code",
-            path=graph.path,
-            line=run.instruction.line,
-            problem=f"this RUN needs nothing of the code, but comes after the COPY in line {first.line}, so each push "
-            "of code runs it again and needs every layer below it; move it above that COPY",
-            fix=(*write_run(run.instruction, read_script(run.instruction)), first.text),
-            stage=graph.final.name,
-            seconds=facts.seconds.get(graph.final.name),
-        )
+    runs = [run for run in subject.tail.runs if _can_move(run, graph)]
+    if not runs:
+        return
+    first = runs[0].first_copy.instruction
+    lines = [run.instruction.line for run in runs]
+    written = [line for run in runs for line in write_run(run.instruction, read_script(run.instruction))]
+    which = "this RUN needs" if len(runs) == 1 else f"the RUNs in lines {', '.join(map(str, lines))} need"
+    them = "it" if len(runs) == 1 else "them"
+    comes = "comes" if len(runs) == 1 else "come"
+    yield Finding(
+        rule="setup-after-code",
+        path=graph.path,
+        line=lines[0],
+        problem=f"{which} nothing of the code, but {comes} after the COPY in line {first.line}, so each push of code "
+        f"runs {them} again, with every layer below; move {them} above that COPY",
+        fix=(*written, first.text),
+        stage=graph.final.name,
+        seconds=facts.seconds.get(graph.final.name),
+        lines=tuple(lines[1:]),
+    )
+
+
+def _can_move(run: TailRun, graph: StageGraph) -> bool:
+    movable = bool(run.commands) and all(is_setup(run, command) for command in run.commands)
+    return movable and not run.has_new_environment and not _in_other_stage(run, graph)
 
 
 def _in_other_stage(run: TailRun, graph: StageGraph) -> bool:
