@@ -15,6 +15,8 @@ _MASKS = (
     (re.compile(r"\n\n[\d.]+ [kMG]?B pulled(?=\n)|[\d.]+ [kMG]?B pulled; "), ""),
     (re.compile(r"```mermaid\n.*?\n```", re.DOTALL), "(timeline)"),
     (re.compile(r"\d+ min \d+ s|\d+\.\d s"), "0.0 s"),
+    # The cell of the table that has the bytes pulled
+    (re.compile(r"(?<=\| 0\.0 s \| )[\d.]+ [kMG]?B(?= \|)"), ""),
     (re.compile(r"\d+(\.\d)? [kMG]?B\b"), "0 B"),
     (re.compile(r"127\.0\.0\.1:\d+/\w+"), "registry/app"),
 )
