@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from stagebake.build.result import SavedCache, StageResult, StepCost, stage_results
 from stagebake.build.step_costs import add_step_costs
@@ -11,6 +14,8 @@ from stagebake.buildkit.events import Trace
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from tests.support.caches import cache_of, digest, layer, record
 
+# Events of three versions; test_events.py says what was recorded
+RECORDED = Path(__file__).parents[1] / "buildkit" / "recorded"
 DOCKERFILE = """\
 FROM debian AS base
 RUN apt
@@ -96,6 +101,20 @@ def test_costs_layers_count_for_the_first_step_that_reads_them() -> None:
     assert (copy.name, copy.pulled, copy.unpacked) == ("COPY src src", 800, 800)
     assert (copy.pull_seconds, copy.run_seconds) == (3.0, 1.0)
     assert (costs["runtime"][12].pulled, costs["runtime"][13].pulled) == (600, 0)
+
+
+@pytest.mark.parametrize("version", ["0.25", "0.28", "0.33-dev"])
+def test_costs_recorded_versions_of_buildkit_tell_the_same(version: str) -> None:
+    """The second push of two stages after a change of source.txt, on an empty builder."""
+    graph = parse_dockerfile("FROM busybox:1 AS base\nRUN one\nFROM base AS image\nCOPY source.txt /\nRUN two\n")
+    trace = Trace()
+    for line in (RECORDED / f"{version}-ship.jsonl").read_text(encoding="utf-8").splitlines():
+        trace.feed_line(line)
+    base, image = add_step_costs(graph, trace, stage_results(graph, trace))
+    copy, run = image.costs
+    assert (base.costs, copy.line, run.line, run.pulled) == ((), 4, 5, 0)
+    assert copy.pulled == copy.unpacked == trace.pulled > 0
+    assert min(copy.pull_seconds, copy.run_seconds, run.run_seconds) > 0
 
 
 def test_costs_layer_that_is_not_unpacked_is_only_pulled() -> None:

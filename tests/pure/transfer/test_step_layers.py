@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+
 from stagebake.cache.cache_config import CacheConfig
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.transfer.step_layers import read_step_layers, stage_layers
-from tests.support.caches import REAL, T1, T2, cache_of, digest, layer, real, record
+from tests.support.caches import REAL, T1, T2, blobs_of, cache_of, caches, digest, layer, quick, real, record
 
 # The Dockerfile whose caches are in tests/pure/caches
 FIVE_STAGES = """\
@@ -91,3 +93,27 @@ def test_step_layers_stage_without_a_cache_is_missing() -> None:
     assert list(found) == ["runtime"]
     # Nothing accounts for the layers of the stage below, so they belong to FROM
     assert [step.bytes for step in found["runtime"]] == [1095806 + 186 + 85, 128, 144, 131]
+
+
+def chains_of(cache: CacheConfig) -> list[list[str]]:
+    """Return the blobs of each result, lowest first."""
+    chains = []
+    for entry in cache.records.values():
+        if entry.result and entry.result.chained:
+            chains.append([cache.layers[identity].blob for identity in entry.result.layers])
+        elif entry.result:
+            chains.append(list(reversed(blobs_of(cache, entry.result.layers[0]))))
+    return chains
+
+
+@quick
+@given(caches, caches)
+def test_step_layers_any_caches_give_each_layer_of_a_result_to_one_step(
+    base: CacheConfig, runtime: CacheConfig
+) -> None:
+    graph = parse_dockerfile(FIVE_STAGES)
+    found = read_step_layers(graph, {"base": base, "runtime": runtime})
+    for name, cache in (("base", base), ("runtime", runtime)):
+        assert (name in found) == bool(chains_of(cache))
+        own = [layer.digest for step in found.get(name, ()) for layer in step.layers]
+        assert name not in found or any(chain[len(chain) - len(own) :] == own for chain in chains_of(cache))
