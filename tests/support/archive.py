@@ -60,7 +60,7 @@ def join_archives(bases: Iterable[Base], path: Path) -> Path:
     entries: list[Any] = []
     for base in bases:
         with tarfile.open(base.archive) as content:
-            members |= {member.name: _read(content, member) for member in content}
+            members |= {member.name: _read(content, member) for member in content if member.isfile()}
         entries += json.loads(members["index.json"])["manifests"]
     members["index.json"] = _json({"schemaVersion": 2, "manifests": entries})
     path.write_bytes(_tar((_file(name, data), data) for name, data in members.items()))
