@@ -14,9 +14,9 @@ from dataclasses import replace
 from stagebake.build.result import SavedCache, StageResult, StepCost
 from stagebake.buildkit.events import StepRun, Trace, covered_seconds
 from stagebake.buildkit.layer_pulls import LayerPull
-from stagebake.dockerfile.stages import ImageReference, Stage, StageGraph
+from stagebake.dockerfile.stages import ImageReference, StageGraph
 from stagebake.transfer.step_layers import LAYER_KEYWORDS, read_step_layers
-from stagebake.transfer.step_traffic import StepKey, restored_steps
+from stagebake.transfer.step_traffic import StepKey, image_stages, restored_steps
 
 # moby/buildkit, frontend/dockerui/namedcontext.go: the vertex that loads a named context
 _NAMED_CONTEXT = re.compile(r"^\[context (?P<name>.+?)\] ")
@@ -37,18 +37,15 @@ def add_step_costs(
     pulls = _group_pulls(graph, trace, runs)
     made = _made_bytes(graph, {stage.name: stage.cache for stage in stages if stage.cache})
     made[graph.final.name, None] += image_bytes
-    push_rate = trace.export_seconds / max(1, sum(made.values()))
+    push_seconds = _share_export(graph, trace, made)
     running = [key for key, step_runs in runs.items() if any(run.ran for run in step_runs)]
-    found = []
-    for stage in stages:
-        numbers = {number for name, number in (*pulls, *made, *running) if name == stage.name}
-        costs = []
-        for number in sorted(numbers, key=_unknown_last):
-            key = (stage.name, number)
-            cost = _describe_step(graph[stage.name], number, runs, pulls.get(key, ()))
-            costs.append(replace(cost, pushed=made[key], push_seconds=made[key] * push_rate))
-        found.append(replace(stage, costs=tuple(cost for cost in costs if cost.seconds or cost.pulled or cost.pushed)))
-    return tuple(found)
+    costs: dict[str, list[StepCost]] = defaultdict(list)
+    for key in sorted({*pulls, *made, *running}, key=_unknown_last):
+        cost = _describe_step(graph, key, runs, pulls.get(key, ()))
+        cost = replace(cost, pushed=made.get(key, 0), push_seconds=push_seconds.get(key, 0.0))
+        if cost.seconds or cost.pulled or cost.pushed:
+            costs[key[0]].append(cost)
+    return tuple(replace(stage, costs=tuple(costs[stage.name])) for stage in stages)
 
 
 _Key = tuple[str, int | None]
@@ -57,8 +54,9 @@ _Key = tuple[str, int | None]
 _Runs = Mapping[StepKey, list[StepRun]]
 
 
-def _unknown_last(number: int | None) -> tuple[bool, int]:
-    return number is None, number or 0
+def _unknown_last(key: _Key) -> tuple[str, bool, int]:
+    stage, number = key
+    return stage, number is None, number or 0
 
 
 def _locate_steps(graph: StageGraph, trace: Trace) -> dict[StepKey, list[StepRun]]:
@@ -140,14 +138,18 @@ def _made_bytes(graph: StageGraph, saved: Mapping[str, SavedCache]) -> dict[_Key
     return made
 
 
-def _describe_step(
-    stage: Stage,
-    number: int | None,
-    runs: _Runs,
-    pulls: Sequence[LayerPull],
-) -> StepCost:
-    instruction = None if number is None else stage.steps[number].instruction
-    step_runs = [] if number is None else runs.get((stage.name, number), [])
+def _share_export(graph: StageGraph, trace: Trace, made: Mapping[_Key, int]) -> dict[_Key, float]:
+    """Divide the seconds of compressing and pushing the image among the steps whose layers it has, by their bytes."""
+    in_image = {key: size for key, size in made.items() if key[0] in image_stages(graph)}
+    rate = trace.export_seconds / max(1, sum(in_image.values()))
+    return {key: size * rate for key, size in in_image.items()}
+
+
+def _describe_step(graph: StageGraph, key: _Key, runs: _Runs, pulls: Sequence[LayerPull]) -> StepCost:
+    """Return what was pulled for a step and how long it ran."""
+    stage, number = key
+    instruction = None if number is None else graph[stage].steps[number].instruction
+    step_runs = [] if number is None else runs.get((stage, number), [])
     intervals = [interval for pull in pulls for interval in pull.intervals]
     return StepCost(
         name=instruction.text if instruction else "",

@@ -63,7 +63,7 @@ def foretell_traffic(
     pushed; without it only those of the image, as with an inline cache.
     """
     forecast = _Forecast(graph=graph, layered=layered, running=running, pulled=set())
-    pushing = _image_stages(graph) if not saves_stages else frozenset(graph.names)
+    pushing = image_stages(graph) if not saves_stages else frozenset(graph.names)
     found: list[StepTraffic] = []
     for stage in graph.needed_stages():
         for number in sorted(running.get(stage.name, ())):
@@ -183,7 +183,7 @@ class _Forecast:
         return sum(new.values())
 
 
-def _image_stages(graph: StageGraph) -> frozenset[str]:
+def image_stages(graph: StageGraph) -> frozenset[str]:
     """Return the final stage and the stages below its FROM, whose layers are the image's."""
     names = {graph.final.name}
     stage = graph.base_stage(graph.final)

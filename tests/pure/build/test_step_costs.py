@@ -141,7 +141,7 @@ def test_costs_layer_that_no_running_step_reads_has_no_step() -> None:
 
 
 def test_costs_new_layers_count_for_the_steps_that_made_them() -> None:
-    """The export takes three seconds, which the steps share by their bytes."""
+    """The export takes three seconds, which the steps of the image share by their bytes."""
     trace = code_push()
     feed_vertex(trace, "exporting to image", 50, 53)
     content = cache_of(
@@ -154,6 +154,9 @@ def test_costs_new_layers_count_for_the_steps_that_made_them() -> None:
     saved = SavedCache(
         ref="r", saved=True, bytes=20, new_layers={digest("built"): 7, digest("chown"): 7}, content=content
     )
-    costs = cost_steps(trace, {"runtime": saved}, image_bytes=4)["runtime"]
+    other = SavedCache(ref="o", saved=True, bytes=1000)
+    found = cost_steps(trace, {"runtime": saved, "builder": other}, image_bytes=4)
+    assert (found["builder"][None].pushed, found["builder"][None].push_seconds) == (1000, 0.0)
+    costs = found["runtime"]
     assert {line: cost.pushed for line, cost in costs.items()} == {12: 7, 13: 7, None: 10}
     assert costs[13].push_seconds == 3.0 * 7 / 24
