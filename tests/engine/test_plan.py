@@ -110,6 +110,8 @@ def test_plan_with_a_wrong_ledger_says_unknown_and_the_build_replaces_it(planned
 
 def test_plan_on_a_base_image_without_a_registry_says_unknown(five: Project) -> None:
     """Use a base image that exists on this machine only: the plan promises nothing, before and after a push."""
+    if not five.engine.has_own_buildkit:
+        pytest.skip("this builder sees no image of the engine: all base images come from a registry")
     five.build("--push")
     outcome = five.stagebake("plan", "--push")
     assert set(plan(five, "--push").values()) == {"unknown"}

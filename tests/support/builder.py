@@ -62,7 +62,7 @@ class Builder:
         (image / "buildkitd").write_text(_BUILDKITD, encoding="utf-8")
         (image / "buildctl").write_text(_BUILDCTL.format(port=port), encoding="utf-8")
         (image / "Dockerfile").write_text(_DOCKERFILE.format(base=base), encoding="utf-8")
-        self._engine.docker("build", "--quiet", f"--tag={_IMAGE}", str(image))
+        self._engine.docker("build", "--quiet", "--builder=default", f"--tag={_IMAGE}", str(image))
         self._engine.docker(
             "buildx", "create", f"--name={self.name}", "--driver=docker-container", "--bootstrap",
             f"--driver-opt=image={_IMAGE}", "--driver-opt=network=host",

@@ -70,6 +70,11 @@ class Engine:
             **builder,
         }
 
+    @property
+    def has_own_buildkit(self) -> bool:
+        """Tell whether projects build with the BuildKit inside this engine, which sees the engine's images."""
+        return self._builder is None
+
     def base_reference(self, name: str) -> str:
         """Return where a build finds a base image of this name: in the engine, or in the registry of the builder."""
         return name.replace(NO_REGISTRY, self._base_registry.host) if self._base_registry else name

@@ -27,10 +27,12 @@ class Broken:
         self._good: dict[Path, bytes] = {}
 
     def make(self, path: Path, how: str) -> None:
-        """Break a blob: `gone`, `short` or `flipped`."""
+        """Break a blob: `gone`, `empty`, `short` or `flipped`."""
         data = self._good.setdefault(path, path.read_bytes())
         if how == "gone":
             path.unlink()
+        elif how == "empty":
+            path.write_bytes(b"")
         elif how == "short":
             path.write_bytes(data[:-1])
         else:
