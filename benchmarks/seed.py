@@ -20,7 +20,7 @@ from benchmarks.servers import start_servers
 from stagebake.build.result import rebuilt_stages
 from stagebake.buildkit.events import Trace
 from stagebake.dockerfile.stages import parse_dockerfile
-from tests.support.project import BUSYBOX, Project
+from tests.support.project import Project
 
 
 def heavy_step(name: str, megabytes: int, seconds: float) -> str:
@@ -127,7 +127,8 @@ def plain_build(project: Project, dockerfile: str, caches: Iterable[str], *flags
         *("docker", "buildx", "build", "--progress=rawjson", "--target=runtime", f"--tag={project.image}:latest"),
         "--output=type=image,push=true,store=false,unpack=false",
         *(f"--cache-from=type=registry,ref={ref}" for ref in caches),
-        *("--network=none", "--provenance=false", f"--build-context=busybox:1=docker-image://{BUSYBOX}", *flags, "."),
+        f"--build-context=busybox:1={project.contexts['busybox:1']}",
+        *("--network=none", "--provenance=false", *flags, "."),
         folder=project.folder,
     )
     if answer.returncode:
