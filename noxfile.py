@@ -14,7 +14,7 @@ import urllib.request
 
 import nox
 
-from stagebake.sessions import cache, doctor, forecast, generate, plan, stagebake  # noqa: F401
+from stagebake.sessions import cache, doctor, forecast, generate, plan, report, stagebake  # noqa: F401
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True

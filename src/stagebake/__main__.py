@@ -22,6 +22,7 @@ from stagebake.cli.forecast import add_forecast_parser
 from stagebake.cli.generate import add_generate_parser
 from stagebake.cli.init import add_init_parser
 from stagebake.cli.plan import add_plan_parser
+from stagebake.cli.report import add_report_parser
 from stagebake.cli.version import add_version_flags, print_versions
 from stagebake.errors import InputError, StagebakeError
 from stagebake.interrupts import Interrupted, raise_on_signals
@@ -36,6 +37,7 @@ _VERBS = (
     add_init_parser,
     add_doctor_parser,
     add_forecast_parser,
+    add_report_parser,
 )
 _BUG_EXIT_CODE = 3
 

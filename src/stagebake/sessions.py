@@ -22,6 +22,7 @@ VERBS = {
     "cache": "List, check and delete the caches in the registry: `-- ls`, `-- purge --scope pr-7`.",
     "generate": "Write docker-bake.hcl from the Dockerfile; `-- --check` fails when it is out of date.",
     "doctor": "Print which lines of the Dockerfile defeat the caches, and the lines to write instead.",
+    "report": "Write reports of builds as an HTML page: `-- report.json --html build.html`.",
     "forecast": "Print what the last pushes would have cost with each caching strategy, without building.",
 }
 

@@ -17,6 +17,7 @@ from stagebake.cache.scopes import Trigger
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
+from stagebake.cli.report import write_page
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import BuildFailed, InputError
@@ -28,6 +29,7 @@ from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.report.github_summary import render_summary, usual_stages
 from stagebake.report.progress import BuildProgress
+from stagebake.report.report_file import parse_report
 from stagebake.report.tables import build_report_json, make_console, show_build
 
 
@@ -52,6 +54,8 @@ def add_build_parser(verbs: VerbParsers) -> None:
         help="read tags and labels from a bake file of docker/metadata-action; repeatable",
     )  # fmt: skip
     verb.add_argument("--report", type=Path, metavar="FILE.json", help="write the result as JSON")
+    verb.add_argument("--html", type=Path, metavar="FILE", help="write the result as an HTML page")
+    verb.add_argument("--open", action="store_true", help="open that page in the browser")
 
 
 def run_build(options: argparse.Namespace) -> int:
@@ -62,6 +66,10 @@ def run_build(options: argparse.Namespace) -> int:
     _refuse_nameless_push(command)
     if options.report:
         refuse_unwritable(options.report, "--report")
+    if options.html:
+        refuse_unwritable(options.html, "--html")
+    elif options.open:
+        raise InputError("--open: missing page", "name the page to write: --html build.html --open")
     expected = parse_expectations(options.expect, graph)
     image_names = command.choose_image_names()
     request = _make_request(command, image_names.names)
@@ -163,8 +171,11 @@ def _trust_warnings(command: Command) -> tuple[str, ...]:
 def _report_build(record: BuildRecord, command: Command) -> None:
     """Show the result on the console; write it as JSON, and for GitHub Actions, where that is wanted."""
     show_build(record.result, record.reasons, make_console(), verbose=command.options.verbose)
+    report = build_report_json(record.result, record.reasons)
     if command.options.report:
-        write_file(command.options.report, build_report_json(record.result, record.reasons))
+        write_file(command.options.report, report)
+    if command.options.html:
+        write_page(command.options.html, [parse_report(report)], command.settings, open_browser=command.options.open)
     if command.on_github:
         _publish_result(record, command)
 

@@ -254,6 +254,7 @@ def _step_to_json(step: StepRun) -> dict[str, Any]:
         "name": step.name,
         "cached": not step.ran,
         "seconds": round(step.seconds, 3),
+        "intervals": [[round(start, 3), round(end, 3)] for start, end in step.intervals],
     }
 
 

@@ -130,7 +130,7 @@ def test_report_json_has_the_documented_keys() -> None:
     for stage in document["stages"]:
         assert set(stage) == {"name", "status", "seconds", "reasons", "steps", "cache", "bytes", "costs"}
         assert stage["status"] in ("restored", "rebuilt", "unused")
-        assert all(set(entry) == {"name", "cached", "seconds"} for entry in stage["steps"])
+        assert all(set(entry) == {"name", "cached", "seconds", "intervals"} for entry in stage["steps"])
         assert all(set(reason) == {"kind", "what"} for reason in stage["reasons"])
     assert set(document["stages"][1]["cache"]) == {"ref", "saved", "bytes"}
 
@@ -142,7 +142,7 @@ def test_report_json_has_seconds_in_milliseconds_and_sizes_in_bytes() -> None:
     assert document["bytes"] == {"pulled": 1_000, "pushed": 2_500_000}
     assert (document["healed"], document["warnings"]) == (["base"], ["a cache was not read"])
     base, app, _, docs = document["stages"]
-    assert base["steps"] == [{"name": "RUN a", "cached": True, "seconds": 1.235}]
+    assert base["steps"] == [{"name": "RUN a", "cached": True, "seconds": 1.235, "intervals": [[0, 1.235]]}]
     assert (app["status"], app["seconds"], app["steps"][0]["cached"]) == ("rebuilt", 1.235, False)
     assert [reason["kind"] for reason in app["reasons"]] == ["step", "parent"]
     assert app["cache"] == {"ref": "ghcr.io/o/n:cache-app", "saved": True, "bytes": 2_500_000}
