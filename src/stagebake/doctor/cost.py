@@ -45,6 +45,8 @@ _ONLY_IF_RUN = frozenset({
 # Each push runs the steps of these rules, whatever files it changes
 _ALWAYS_RUN = frozenset({"arg-early", "dockerignore"})
 _SELDOM = 0.05
+# Steps that fewer pushes run are run by none, as far as advice goes
+_MIN_SHARE = 0.03
 
 StepKey = tuple[str, int]
 
@@ -99,7 +101,7 @@ class Weighing:
 
     def _runs_again(self, keys: frozenset[StepKey], frequency: Frequency | None) -> bool:
         if frequency is not None:
-            return frequency.runs > 0
+            return frequency.share >= _MIN_SHARE
         return not self.model.context_steps.isdisjoint(keys)
 
     def _cost(self, finding: Finding) -> Cost:

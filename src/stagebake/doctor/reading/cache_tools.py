@@ -221,6 +221,7 @@ CACHE_TOOLS = (
         "go build",
         r"(?:xx-)?go (?:build|install|test|run|generate|vet)\b",
         "/root/.cache/go-build",
+        image_folders={"golang": ("/root/.cache/go-build",)},
         moved_by={"GOCACHE": ("",), "XDG_CACHE_HOME": ("/go-build",)},
         empties=re.compile(r"go clean (?:-\S+ )*-cache"),
         compiles=True,

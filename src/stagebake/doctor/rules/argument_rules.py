@@ -70,7 +70,8 @@ def _find_changing_arguments(stage: Stage, subject: Subject) -> Iterator[_Changi
             continue
         later = stage.instructions[position:]
         for name, default in instruction.declarations:
-            has_value = not _PLACEHOLDER.fullmatch(default or "")
+            outer = subject.graph.variables.get(name, "") if default is None else default
+            has_value = not _PLACEHOLDER.fullmatch(outer)
             if _CHANGING.search(name) and not has_value:
                 yield _follow_argument(name, instruction, later, _list_derived(stage, subject.graph), code_lines)
 

@@ -21,12 +21,9 @@ _HEAVY_BYTES = 500_000_000
 _HEAVY_IMAGE = re.compile(
     r"cuda|cudnn|nvidia|nvcr\.io|pytorch|tensorflow|rocm|jupyter|playwright|selenium|ollama|vllm|sagemaker|deepspeed"
 )
-# Programs of one ecosystem, and the image with which they run alone
-_ECOSYSTEMS = {
-    "node:22-slim": frozenset({"node", "npm", "npx", "yarn", "pnpm", "corepack", "turbo", "next", "vite", "tsc"}),
-    "golang:1": frozenset({"go"}),
-    "rust:1-slim": frozenset({"cargo", "rustup"}),
-}
+# Programs that run alone in this image
+_SMALL_IMAGE = "node:22-slim"
+_NODE_PROGRAMS = frozenset({"node", "npm", "npx", "yarn", "pnpm", "corepack", "turbo", "next", "vite", "tsc"})
 _NEUTRAL = frozenset({
     "", "cd", "mkdir", "cp", "mv", "rm", "ls", "echo", "cat", "set", "export", "test", "[", "true", "chmod", "chown",
     "touch", "ln", "find",
@@ -34,33 +31,29 @@ _NEUTRAL = frozenset({
 
 
 def find_heavy_bases(subject: Subject) -> Iterator[Finding]:
-    """Find each stage that a push of code runs on a heavy base, only to run tools that need nothing of it."""
+    """Find each stage that a push of code runs on a heavy base, only to run Node.js.
+
+    Compilers may need the C library and headers of the base, so stages for them are left out.
+    """
     graph, facts = subject.graph, subject.facts
     model = subject.model
     for stage in graph.needed_stages():
         runs = _code_runs(stage, model)
-        image = _fitting_image(runs)
-        if stage is graph.final or not runs or image is None or not _only_hands_on_files(stage, graph):
+        programs = _list_programs(runs)
+        if stage is graph.final or not programs or not programs <= _NODE_PROGRAMS:
+            continue
+        if not _only_hands_on_files(stage, graph):
             continue
         size = _base_bytes(graph, stage, facts)
         if size < _HEAVY_BYTES and not (size == 0 and _HEAVY_IMAGE.search(root_image(graph, stage))):
             continue
-        yield _report_heavy_base(stage, graph, facts, runs, image, size)
+        yield _report_heavy_base(stage, graph, facts, runs, size)
 
 
 def _code_runs(stage: Stage, model: PushModel) -> list[StepPlace]:
     """Return the RUNs of a stage that a push of code runs."""
     places = [StepPlace(stage, number) for number in range(len(stage.steps))]
     return [place for place in places if place.step.instruction.keyword == "RUN" and model.is_code_step(place)]
-
-
-def _fitting_image(runs: list[StepPlace]) -> str | None:
-    """Return the image with which all commands of these RUNs run; None where they need others or several."""
-    programs = _list_programs(runs)
-    for image, known in _ECOSYSTEMS.items():
-        if programs and programs <= known:
-            return image
-    return None
 
 
 def _list_programs(runs: list[StepPlace]) -> set[str]:
@@ -89,7 +82,6 @@ def _report_heavy_base(
     graph: StageGraph,
     facts: RepositoryFacts,
     runs: list[StepPlace],
-    image: str,
     size: int,
 ) -> Finding:
     start = stage.instructions[0]
@@ -101,7 +93,7 @@ def _report_heavy_base(
         line=start.line,
         problem=f"each push of code pulls {known} to run {programs} in stage `{stage.name}`, which only hands on "
         "files; start it from a small image, if the tools need no library of this one",
-        fix=(f"FROM {image} AS {stage.name}",),
+        fix=(f"FROM {_SMALL_IMAGE} AS {stage.name}",),
         stage=stage.name,
         seconds=facts.seconds.get(stage.name),
         lines=tuple(place.step.instruction.line for place in runs),

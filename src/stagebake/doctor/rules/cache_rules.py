@@ -18,6 +18,8 @@ from stagebake.doctor.reading.cache_tools import (
     CacheTool,
     find_cache_folders,
     find_tool_commands,
+    join_arguments,
+    root_image,
     runs_as_root,
 )
 from stagebake.doctor.reading.shell_commands import ShellCommand, read_commands, read_script, runs_heredoc, write_run
@@ -29,6 +31,10 @@ _SCRIPTS = re.compile(r"(?:make|mage|task|just|ninja|bash|sh|\./\S+|\S+\.sh)(?:\
 _KEEPS_ARCHIVES = re.compile(r"docker-clean|Keep-Downloaded-Packages")
 _REMOVE_DOCKER_CLEAN = "rm -f /etc/apt/apt.conf.d/docker-clean"
 _ONE_JOB = "on runners that live for one job, set `cache-mounts = true` as well"
+_CARGO_TARGET = (
+    "; for the compiled code, mount `target` as well, and copy the program out of it in the same RUN, because nothing of "
+    "a mount is in the image"
+)
 _MOUNT_TYPES = ("cache", "tmpfs", "bind")
 
 
@@ -48,19 +54,24 @@ class MissingMount:
 
 
 def find_missing_cache_mounts(subject: Subject) -> Iterator[Finding]:
-    """Find each RUN that downloads or compiles without a cache mount, with all others that need the same mount.
+    """Find each RUN that downloads or compiles without a cache mount.
 
+    One finding has all RUNs of a stage with the same tools, and all with the same store of downloads.
     What is in a mount is in no layer. So a mount of downloads that later commands need, as Go's modules, is proposed
     for all RUNs with that tool or for none.
     """
     graph, facts = subject.graph, subject.facts
     missing = [found for found in _list_missing(graph, facts) if _is_worth_it(found)]
     reported: set[int] = set()
+    groups: dict[tuple[str, ...], list[MissingMount]] = {}
     for first in missing:
         if first.instruction.line in reported:
             continue
         group = _collect_group(first, missing)
         reported |= {found.instruction.line for found in group}
+        tools = sorted({found.tool.name for found in group})
+        groups.setdefault((first.stage.name, *tools), []).extend(group)
+    for group in groups.values():
         yield _report_group(group, graph, facts)
 
 
@@ -101,11 +112,13 @@ def _find_in_stage(
 ) -> Iterator[MissingMount]:
     """Find the RUNs that use a tool without its mounts; one for which no mount can be proposed has no folders."""
     base = graph.base_stage(stage)
-    seen = base is not None and any(find_tool_commands(tool, each) for each in graph.inherited_instructions(base))
+    seen = any(word in root_image(graph, stage) for word in tool.image_folders)
+    if base is not None:
+        seen = seen or any(find_tool_commands(tool, each) for each in graph.inherited_instructions(base))
     for instruction in stage.instructions:
         commands = find_tool_commands(tool, instruction)
         commands = tuple(command for command in commands if not _is_local(command))
-        if not commands and not (seen and tool.is_store and _may_run_tool(tool, instruction)):
+        if not commands and not (seen and _may_run_tool(tool, instruction)):
             continue
         seen = True
         folders = find_cache_folders(tool, graph, stage, instruction.line)
@@ -143,9 +156,15 @@ def _is_local(command: ShellCommand) -> bool:
     return not reads_list and bool(names) and (all(is_file) or names == ("pip",))
 
 
+def _find_script(instruction: Instruction) -> str:
+    """Return the script or make that a RUN starts."""
+    texts = [" ".join(command.arguments) for command in read_commands(instruction)]
+    return next((found[0].strip() for found in map(_SCRIPTS.match, texts) if found), "RUN")
+
+
 def _may_run_tool(tool: CacheTool, instruction: Instruction) -> bool:
     """Return whether a RUN starts a script or make, which may run the tool; only where a tool has a store to mount."""
-    if instruction.keyword != "RUN" or tool.name not in ("go", "cargo", "mvn", "gradle", "nuget"):
+    if instruction.keyword != "RUN" or tool.name not in ("go", "go build", "cargo", "mvn", "gradle", "nuget"):
         return False
     return any(_SCRIPTS.match(" ".join(command.arguments)) for command in read_commands(instruction))
 
@@ -247,13 +266,14 @@ def _describe_group(group: list[MissingMount], lines: list[int]) -> str:
     again = "every package is downloaded again whenever it runs"
     if any(found.tool.compiles and not found.tool.is_store for found in group):
         again = "every dependency is downloaded and compiled again whenever it runs"
-    return f"{listed}{others} {verb} no cache mount, so {again}; {_ONE_JOB}"
+    extra = _CARGO_TARGET if any(found.tool.name == "cargo" for found in group) else ""
+    return f"{listed}{others} {verb} no cache mount, so {again}{extra}; {_ONE_JOB}"
 
 
 def _short_name(found: MissingMount) -> str:
     """Return the command of a tool without most of its arguments."""
-    matched = found.tool.uses.match(" ".join((found.command.program, *found.command.arguments[1:])))
-    text = matched[0] if matched else found.tool.name
+    matched = found.tool.uses.match(join_arguments(found.command))
+    text = matched[0] if matched else _find_script(found.instruction)
     words = text.split()
     return text if len(words) <= 3 else f"{words[0]} {words[-1]}"
 

@@ -79,6 +79,8 @@ def _changes_owners(run: TailRun, command: ShellCommand) -> bool:
     """Return whether a command is a recursive chown or chmod over files that a COPY of the tail brought."""
     if command.program not in ("chown", "chmod"):
         return False
+    if any(word.startswith("--from") for word in command.arguments):  # only files of one owner
+        return False
     is_recursive = any(re.fullmatch(r"-[a-zA-Z]*R[a-zA-Z]*|--recursive", word) for word in command.arguments)
     return is_recursive and bool(touched_copies(run, command))
 

@@ -221,4 +221,8 @@ def test_missing_cache_mounts_script_that_may_run_go_gets_the_modules_too() -> N
     text = "FROM golang:1\nCOPY go.mod .\nRUN go mod download\nCOPY . .\nRUN make\n"
     (found,) = (each for each in examine_text(text) if each.rule.endswith(("mount", "cache")))
     assert "(and line 5)" in found.problem
-    assert found.fix[-2:] == ("RUN --mount=type=cache,target=/go/pkg/mod \\", "    make")
+    assert found.fix[-3:] == (
+        "RUN --mount=type=cache,target=/go/pkg/mod \\",
+        "    --mount=type=cache,target=/root/.cache/go-build \\",
+        "    make",
+    )
