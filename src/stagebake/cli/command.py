@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from stagebake.cache.backends import CacheRepository
+from stagebake.cache.cache_refs import read_stage_caches
 from stagebake.cache.scopes import Access, Trigger, access_for
 from stagebake.ci.ci_run import CiRun, trust_checkout
 from stagebake.ci.github_run import GITHUB_ACTIONS, read_github_run
@@ -34,6 +35,7 @@ from stagebake.project.git import GitCheckout
 from stagebake.project.settings import Settings, misspelt_variables
 from stagebake.stores.choose import BuildStores, choose_stores
 from stagebake.stores.image_labels import read_image_labels
+from stagebake.transfer.step_layers import LayeredStages, nearest_stage_caches, read_step_layers
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,14 @@ class Command:
             ledgers = self._open_ledgers(caches).read_ledgers(self.access)
             times = ledger_stage_times(ledgers) | times
         return times
+
+    def cached_step_layers(self) -> LayeredStages:
+        """Return the layers of each stage's steps in the stage caches; nothing where these cannot be read."""
+        repository = self.build_stores.caches
+        if repository is None:
+            return {}
+        caches = read_stage_caches(repository, self.graph, self.access)
+        return read_step_layers(self.graph, nearest_stage_caches(caches))
 
     def create_fingerprinter(self, text: str) -> Fingerprinter:
         """Return a Fingerprinter for a Dockerfile with this text, on each platform of the settings."""

@@ -56,7 +56,10 @@ def run_doctor(options: argparse.Namespace) -> int:
     choice = _read_choice(command)
     if options.output:
         refuse_unwritable(options.output, "--output")
-    subject = Subject(command.graph, collect_facts(command.settings, command.stage_times(), options.commits))
+    facts = collect_facts(
+        command.settings, command.stage_times(), options.commits, layered=command.cached_step_layers()
+    )
+    subject = Subject(command.graph, facts)
     findings, notes = _examine(command, subject, choice)
     text = _render_findings(command, subject, findings, notes)
     if options.output:

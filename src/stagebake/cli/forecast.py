@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from stagebake.cache.cache_refs import read_stage_caches
 from stagebake.cli.command import Command, read_command
 from stagebake.cli.flags import VerbParsers, add_history
 from stagebake.errors import InputError
@@ -22,7 +21,6 @@ from stagebake.forecast.step_sizes import StepSizes, cached_sizes, given_sizes
 from stagebake.forecast.strategies import Forecast
 from stagebake.report.tables import make_console
 from stagebake.transfer.rates import HOSTED_RUNNER, Rates
-from stagebake.transfer.step_layers import nearest_stage_caches, read_step_layers
 
 # A number above 0
 _RATE = re.compile(r"(?=.*[1-9])[0-9]{1,6}(?:\.[0-9]{1,6})?")
@@ -88,11 +86,7 @@ def _rate_words(rates: Rates) -> str:
 
 def _cached_sizes(command: Command) -> StepSizes:
     """Return the sizes of the layers in the stage caches; none where they cannot be read."""
-    repository = command.build_stores.caches
-    if repository is None:
-        return StepSizes()
-    caches = read_stage_caches(repository, command.graph, command.access)
-    return cached_sizes(read_step_layers(command.graph, nearest_stage_caches(caches)))
+    return cached_sizes(command.cached_step_layers())
 
 
 def _write_chart(path: Path, past: Forecast) -> None:

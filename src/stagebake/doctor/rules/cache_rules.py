@@ -32,7 +32,7 @@ _KEEPS_ARCHIVES = re.compile(r"docker-clean|Keep-Downloaded-Packages")
 _REMOVE_DOCKER_CLEAN = "rm -f /etc/apt/apt.conf.d/docker-clean"
 _ONE_JOB = "on runners that live for one job, set `cache-mounts = true` as well"
 _CARGO_TARGET = (
-    "; for the compiled code, mount `target` as well, and copy the program out of it in the same RUN, because nothing of "
+    "; for the compiled code, mount `target` as well, and copy the program out of it in the same RUN: nothing of "
     "a mount is in the image"
 )
 _MOUNT_TYPES = ("cache", "tmpfs", "bind")
