@@ -12,7 +12,7 @@ from itertools import chain
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
-from stagebake.doctor.reading.context_copies import ContextCopy, find_context_copies, list_rebuilds
+from stagebake.doctor.reading.context_copies import ContextCopy, list_rebuilds
 from stagebake.doctor.reading.subject import Subject
 from stagebake.formatting import make_printable
 
@@ -44,7 +44,7 @@ def find_copied_junk(subject: Subject) -> Iterator[Finding]:
     generated = _find_generated_files(facts.files - facts.tracked)
     if _runs_git(graph) or _lets_git_in(facts):
         generated = {path: name for path, name in generated.items() if name != ".git"}
-    for copy, paths in _assign_to_copies(generated, graph, facts):
+    for copy, paths in _assign_to_copies(generated, subject):
         counts = Counter(generated[path] for path in paths)
         listed = _list_counts(counts)
         keyword = copy.instruction.keyword
@@ -111,7 +111,7 @@ def find_copied_secrets(subject: Subject) -> Iterator[Finding]:
     """Find files of secrets that a COPY takes into the layers of an image."""
     graph, facts = subject.graph, subject.facts
     secret_files = [path for path in facts.files - facts.tracked if _SECRET_FILE.match(posixpath.basename(path))]
-    for copy, paths in _assign_to_copies(secret_files, graph, facts):
+    for copy, paths in _assign_to_copies(secret_files, subject):
         names = [make_printable(path) for path in paths]
         keyword = copy.instruction.keyword
         listed = ", ".join(names)
@@ -184,12 +184,11 @@ def _match_unused(path: str, patterns: tuple[str, ...]) -> str | None:
 
 def _assign_to_copies(
     paths: Collection[str],
-    graph: StageGraph,
-    facts: RepositoryFacts,
+    subject: Subject,
 ) -> Iterator[tuple[ContextCopy, list[str]]]:
     """Return the instructions that take these files, and the files of each; a file counts for the first one only."""
     remaining = set(paths)
-    for copy in find_context_copies(graph, facts):
+    for copy in subject.copies:
         found = remaining & copy.files
         remaining -= found
         if found:
