@@ -373,6 +373,8 @@ def summarize_trace(trace: Trace) -> object:
         trace.finished_names,
         trace.unfinished_blobs,
         trace.pulled,
+        trace.layer_pulls(),
+        trace.export_seconds,
         trace.exported,
         trace.is_downloading,
         trace.is_uploading,
@@ -390,7 +392,8 @@ def test_step_runs_of_each_recorded_version_are_the_same(version: str) -> None:
     assert [(step.name[:4], step.ran) for step in steps["base"]] == [("RUN ", False)]
     assert [(step.name[:4], step.ran) for step in steps["image"]] == [("COPY", True), ("RUN ", True)]
     assert all(step.seconds > 0 for step in (*steps["base"], *steps["image"]))
-    assert ship.pulled > 0
+    assert ship.pulled == sum(pull.bytes for pull in ship.layer_pulls()) > 0
+    assert ship.export_seconds > 0
     assert (ship.first_failure(), ship.import_errors(), ship.unfinished_blobs, ship.text) == (None, (), frozenset(), "")
     assert (ship.is_idle, ship.has_exported) == (True, True)
 
@@ -433,7 +436,7 @@ FIELDS = (
     dropped=st.lists(st.tuples(st.integers(0), st.sampled_from(FIELDS)), max_size=8),
     inserted=st.lists(st.tuples(st.integers(0), st.sampled_from(EVENT_KEYS) | st.text(), JSON), max_size=4),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_feed_line_changed_events_never_raise(
     version: str,
     call: str,
@@ -458,7 +461,7 @@ def test_feed_line_changed_events_never_raise(
     added=st.lists(st.tuples(st.integers(0), st.text(min_size=16), JSON), max_size=8),
     unknown=st.lists(st.tuples(st.integers(0), JSON), max_size=4),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_feed_line_unknown_fields_change_nothing(
     version: str, added: list[tuple[int, str, object]], unknown: list[tuple[int, object]]
 ) -> None:
