@@ -173,11 +173,32 @@ def test_build_in_a_hostile_environment_is_the_same_build(two: Project) -> None:
     outcome = two.build(*push, **HOSTILE)
     assert outcome.ran == {"image"}
     assert outcome.report["digest"]
+    assert all(outcome.report["versions"].values())
     assert two.tags() >= {"latest", "cache-base", "cache-image"}
     after = two.pushed()
     assert (after["base"], after["image"] != before["image"]) == (before["base"], True)
     assert two.build(*push).ran == set()
     assert two.pushed() == after
+
+
+def test_build_with_a_source_policy_obeys_it_and_plan_says_unknown_where_it_replaces(two: Project) -> None:
+    """Forbid the base image: BuildKit refuses it. Replace another image: the plan promises nothing."""
+    selector = {"identifier": "docker-image://*"}
+    policy = {"rules": [{"action": "DENY", "selector": selector}]}
+    two.write({"policy.json": json.dumps(policy)})
+    variables = {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "policy.json"}
+    refused = two.stagebake("build", **variables)
+    assert refused.exit_code == 1
+    assert "denied by policy" in refused.stderr
+
+    updates = {"identifier": "docker-image://127.0.0.1:1/tools:1"}
+    policy = {
+        "rules": [{"action": "CONVERT", "selector": {"identifier": "docker-image://nowhere"}, "updates": updates}]
+    }
+    two.write({"policy.json": json.dumps(policy)})
+    plan = json.loads(two.stagebake("plan", "--json", **variables).stdout)
+    assert [stage["expected"] for stage in plan["stages"]] == ["unknown", "rebuild"]  # a file of `image` changed
+    assert two.stagebake("build", **variables).exit_code == 0
 
 
 def test_generate_keeps_the_override_file_and_builds_use_it(project: Project) -> None:
