@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stagebake.doctor.fixes.edit import Edit
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -40,7 +42,7 @@ class Finding:
     `line`, that would not run, or would not run as they are, without the problem. `seconds` is how long that stage last
     took, None where it is unknown. `origin` is who found it: stagebake or BuildKit. `cost` is what the line costs at
     each push that runs it, `frequency` how many of the last pushes did; None without a history. `is_note` marks what
-    makes no push slower.
+    makes no push slower. `edit` is the change of the Dockerfile that `--fix` makes, None where there is none.
     """
 
     rule: str
@@ -55,3 +57,4 @@ class Finding:
     frequency: Frequency | None = None
     is_note: bool = False
     lines: tuple[int, ...] = ()
+    edit: Edit | None = None
