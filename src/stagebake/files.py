@@ -71,11 +71,16 @@ def user_cache_folder(environment: Mapping[str, str]) -> Path | None:
 def text_difference(path: Path, text: str) -> str:
     """Return what would change in a file, as a unified diff; empty where nothing would."""
     old = read_text(path) if path.exists() else ""
+    return compare_texts(path.name, old, text)
+
+
+def compare_texts(name: str, old: str, new: str) -> str:
+    """Return the difference between two texts of a file, as a unified diff; empty where they are the same."""
     lines = difflib.unified_diff(
         old.splitlines(keepends=True),
-        text.splitlines(keepends=True),
-        f"{path.name} (as it is)",
-        f"{path.name} (as it should be)",
+        new.splitlines(keepends=True),
+        f"{name} (as it is)",
+        f"{name} (as it should be)",
     )
     ended = [line if line.endswith("\n") else f"{line}\n" for line in lines]
     return "".join(ended)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 from typing import Any
 
 import pytest
@@ -81,3 +83,83 @@ def test_doctor_output_writes_sarif_with_paths_of_the_repository(repository: Rep
     assert document["version"] == "2.1.0"
     places = [result["locations"][0]["physicalLocation"] for result in document["runs"][0]["results"]]
     assert {place["artifactLocation"]["uri"] for place in places} == {"web/Dockerfile"}
+
+
+LINKED = "FROM node:24\nWORKDIR /app\n# code\nCOPY . code/\n"
+
+
+@pytest.fixture
+def fixable(create_repository: CreateRepository) -> Repository:
+    """Return a repository whose COPY can be linked, which changes the image."""
+    repository = create_repository({"Dockerfile": LINKED, "a.ts": "1"})
+    repository.checkout()
+    return repository
+
+
+def test_doctor_diff_prints_edits_and_writes_nothing(fixable: Repository) -> None:
+    before = read_dockerfile(fixable)
+    answer = fixable.stagebake("doctor", "--diff", "--unsafe-fixes")
+    assert answer.returncode == 0
+    assert "\n-COPY . code/\n+COPY --link . code/\n" in answer.stdout
+    assert "changes the image: the folders on the way" in answer.stdout
+    assert read_dockerfile(fixable) == before
+
+
+def test_doctor_fix_does_what_is_unsafe_only_if_told(fixable: Repository) -> None:
+    before = read_dockerfile(fixable)
+    answer = fixable.stagebake("doctor", "--fix", "--yes")
+    assert "not done without --unsafe-fixes: line 4: add --link" in answer.stdout
+    assert read_dockerfile(fixable) == before
+    answer = fixable.stagebake("doctor", "--fix", "--unsafe-fixes", "--yes")
+    assert "wrote Dockerfile" in answer.stdout
+    assert read_dockerfile(fixable) == before.replace("COPY .", "COPY --link .")
+    fixable.commit_all()
+    assert "Dockerfile: nothing to fix" in fixable.stagebake("doctor", "--fix", "--unsafe-fixes", "--yes").stdout
+
+
+def test_doctor_fix_without_terminal_or_answer_is_refused(fixable: Repository) -> None:
+    answer = fixable.stagebake("doctor", "--fix", "--unsafe-fixes")
+    assert answer.returncode == 2
+    assert "there is no terminal to ask in" in answer.stderr
+    assert "--link" not in read_dockerfile(fixable)
+
+
+@pytest.mark.parametrize("flag", ["", "--yes"])
+def test_doctor_fix_of_a_file_with_uncommitted_changes_is_refused(fixable: Repository, flag: str) -> None:
+    text = read_dockerfile(fixable) + "LABEL a=b\n"
+    fixable.write_file("Dockerfile", text)
+    answer = fixable.stagebake("doctor", "--fix", "--unsafe-fixes", *filter(None, [flag]))
+    assert answer.returncode == 2
+    assert "Dockerfile: git has no commit of this file as it is" in answer.stderr
+    assert read_dockerfile(fixable) == text
+
+
+@pytest.mark.parametrize(("answer", "written"), [("y", True), ("n", False)])
+def test_doctor_fix_asks_in_a_terminal(fixable: Repository, answer: str, written: bool) -> None:
+    fixable.write_file("Dockerfile", read_dockerfile(fixable) + "LABEL a=b\n")
+    terminal, other_end = pty.openpty()
+    os.write(terminal, f"{answer}\n".encode())
+    shown = fixable.stagebake("doctor", "--fix", "--unsafe-fixes", stdin=other_end)
+    os.close(other_end)
+    os.close(terminal)
+    assert "write Dockerfile (git has no commit of it as it is)?" in shown.stdout
+    assert ("COPY --link" in read_dockerfile(fixable)) is written
+
+
+def test_doctor_fix_ignored_rule_is_not_fixed(fixable: Repository) -> None:
+    answer = fixable.stagebake("doctor", "--diff", "--unsafe-fixes", "--ignore=copy-link")
+    assert "nothing to fix" in answer.stdout
+
+
+def test_doctor_fix_keeps_line_ends_and_other_encodings(create_repository: CreateRepository) -> None:
+    repository = create_repository({"Dockerfile": "x", "a": "1"})
+    repository.checkout()
+    path = repository.folder / "Dockerfile"
+    path.write_bytes(b"FROM debian\r\n# caf\xe9\r\nCOPY a /srv/\r\n")
+    repository.commit_all()
+    assert repository.stagebake("doctor", "--fix", "--unsafe-fixes", "--yes").returncode == 0
+    assert path.read_bytes() == b"FROM debian\r\n# caf\xe9\r\nCOPY --link a /srv/\r\n"
+
+
+def read_dockerfile(repository: Repository) -> str:
+    return (repository.folder / "Dockerfile").read_text(encoding="utf-8")

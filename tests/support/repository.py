@@ -29,12 +29,19 @@ class Repository:
         assert answer.returncode == 0, answer.stderr.decode()
         return answer.stdout.decode()
 
-    def stagebake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def stagebake(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
         """Run `stagebake ARGUMENTS` where no engine answers, whatever its exit code."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "DOCKER_HOST": "unix:///nowhere.sock"}
         command = (sys.executable, "-m", "stagebake", *arguments)
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
 
     def checkout(self, commit: str = "main") -> None:

@@ -65,7 +65,11 @@ class Command:
 
     @cached_property
     def graph(self) -> StageGraph:
-        return _parse_graph(self.settings, self.dockerfile_text)
+        return self.parse_text(self.dockerfile_text)
+
+    def parse_text(self, text: str) -> StageGraph:
+        """Return the stages of a Dockerfile with this text, built with the settings. Raises InputError."""
+        return _parse_graph(self.settings, text)
 
     @cached_property
     def override_text(self) -> str | None:

@@ -19,9 +19,12 @@ from stagebake.doctor.examine import (
 )
 from stagebake.doctor.facts import collect_facts
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.fixes.propose import attach_edits, propose_edits
+from stagebake.doctor.fixes.rewrite import FixChoice, fix_dockerfile
 from stagebake.doctor.output.code_scanning import findings_commands, findings_sarif
 from stagebake.doctor.output.rule_summaries import ALL_RULES
 from stagebake.doctor.output.selection import RuleChoice, choose_rules, read_ignore_comments, silence_findings
+from stagebake.doctor.proof.document import Document
 from stagebake.doctor.reading.subject import Subject
 from stagebake.errors import EngineError
 from stagebake.files import refuse_unwritable, write_file
@@ -48,12 +51,28 @@ def add_doctor_parser(verbs: VerbParsers) -> None:
         "--format", choices=_FORMATS, help="form of the findings: github for annotations, sarif for code scanning"
     )
     verb.add_argument("--output", type=Path, metavar="FILE", help="write the findings to a file")
+    _add_fix_flags(verb)
+
+
+def _add_fix_flags(verb: argparse.ArgumentParser) -> None:
+    """Add the flags that change the Dockerfile."""
+    verb.add_argument("--fix", action="store_true", help="write better lines that make the same image; asks first")
+    verb.add_argument(
+        "--unsafe-fixes",
+        action="store_true",
+        help="with --fix or --diff: also lines that change the image in a way that is printed",
+    )
+    verb.add_argument("--diff", action="store_true", help="print what --fix would change, and change nothing")
+    verb.add_argument("--yes", action="store_true", help="with --fix: do not ask")
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    """Print the findings; return 1 for findings of the rules to fail on, otherwise 0."""
+    """Print the findings, or fix them; return 1 for findings of the rules to fail on, otherwise 0."""
     command = read_command(options)
     choice = _read_choice(command)
+    if options.fix or options.diff:
+        _fix(command, choice)
+        return 0
     if options.output:
         refuse_unwritable(options.output, "--output")
     facts = collect_facts(
@@ -88,19 +107,50 @@ def _read_choice(command: Command) -> RuleChoice:
     )
 
 
+def _fix(command: Command, choice: RuleChoice) -> None:
+    """Apply the edits of the findings. BuildKit's checks have none, so they are not asked for."""
+    facts = collect_facts(command.settings, {}, command.options.commits)
+
+    def examine_text(text: str) -> tuple[Finding, ...]:
+        findings, _ = _examine_text(command, Subject(command.parse_text(text), facts), choice, text, ())
+        return findings
+
+    options = command.options
+    path = command.settings.root / command.settings.dockerfile
+    fix_dockerfile(
+        path,
+        command.dockerfile_text,
+        examine_text,
+        FixChoice(unsafe=options.unsafe_fixes, only_print=options.diff, agreed=options.yes),
+        make_console(),
+        is_uncommitted=command.checkout.has_changes(path),
+    )
+
+
 def _examine(
     command: Command,
     subject: Subject,
     choice: RuleChoice,
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Return the findings to show, and notes about them."""
-    graph = command.graph
-    comments = read_ignore_comments(command.dockerfile_text, graph)
     checks = fold_other_checks(_run_build_checks(command), choice.select)
-    found = examine_dockerfile(subject, checks.findings)
-    chosen = tuple(finding for finding in found if choice.is_reported(finding))
-    findings, comment_notes = silence_findings(chosen, comments, graph.path)
-    return findings, (*checks.notes, *other_target_notes(graph), *comment_notes)
+    findings, notes = _examine_text(command, subject, choice, command.dockerfile_text, checks.findings)
+    return findings, (*checks.notes, *other_target_notes(command.graph), *notes)
+
+
+def _examine_text(
+    command: Command,
+    subject: Subject,
+    choice: RuleChoice,
+    text: str,
+    checks: Iterable[Finding],
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Return the findings in the text of a Dockerfile, each with its edit, and notes about comments."""
+    graph = subject.graph
+    chosen = tuple(each for each in examine_dockerfile(subject, checks) if choice.is_reported(each))
+    findings, notes = silence_findings(chosen, read_ignore_comments(text, graph), graph.path)
+    document = Document(text=text, graph=graph, files=subject.facts.files)
+    return attach_edits(findings, propose_edits(document)), notes
 
 
 def _render_findings(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.cost import describe_push, weigh
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.fixes.edit import describe_fix, edit_record
 from stagebake.doctor.reading.subject import Subject
 from stagebake.doctor.rules.argument_rules import find_early_arguments, find_secret_variables
 from stagebake.doctor.rules.base_rules import find_heavy_bases, find_moving_images
@@ -123,6 +124,8 @@ def _format_finding(finding: Finding) -> str:
         lines.append(f"  pulls {pulled} and pushes {pushed} at each push of code")
     if finding.frequency is not None and finding.frequency.runs:
         lines.append(f"  runs in {finding.frequency.runs} of the last {finding.frequency.pushes} pushes")
+    if finding.edit is not None:
+        lines.append(f"  {describe_fix(finding.edit)}")
     for line in finding.fix:
         lines.append(f"    {line}")
     return "\n".join(lines)
@@ -154,4 +157,5 @@ def _finding_record(finding: Finding) -> dict[str, object]:
         "pushed": finding.cost.pushed,
         "runs": finding.frequency.runs if finding.frequency else None,
         "pushes": finding.frequency.pushes if finding.frequency else None,
+        "edit": edit_record(finding.edit) if finding.edit else None,
     }

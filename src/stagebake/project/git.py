@@ -134,6 +134,10 @@ class GitCheckout:
         """Return this folder's path in the repository, such as `app/`; empty at the top and without a repository."""
         return self._ask_git("rev-parse", "--show-prefix") or ""
 
+    def has_changes(self, path: Path) -> bool:
+        """Return True if a file differs from the last commit; False also where git or the repository is missing."""
+        return self._ask_git("status", "--porcelain", "--untracked-files=all", "--ignored", "--", str(path)) is not None
+
     def find_refusal(self) -> str | None:
         """Return why git does not open the repository of this folder; None where it does, and without a repository.
 

@@ -58,6 +58,7 @@ def test_findings_json_keeps_its_keys() -> None:
             "pushed": None,
             "runs": None,
             "pushes": None,
+            "edit": None,
         }
     ]
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from stagebake.ci.github_run import workflow_command
 from stagebake.doctor.finding import Finding
+from stagebake.doctor.fixes.edit import Edit, describe_fix
 from stagebake.doctor.output.rule_summaries import RULE_SUMMARIES
 from stagebake.formatting import json_document
 
@@ -64,17 +65,31 @@ def _describe_note(note: str) -> dict[str, Any]:
 
 def _describe_result(finding: Finding, names: list[str], folder: str) -> dict[str, Any]:
     text = "\n".join((finding.problem, *finding.fix))
-    place = {
+    place: dict[str, Any] = {
         "artifactLocation": _describe_file(finding, folder),
         "region": {"startLine": max(finding.line, 1)},
     }
-    return {
+    result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": names.index(finding.rule),
         "level": "note" if finding.is_note else "warning",
         "message": {"text": text},
         "locations": [{"physicalLocation": place}],
     }
+    if finding.edit is not None:
+        result["fixes"] = [_describe_edit(finding.edit, place["artifactLocation"])]
+    return result
+
+
+def _describe_edit(edit: Edit, file: dict[str, str]) -> dict[str, Any]:
+    """Return an edit as a fix; a region from one line to the start of the next has whole lines."""
+    replacements = []
+    for part in edit.replacements:
+        region = {"startLine": part.first, "startColumn": 1, "endLine": part.last + 1, "endColumn": 1}
+        text = "".join(f"{line}\n" for line in part.lines)
+        replacements.append({"deletedRegion": region, "insertedContent": {"text": text}})
+    change = {"artifactLocation": file, "replacements": replacements}
+    return {"description": {"text": describe_fix(edit)}, "artifactChanges": [change]}
 
 
 def _describe_file(finding: Finding, folder: str) -> dict[str, str]:
