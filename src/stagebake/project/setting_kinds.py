@@ -15,6 +15,9 @@ _Numbers: TypeAlias = Mapping[str, float]
 _WordTable: TypeAlias = Mapping[str, tuple[str, ...]]
 
 _SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
+_SIZE_PATTERN = "([0-9]+([.][0-9]+)?) ?([kKMGT]?B)?"
+_SIZE = re.compile(_SIZE_PATTERN)
+_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -81,21 +84,21 @@ class SwitchKind(TextKind):
 
 
 class ByteCountKind(TextKind):
-    """Positive number of bytes."""
+    """Positive number of bytes, or text with a unit: kB, MB, GB or TB (powers of 1000)."""
 
-    description = "a number of bytes"
+    description = 'a number of bytes, such as 20_000_000_000 or "20GB"'
 
     def json_schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": 1}
+        return {"type": ["integer", "string"], "minimum": 1, "pattern": rf"^{_SIZE_PATTERN}$"}
 
     def read_toml(self, value: Any, place: ValuePlace) -> int:
-        if type(value) is not int or value <= 0:
+        count = _parse_size(value) if isinstance(value, str) else value
+        if type(count) is not int or count <= 0:
             self.refuse_value(value, place)
-        return value
+        return count
 
     def read_variable(self, text: str, place: ValuePlace) -> int:
-        value = int(text) if text.isdecimal() else text
-        return self.read_toml(value, place)
+        return self.read_toml(text, place)
 
 
 class LevelKind(TextKind):
@@ -245,6 +248,14 @@ class WordTableKind(TableKind):
         if name not in self._names:
             raise InputError(f"{place.origin}: unknown setting `{place.key}`", f"use one of: {', '.join(self._names)}")
         return name
+
+
+def _parse_size(text: str) -> int | None:
+    """Return the bytes of a number with or without a unit, None for other text."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        return None
+    return round(float(found[1]) * _UNITS[found[3] or "B"])
 
 
 def parse_pairs(words: Iterable[str], origin: str) -> dict[str, str]:

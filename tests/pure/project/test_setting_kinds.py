@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from stagebake.errors import InputError
-from stagebake.project.setting_kinds import ValuePlace, WordTableKind, parse_pairs
+from stagebake.project.setting_kinds import ByteCountKind, ValuePlace, WordTableKind, parse_pairs
 
 
 def test_parse_pairs_splits_at_first_equals_sign() -> None:
@@ -38,3 +40,19 @@ def test_word_table_kind_of_another_form_raises_input_error(value: object, probl
     with pytest.raises(InputError) as refused:
         WordTableKind(("select",)).read_toml(value, ValuePlace("doctor", "pyproject.toml:3"))
     assert problem in refused.value.problem
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(20, 20), ("20", 20), ("20GB", 20_000_000_000), ("1.5 TB", 1_500_000_000_000), ("5 kB", 5000), ("7B", 7)],
+)
+def test_byte_count_kind_reads_numbers_and_units(value: object, count: int) -> None:
+    kind = ByteCountKind()
+    assert kind.read_toml(value, ValuePlace("cache-limit", "x")) == count
+    assert re.fullmatch(kind.json_schema()["pattern"], str(value))
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "", "GB", "20GiB", "20 gb", "-1GB", "0"])
+def test_byte_count_kind_of_other_values_raises_input_error(value: object) -> None:
+    with pytest.raises(InputError, match=r"`cache-limit` must be a number of bytes, such as"):
+        ByteCountKind().read_toml(value, ValuePlace("cache-limit", "x"))
