@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -54,14 +54,23 @@ class _Response:
     content_type: str = "application/json"
 
 
+Refusal = tuple[int, Mapping[str, str]]
+"""Status and headers of a response that GitHub limits the rate with."""
+
+
 @dataclass
 class Packages:
-    """Packages of one account. `kind` is `orgs` or `users`; `versions` are id and tags, for each package's name."""
+    """Packages of one account. `kind` is `orgs` or `users`; `versions` are id and tags, for each package's name.
+
+    `digests` are the digests of versions by id. `limited` are the refusals of requests by their method.
+    """
 
     kind: str
     owner: str
     versions: dict[str, dict[int, list[str]]]
     busy: int = 0
+    digests: Mapping[int, str] = field(default_factory=dict)
+    limited: Mapping[str, Refusal] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -102,7 +111,8 @@ class Packages:
         number, size = int(query.get("page", 1)), int(query.get("per_page", 30))
         end = number * size
         following = f"{self.url}{path}?per_page={size}&page={number + 1}" if end < len(stage_cache) else None
-        return 200, [_version(key, tags) for key, tags in stage_cache[end - size : end]], following
+        page = [_version(key, tags, self.digests.get(key)) for key, tags in stage_cache[end - size : end]]
+        return 200, page, following
 
     @staticmethod
     def _delete(stage_cache: dict[int, list[str]], key: int, token: str) -> tuple[int, Any]:
@@ -116,10 +126,10 @@ class Packages:
         return 204, None
 
 
-def _version(key: int, tags: list[str]) -> dict[str, Any]:
+def _version(key: int, tags: list[str], digest: str | None) -> dict[str, Any]:
     return {
         "id": key,
-        "name": f"sha256:{key:064x}",
+        "name": digest or f"sha256:{key:064x}",
         "url": "https://api.github.com/…",
         "package_html_url": "https://github.com/…",
         "created_at": "2026-01-01T00:00:00Z",
@@ -135,12 +145,18 @@ def _handler(packages: Packages) -> type[CheckedHandler]:
             query = {key: values[-1] for key, values in parse_qs(where.query).items()}
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             packages.asked.append(f"{self.command} {self.path}")
-            status, body, following = packages.answer(self.command, where.path, token, query)
+            refused, headers = packages.limited.get(self.command, (0, {}))
+            if refused:
+                status, body, following = refused, {"message": "API rate limit exceeded"}, None
+            else:
+                status, body, following = packages.answer(self.command, where.path, token, query)
             data = b"" if body is None else json.dumps(body).encode()
             _check(packages, self.command, where.path, query, status, data)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             if following:
                 self.send_header("Link", f'<{following}>; rel="next", <{following}>; rel="last"')
             self.end_headers()
@@ -155,13 +171,26 @@ def _handler(packages: Packages) -> type[CheckedHandler]:
 
 
 def _check(packages: Packages, method: str, path: str, query: Mapping[str, str], status: int, data: bytes) -> None:
-    """Note what GitHub's description does not have; 400 and 503 are not in it."""
+    """Note what GitHub's description does not have; 400, 429 and 503 are not in it."""
+    check_exchange(_DESCRIPTION, packages.wrong, (method, path, query), status, data, undescribed=(400, 429, 503))
+
+
+def check_exchange(
+    description: OpenAPI,
+    wrong: list[str],
+    asked: tuple[str, str, Mapping[str, str]],
+    status: int,
+    data: bytes,
+    undescribed: Collection[int] = (401, 403, 429),
+) -> None:
+    """Note in `wrong` what a description does not have: of the request (method, path and query), or of the answer."""
+    method, path, query = asked
     parameters = RequestParameters(query=ImmutableMultiDict(query), header=Headers())
     request = _Request(method=method.lower(), path=path, parameters=parameters)
     response = _Response(status_code=status, data=data)
     try:
-        _DESCRIPTION.validate_request(request)
-        if status not in (400, 503):
-            _DESCRIPTION.validate_response(request, response)
+        description.validate_request(request)
+        if status not in undescribed:
+            description.validate_response(request, response)
     except Exception as error:  # the test reports any error
-        packages.wrong.append(f"{method} {path} {status}: {error!r} {error.__cause__!r}")
+        wrong.append(f"{method} {path} {status}: {error!r} {error.__cause__!r}")

@@ -6,7 +6,7 @@ GitHub's registry deletes nothing; only this API does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +19,11 @@ from stagebake.http.client import HttpClient, ServerInfo, read_error_text, requi
 from stagebake.http.registry_auth import OriginToken
 
 HOST = "ghcr.io"
-_API = "https://api.github.com"
+API_ADDRESS = "https://api.github.com"
+API_HEADERS = {
+    "Accept": "application/vnd.github+json",
+    "X-GitHub-Api-Version": "2022-11-28",
+}
 _VERSIONS_PER_PAGE = 100
 _RIGHTS_HINT = (
     "allow the token to delete: in a workflow set `permissions: packages: write` and give the repository the role "
@@ -42,18 +46,14 @@ class GithubPackages:
         if token is None:
             raise InputError(f"{image}: the token is missing", "set GITHUB_TOKEN, or log in: docker login ghcr.io")
         self._name = quote(name, safe="")
-        self._api = (environment.get("GITHUB_API_URL") or _API).rstrip("/")
+        self._api = (environment.get("GITHUB_API_URL") or API_ADDRESS).rstrip("/")
         info = ServerInfo(
             where="GitHub's packages API",
             server="GitHub",
             status_hint=_find_hint,
             address_hint="check GITHUB_API_URL",
         )
-        headers = {
-            "Accept": "application/vnd.github+json",
-            "X-GitHub-Api-Version": "2022-11-28",
-        }
-        self._client = HttpClient(info, headers=headers, auth=OriginToken(self._api, token))
+        self._client = HttpClient(info, headers=API_HEADERS, auth=OriginToken(self._api, token))
 
     def list_versions(self) -> list[TaggedVersion]:
         """Return all versions with their tags; none where the package is missing or hidden from the token."""
@@ -93,7 +93,29 @@ class GithubPackages:
             yield page
 
 
+def explain_rate_limit(response: httpx.Response) -> str | None:
+    """Return when GitHub accepts requests again; None where the response is about something else.
+
+    docs.github.com/rest, "Rate limits for the REST API": 403 or 429, with `x-ratelimit-remaining: 0` and
+    `x-ratelimit-reset` (seconds since 1970), or with `retry-after` (seconds) for the secondary limit.
+    """
+    if response.status_code not in (403, 429):
+        return None
+    wait = response.headers.get("Retry-After", "")
+    if wait.isdecimal():
+        return f"this is GitHub's rate limit: run this again in {wait} s; what is done stays done"
+    reset = response.headers.get("X-RateLimit-Reset", "")
+    if response.headers.get("X-RateLimit-Remaining") == "0" and reset.isdecimal():
+        time = datetime.fromtimestamp(int(reset), UTC)
+        return f"this is GitHub's rate limit: run this again after {time:%H:%M} UTC; what is done stays done"
+    if response.status_code == 429:
+        return "this is GitHub's rate limit: run this again in some minutes; what is done stays done"
+    return None
+
+
 def _find_hint(response: httpx.Response) -> str:
+    if limit := explain_rate_limit(response):
+        return limit
     if response.status_code in (401, 403):
         return _RIGHTS_HINT
     return "try again later: githubstatus.com"

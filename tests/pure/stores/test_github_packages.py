@@ -209,3 +209,35 @@ def test_list_versions_next_page_at_another_host_gets_no_token() -> None:
         with closing(packages):
             assert packages.list_versions() == []
     assert tokens == [f"Bearer {token}", None]
+
+
+def test_list_versions_of_500_reads_five_pages() -> None:
+    many = {number: [f"v{number}"] if number % 2 else [] for number in range(1, 501)}
+    digests = {number: f"sha256:{number + 1:064x}" for number in many}
+    with GitHub("orgs", "owner", {"app": many}, digests=digests) as github:
+        packages = GithubPackages("ghcr.io/owner/app", TOKEN, {"GITHUB_API_URL": github.url})
+        with closing(packages):
+            versions = packages.list_versions()
+        assert len(github.asked) == 5
+    assert [version.digest for version in versions] == list(digests.values())
+    assert sum(bool(version.tags) for version in versions) == 250
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        (403, {"Retry-After": "60"}, "run this again in 60 s"),
+        (429, {"Retry-After": "60"}, "run this again in 60 s"),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000000"}, "run this again after 08:00 UTC"),
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000000"}, "run this again after 08:00 UTC"),
+        (429, {}, "run this again in some minutes"),
+        (403, {"x-ratelimit-remaining": "12"}, "Manage Actions access"),
+    ],
+)
+def test_delete_version_rate_limit_says_when_to_go_on(status: int, headers: dict[str, str], words: str) -> None:
+    """Tell a rate limit from a missing right by its headers."""
+    github = GitHub("orgs", "owner", {"app": {**MAIN, **list_seven()}}, limited={"DELETE": (status, headers)})
+    with github, pytest.raises(RegistryError) as caught:
+        purge(github)
+    assert words in caught.value.hint
+    assert f"DELETE answered {status} (API rate limit exceeded)" in caught.value.problem
