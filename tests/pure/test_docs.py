@@ -153,7 +153,10 @@ def test_docs_and_messages_name_only_variables_that_exist() -> None:
     assert named <= known
 
 
-@pytest.mark.parametrize("verb", ["build", "plan", "doctor", "forecast", "generate", "cache ls", "cache purge"])
+@pytest.mark.parametrize(
+    "verb",
+    ["build", "plan", "doctor", "forecast", "generate", "cache ls", "cache verify", "cache prune", "cache purge"],
+)
 def test_docs_commands_use_only_flags_that_exist(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     name, _, action = verb.partition(" ")
     with pytest.raises(SystemExit):

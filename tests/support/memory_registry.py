@@ -10,7 +10,7 @@ from typing import Any
 from stagebake.cache.backends import ContentAnswers, SizeAnswers, TaggedVersion
 from stagebake.cache.cache_config import serialize_cache
 from stagebake.cache.manifest import MOUNT_ANNOTATION, ManifestAndConfig, sha256_digest
-from stagebake.errors import RegistryError
+from stagebake.errors import CorruptBlob, RegistryError
 from tests.support.caches import cache_of, layer, record
 
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -45,7 +45,16 @@ class MemoryRegistry:
         return {reference: self.read_manifest(reference) for reference in references}
 
     def read_blobs(self, digests: Iterable[str]) -> ContentAnswers:
-        return {digest: self.blobs.get(digest) for digest in digests}
+        return {digest: self._read_blob(digest) for digest in digests}
+
+    def _read_blob(self, digest: str) -> bytes | RegistryError | None:
+        content = self.blobs.get(digest)
+        if content is not None and sha256_digest(content) != digest:
+            return CorruptBlob(f"{digest} holds other bytes", "")
+        return content
+
+    def hash_blobs(self, digests: Iterable[str]) -> dict[str, str | RegistryError | None]:
+        return {digest: sha256_digest(self.blobs[digest]) if digest in self.blobs else None for digest in digests}
 
     def read_blob_sizes(self, digests: Iterable[str]) -> SizeAnswers:
         return {digest: len(self.blobs[digest]) if digest in self.blobs else None for digest in digests}

@@ -112,6 +112,16 @@ class Registry:
         """Remove a tag."""
         shutil.rmtree(self._repository(name) / "_manifests/tags" / tag)
 
+    def revisions(self, name: str) -> dict[str, float]:
+        """Return when each manifest was pushed last, in seconds since 1970, also of those without a tag."""
+        links = (self._repository(name) / "_manifests/revisions").glob("*/*/link")
+        return {f"{link.parent.parent.name}:{link.parent.name}": link.stat().st_mtime for link in links}
+
+    def dangle(self, name: str, tag: str) -> None:
+        """Remove the manifest that a tag names from the repository; the tag stays."""
+        kind, _, value = self.digest(name, tag).partition(":")
+        shutil.rmtree(self._repository(name) / "_manifests/revisions" / kind / value)
+
     def blob(self, digest: str) -> Path:
         """Return the file in which the registry keeps a blob."""
         kind, _, value = digest.partition(":")

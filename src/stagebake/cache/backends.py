@@ -118,12 +118,11 @@ class TaggedVersion:
 
 
 class VersionStore(Protocol):
-    """Store whose versions can be listed and deleted. Methods raise RegistryError.
+    """Store whose versions can be listed and deleted. Methods raise RegistryError."""
 
-    `lists_untagged` tells whether `list_versions` returns versions without tags too.
-    """
-
-    lists_untagged: bool
+    @property
+    def lists_untagged(self) -> bool:
+        """Tell whether `list_versions` returns versions without tags too."""
 
     def list_versions(self) -> Iterable[TaggedVersion]:
         """Return every version with its tags."""

@@ -41,6 +41,12 @@ class ManifestAndConfig:
     def too_large(self) -> bool:
         return max(len(self.manifest), len(self.config)) > MAX_BYTES
 
+    def with_annotation(self, name: str, value: str) -> ManifestAndConfig:
+        """Return the same content under another digest: with this annotation of the manifest."""
+        manifest = json.loads(self.manifest)
+        manifest["annotations"] = {**manifest.get("annotations", {}), name: value}
+        return ManifestAndConfig(manifest=encode_json(manifest), config=self.config)
+
     def with_other_config(self) -> ManifestAndConfig:
         """Return the same cache with another config blob (JSON may end in white space); an artifact unchanged."""
         manifest = json.loads(self.manifest)

@@ -59,7 +59,7 @@ def add_history(parser: argparse.ArgumentParser, *, commits: int) -> None:
     add_settings(parser)
     parser.add_argument(
         "--commits",
-        type=_parse_count,
+        type=parse_count,
         default=commits,
         metavar="N",
         help=f"number of commits to read (default: {commits})",
@@ -81,7 +81,8 @@ def add_history(parser: argparse.ArgumentParser, *, commits: int) -> None:
     parser.set_defaults(push=False, scope=None)
 
 
-def _parse_count(text: str) -> int:
+def parse_count(text: str) -> int:
+    """Return a positive whole number. Raises argparse.ArgumentTypeError."""
     if not re.fullmatch("[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"`{text}` is not a positive whole number")
     return int(text)

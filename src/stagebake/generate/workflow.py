@@ -90,6 +90,7 @@ def _conditions_of(settings: Settings, parts: WorkflowParts) -> dict[str, bool]:
         "weekly": not parts.crons,
         "metadata": parts.metadata is not None,
         "pull_request": parts.builds_pull_requests,
+        "prune": settings.cache == "registry" and parts.log_in_to_ghcr,
     }
 
 

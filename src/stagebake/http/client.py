@@ -6,6 +6,7 @@ in parallel.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -110,6 +111,20 @@ class HttpClient:
                 return any(response.iter_raw())
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise self._translate_error(error) from None
+
+    def hash_content(self, url: str) -> str | None:
+        """Return the SHA-256 of what GET returns, in hexadecimal; None for HTTP 404. Raises RegistryError."""
+        sha256 = hashlib.sha256()
+        try:
+            with self._client.stream("GET", url) as response:
+                if response.status_code == 404:
+                    return None
+                response.raise_for_status()
+                for chunk in response.iter_raw():
+                    sha256.update(chunk)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise self._translate_error(error) from None
+        return sha256.hexdigest()
 
     def parse_json(self, response: httpx.Response, parse: Callable[[Any], Answer]) -> Answer:
         """Return what `parse` reads from the response's JSON. Raises RegistryError for JSON of another shape."""

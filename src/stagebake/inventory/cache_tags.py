@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -66,6 +66,28 @@ def find_pull_request(suffix: str) -> int | None:
     number = int(found["number"])
     scope = Scope(f"pr-{number}", pull_request=True)
     return number if scope.suffix == suffix else None
+
+
+def find_gone_scopes(
+    suffixes: Iterable[str],
+    branches: Collection[str] | None,
+    pull_requests: Collection[int] | None,
+) -> frozenset[str]:
+    """Return the suffixes of the scopes whose branch or pull request is not among the existing ones.
+
+    None means that these are not known; then no such scope is gone. The default branch's is never gone.
+    """
+    existing = {Scope(branch).suffix for branch in branches or ()}
+    gone: set[str] = set()
+    for suffix in suffixes:
+        number = find_pull_request(suffix)
+        if number is None:
+            is_gone = bool(branches) and suffix not in existing
+        else:
+            is_gone = pull_requests is not None and number not in pull_requests
+        if suffix and is_gone:
+            gone.add(suffix)
+    return frozenset(gone)
 
 
 def name_scopes(suffixes: Iterable[str], default_branch: str, branches: Iterable[str] = ()) -> dict[str, str]:

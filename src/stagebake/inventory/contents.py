@@ -41,7 +41,8 @@ class StoredManifest:
     """Manifest in the repository.
 
     `key` identifies it in the store that deletes it, "" for a manifest that was only found below an index. `blobs` are
-    its config and layers with their sizes in bytes, `config` is the digest of the config. `below` are the digests of
+    its config and layers with their sizes in bytes, `config` is the digest of the config, `layer_types` are the media
+    types of the layers. `below` are the digests of
     the manifests that it names: those of an index, and its subject. `touched` is when it was pushed or tagged last, in
     seconds since 1970, None where the registry does not tell.
     """
@@ -53,9 +54,14 @@ class StoredManifest:
     size: int = 0
     blobs: Mapping[str, int] = field(default_factory=dict)
     config: str = ""
+    layer_types: frozenset[str] = frozenset()
     below: tuple[str, ...] = ()
     is_referrer: bool = False
     touched: float | None = None
+
+    def has_layer_types(self, beginnings: tuple[str, ...]) -> bool:
+        """Tell whether the media type of every layer has one of these beginnings."""
+        return all(media_type.startswith(beginnings) for media_type in self.layer_types)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +123,16 @@ def describe_manifest(version: TaggedVersion, content: bytes) -> StoredManifest:
         document = {}
     subject = _read_digests([document.get("subject")])
     config = document.get("config")
+    layers = _as_list(document.get("layers"))
     return StoredManifest(
         digest=version.digest,
         kind=_find_kind(document),
         tags=version.tags,
         key=version.key,
         size=len(content),
-        blobs=_read_blobs([config, *_as_list(document.get("layers"))]),
+        blobs=_read_blobs([config, *layers]),
         config=next(iter(_read_digests([config])), ""),
+        layer_types=frozenset(str(layer.get("mediaType")) for layer in layers if isinstance(layer, dict)),
         below=(*_read_digests(_as_list(document.get("manifests"))), *subject),
         is_referrer=bool(document.get("subject")),
         touched=version.touched,

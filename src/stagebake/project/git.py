@@ -108,6 +108,18 @@ class GitCheckout:
         remote = self._ask_git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin") or ""
         return [*heads.split(), *remote.split()]
 
+    def remote_branches(self) -> list[str] | None:
+        """Ask the remote `origin` for its branches; None where it does not answer."""
+        listed = self._ask_git("ls-remote", "--heads", "origin")
+        if listed is None:
+            return None
+        return [line.partition("refs/heads/")[2] for line in listed.splitlines()]
+
+    def remote_repository(self) -> str | None:
+        """Return OWNER/NAME of the repository on GitHub that the remote `origin` names."""
+        remote = self._find_remote()
+        return remote.owner_and_name if remote else None
+
     def default_image(self) -> DefaultImage:
         """Return the image of the repository on GitHub that the remote `origin` names."""
         remote = self._find_remote()

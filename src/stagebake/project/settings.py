@@ -196,6 +196,11 @@ _KEYS = (
         kind=WordTableKind(DOCTOR_LISTS),
         meaning="rules that doctor reports, ignores and fails on",
     ),
+    SettingKey(
+        name="cache-limit",
+        kind=ByteCountKind(),
+        meaning="bytes that caches may take in the registry beside the images; `cache prune` keeps below it",
+    ),
 )
 
 SETTING_KEYS = {key.name: key for key in _KEYS}
@@ -231,6 +236,7 @@ class Settings:
     cache_mounts: bool = False
     cache_mounts_limit: int = 2_000_000_000
     doctor: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cache_limit: int | None = None
     tag: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 

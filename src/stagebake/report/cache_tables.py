@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,10 @@ from rich.text import Text
 
 from stagebake.formatting import format_age, format_size, json_document
 from stagebake.inventory.cache_tags import TagKind
+from stagebake.inventory.damage import CacheCheck, Damage
+from stagebake.inventory.deletion import Deletion, PrunePlan
 from stagebake.inventory.listing import CacheEntry, CacheListing
+from stagebake.inventory.prune_caches import PruneResult
 from stagebake.report.tables import make_table, print_label
 
 
@@ -100,6 +104,161 @@ def _untagged_to_json(listing: CacheListing) -> dict[str, int] | None:
     if listing.untagged is None or listing.untagged_bytes is None:
         return None
     return {"caches": listing.untagged, "bytes": listing.untagged_bytes}
+
+
+def show_check(
+    check: CacheCheck,
+    image: str,
+    lost: Mapping[str, Sequence[str]],
+    repaired: Collection[str],
+    console: Console,
+    *,
+    deep: bool,
+) -> None:
+    """Print what is broken, which stages are rebuilt because of it, and how much was checked.
+
+    `lost` are the stages that cannot be restored, by the name of their scope.
+    """
+    for damage in check.damages:
+        done = " (repaired)" if damage.tag in repaired else ""
+        print_label(console, "broken", f" {image}:{damage.tag}: {damage_words(damage)}{done}")
+    for scope, stages in lost.items():
+        console.print(Text(f"{scope}: the next build that needs them rebuilds {', '.join(stages)}"))
+    for error in check.unread:
+        print_label(console, "warning", f": not checked: {error}")
+    console.print(Text(_check_words(check, image, deep=deep)))
+    if check.damaged_tags - set(repaired) and not repaired:
+        console.print(Text("drop what is broken: nox -s cache -- verify --repair"))
+
+
+def damage_words(damage: Damage) -> str:
+    """Say what is wrong with a tag or with one of its blobs."""
+    if damage.blob:
+        return f"blob {damage.blob} {damage.kind.value}"
+    return f"{damage.kind.value}: {damage.detail}" if damage.detail else damage.kind.value
+
+
+def _check_words(check: CacheCheck, image: str, *, deep: bool) -> str:
+    """Say how much was checked, and how much of it is broken."""
+    what = "the bytes" if deep else "the sizes"
+    counts = f"{len(check.tags)} tags, {what} of {check.blobs} blobs ({format_size(check.bytes)})"
+    result = f"{len(check.damaged_tags)} tags are broken" if check.damages else "nothing is broken"
+    return f"{image}: checked {counts}: {result}"
+
+
+def check_json(
+    check: CacheCheck,
+    image: str,
+    lost: Mapping[str, Sequence[str]],
+    repaired: Collection[str],
+    *,
+    deep: bool,
+) -> str:
+    """Return the result of a check as a JSON document for machines."""
+    broken = [
+        {
+            "tag": damage.tag,
+            "problem": damage.kind.name.lower(),
+            "blob": damage.blob or None,
+            "detail": damage.detail,
+            "repaired": damage.tag in repaired,
+        }
+        for damage in check.damages
+    ]
+    document = {
+        "image": image,
+        "deep": deep,
+        "tags": len(check.tags),
+        "blobs": check.blobs,
+        "bytes": check.bytes,
+        "broken": broken,
+        "rebuilds": {scope: list(stages) for scope, stages in lost.items()},
+        "unchecked": list(check.unread),
+    }
+    return json_document(document)
+
+
+def show_prune(
+    plan: PrunePlan,
+    result: PruneResult,
+    image: str,
+    limit: int | None,
+    console: Console,
+    *,
+    dry_run: bool,
+) -> None:
+    """Print what was deleted (with `dry_run`, what would be), what was kept, and the bytes."""
+    verb = "would delete" if dry_run else "deleted"
+    for deletion in result.deleted:
+        console.print(Text(f"{verb} {_version_name(deletion, image)} ({deletion.reason})"))
+    for deletion in result.kept:
+        print_label(console, "kept", f" {_version_name(deletion, image)} ({deletion.reason})")
+    console.print(Text(f"{image}: {verb} {len(result.deleted)} manifests, {_freed_words(plan)}"))
+    console.print(Text(_remaining_words(plan, limit)))
+
+
+def _version_name(deletion: Deletion, image: str) -> str:
+    tags = sorted(deletion.manifest.tags)
+    return ", ".join(f"{image}:{tag}" for tag in tags) or f"{image}@{deletion.manifest.digest}"
+
+
+def _freed_words(plan: PrunePlan) -> str:
+    """Say how many bytes nothing names then, and how many only after the grace time."""
+    words = f"{format_size(plan.freed)} that nothing else names"
+    if plan.freed_later or plan.young:
+        later = format_size(plan.freed_later)
+        words += f"; caches without a tag within the grace time: {plan.young}, with {later}"
+    return words
+
+
+def _remaining_words(plan: PrunePlan, limit: int | None) -> str:
+    """Say what the tagged caches take, against the limit if there is one."""
+    words = f"caches take {format_size(plan.remaining)} beside the images (before: {format_size(plan.before)})"
+    if limit is None:
+        return words
+    if plan.remaining > limit:
+        return f"{words}, more than cache-limit ({format_size(limit)}): the current results of the default branch stay"
+    return f"{words}, within cache-limit ({format_size(limit)})"
+
+
+def prune_json(plan: PrunePlan, result: PruneResult, image: str, limit: int | None, *, dry_run: bool) -> str:
+    """Return what was deleted as a JSON document for machines, with sizes in bytes."""
+    document = {
+        "image": image,
+        "dry_run": dry_run,
+        "deleted": [_deletion_to_json(deletion) for deletion in result.deleted],
+        "kept": [_deletion_to_json(deletion) for deletion in result.kept],
+        "rewritten": [rewrite.tag for rewrite in plan.rewrites],
+        "bytes": {
+            "freed": plan.freed,
+            "freed_later": plan.freed_later,
+            "before": plan.before,
+            "remaining": plan.remaining,
+            "limit": limit,
+        },
+        "error": None if result.failure is None else result.failure.problem,
+    }
+    return json_document(document)
+
+
+def _deletion_to_json(deletion: Deletion) -> dict[str, Any]:
+    return {
+        "digest": deletion.manifest.digest,
+        "tags": sorted(deletion.manifest.tags),
+        "reason": deletion.reason,
+    }
+
+
+def prune_markdown(plan: PrunePlan, result: PruneResult, listing: CacheListing, image: str, limit: int | None) -> str:
+    """Return the summary of a prune for GitHub's step summary."""
+    lines = [
+        f"### Caches of `{image}`",
+        f"Deleted {len(result.deleted)} manifests: {_freed_words(plan)}.",
+        f"The {_remaining_words(plan, limit)}. New in the last 7 days: {format_size(listing.grown)}.",
+    ]
+    if result.failure is not None:
+        lines.append(f"> [!WARNING]\n> It ended early: {result.failure.problem}; {result.failure.hint}")
+    return "\n\n".join(lines) + "\n"
 
 
 def format_time(seconds: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,8 @@ _ACCEPT = ", ".join(
 )
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DOCS_HINT = "see docs/troubleshooting.md"
+# Day on which a manifest without a tag was pushed, in UTC
+_DAY_ANNOTATION = "stagebake.day"
 _DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -38,8 +42,9 @@ class Registry:
 
     lists_untagged = False
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, image: str, clock: Callable[[], float] = time.time) -> None:
         self.image = image
+        self._clock = clock
         host, name = _split_image(image)
         scheme = "http" if is_loopback_host(host) else "https"
         login = find_login(host)
@@ -76,6 +81,10 @@ class Registry:
         """Return the sizes of blobs in bytes, read in parallel."""
         return fetch_all(self._read_blob_size, digests)
 
+    def hash_blobs(self, digests: Iterable[str]) -> dict[str, str | RegistryError | None]:
+        """Read blobs in parallel and return the digest of what each holds; None for a missing one."""
+        return fetch_all(self._hash_blob, digests)
+
     def read_digest(self, tag: str) -> str | None:
         """Return the digest that a tag names; None where it is missing.
 
@@ -94,8 +103,11 @@ class Registry:
         """Push a cache's config and manifest, under a tag or by digest. Return the manifest's digest.
 
         A registry keeps a blob that it already has, even one with wrong bytes. Then push the config in another
-        spelling, which has another digest.
+        spelling, which has another digest. A manifest without a tag names the day, so that it is never older than a day
+        when a build reads it: `cache prune` deletes what has no tag after a grace time.
         """
+        if tag is None:
+            document = document.with_annotation(_DAY_ANNOTATION, _format_day(self._clock()))
         if not self._push_blob(document.config):
             document = document.with_other_config()
             if not self._push_blob(document.config):
@@ -111,10 +123,23 @@ class Registry:
     def remove_unused_blobs(self) -> None:
         """Do nothing: the registry or its owner deletes unused blobs."""
 
+    def list_tags(self) -> list[str]:
+        """Return all tags, page by page (distribution-spec, "Listing Tags")."""
+        tags: list[str] = []
+        page: str | None = "tags/list"
+        while page is not None:
+            response = self._send_if_exists("GET", page)
+            if response is None:
+                break
+            tags += self._parse_tags(response)
+            next_page = response.links.get("next")
+            page = self._join_url(response.url, next_page["url"]) if next_page else None
+        return tags
+
     def list_versions(self) -> list[TaggedVersion]:
         """Return every tagged digest with all its tags."""
         tags_by_digest: dict[str, set[str]] = {}
-        for tag, digest in fetch_all(self.read_digest, self._list_tags()).items():
+        for tag, digest in fetch_all(self.read_digest, self.list_tags()).items():
             if isinstance(digest, RegistryError):
                 raise digest
             if digest is not None:
@@ -132,19 +157,6 @@ class Registry:
         """Close all connections."""
         self._client.close()
 
-    def _list_tags(self) -> list[str]:
-        """Return all tags, page by page (distribution-spec, "Listing Tags")."""
-        tags: list[str] = []
-        page: str | None = "tags/list"
-        while page is not None:
-            response = self._send_if_exists("GET", page)
-            if response is None:
-                break
-            tags += self._parse_tags(response)
-            next_page = response.links.get("next")
-            page = self._join_url(response.url, next_page["url"]) if next_page else None
-        return tags
-
     def _parse_tags(self, response: httpx.Response) -> list[str]:
         try:
             return [str(tag) for tag in response.json().get("tags") or ()]
@@ -158,6 +170,11 @@ class Registry:
         if sha256_digest(response.content) != digest:
             raise self._corrupt_blob(digest)
         return response.content
+
+    def _hash_blob(self, digest: str) -> str | None:
+        """Return the digest of a blob's bytes, which are never all in memory."""
+        sha256 = self._client.hash_content(f"blobs/{digest}")
+        return f"sha256:{sha256}" if sha256 else None
 
     def _read_blob_size(self, digest: str) -> int | None:
         """Return the size of a blob; SIZE_UNKNOWN where a redirect leads to the storage behind the registry.
@@ -230,6 +247,11 @@ def _find_hint(host: str, login_problem: str, response: httpx.Response) -> str:
     if response.status_code == 405:
         return "this registry does not delete; a registry of your own needs `storage: delete: enabled: true`"
     return f"try again later, or {_DOCS_HINT}"
+
+
+def _format_day(seconds: float) -> str:
+    """Return the day of a time (seconds since 1970) in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _split_image(image: str) -> tuple[str, str]:

@@ -56,7 +56,7 @@ def test_fill_template_with_an_unknown_name_raises() -> None:
 
 def test_read_template_returns_a_valid_workflow_with_each_optional_step() -> None:
     jobs = yaml.safe_load(read_template())["jobs"]
-    assert set(jobs) == {"build", "clean-up"}
+    assert set(jobs) == {"build", "clean-up", "prune"}
     assert jobs["build"]["timeout-minutes"] == 60
     names = {step.get("name") for step in jobs["build"]["steps"]}
     assert {"Free disk space", "Install stagebake"} <= names

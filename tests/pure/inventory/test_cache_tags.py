@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagebake.cache.scopes import DEFAULT_SCOPE, Scope
-from stagebake.inventory.cache_tags import CacheTag, TagKind, find_pull_request, name_scopes, parse_cache_tag
+from stagebake.inventory.cache_tags import (
+    CacheTag,
+    TagKind,
+    find_gone_scopes,
+    find_pull_request,
+    name_scopes,
+    parse_cache_tag,
+)
 from tests.support.caches import quick
 
 SEVEN = Scope("pr-7", pull_request=True)
@@ -59,3 +66,17 @@ def test_name_scopes_uses_branches_that_git_knows() -> None:
     known, other = Scope("feature/x").suffix, Scope("Feature/Y").suffix
     names = name_scopes(["", SEVEN.suffix, known, other], "trunk", ["feature/x"])
     assert names == {"": "trunk", SEVEN.suffix: "pr-7", known: "feature/x", other: other.removeprefix("_")}
+
+
+def test_find_gone_scopes_are_those_that_nothing_lists() -> None:
+    feature, eight = Scope("feature"), Scope("pr-8", pull_request=True)
+    suffixes = ["", SEVEN.suffix, eight.suffix, feature.suffix, Scope("old").suffix]
+    assert find_gone_scopes(suffixes, ["main", "feature"], [7]) == {eight.suffix, Scope("old").suffix}
+    assert find_gone_scopes(suffixes, ["main"], None) == {feature.suffix, Scope("old").suffix}
+    assert find_gone_scopes(suffixes, None, []) == {SEVEN.suffix, eight.suffix}
+
+
+@pytest.mark.parametrize("branches", [None, []])
+def test_find_gone_scopes_without_any_branch_takes_none_for_gone(branches: list[str] | None) -> None:
+    """Take an empty list for an answer that is wrong: a repository has a branch."""
+    assert find_gone_scopes([Scope("feature").suffix], branches, None) == frozenset()

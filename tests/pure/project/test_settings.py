@@ -331,7 +331,9 @@ def test_load_settings_of_an_invalid_level_in_a_variable_is_refused(tmp_path: Pa
     assert error.problem.startswith("STAGEBAKE_COMPRESSION_LEVEL: `compression-level` must be a whole number")
 
 
-@pytest.mark.parametrize("text", ['cache-mounts = "yes"', "cache-mounts-limit = true", "cache-mounts-limit = 0"])
+@pytest.mark.parametrize(
+    "text", ['cache-mounts = "yes"', "cache-mounts-limit = true", "cache-mounts-limit = 0", 'cache-limit = "1 XB"']
+)
 def test_load_settings_of_invalid_switch_or_number_is_refused(tmp_path: Path, text: str) -> None:
     error = load_refused(tmp_path, own=text)
     assert error.problem.startswith(f"stagebake.toml:1: `{text.split()[0]}` must be ")

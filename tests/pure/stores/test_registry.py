@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,11 +28,13 @@ CONFIG = sha256_digest(CACHE.config)
 
 
 @contextmanager
-def serve_registry(answer: Callable[[Asked, bytes], Answer]) -> Iterator[Registry]:
+def serve_registry(
+    answer: Callable[[Asked, bytes], Answer], clock: Callable[[], float] = time.time
+) -> Iterator[Registry]:
     """Yield the registry that answers like this. Its login is a canary, which no other server may receive."""
     with server(answer) as host:
         log_in(Path(os.environ["DOCKER_CONFIG"]), host, canary_login(host))
-        with closing(Registry(f"{host}/app")) as registry:
+        with closing(Registry(f"{host}/app", clock)) as registry:
             yield registry
 
 
@@ -202,9 +205,25 @@ def test_push_manifest_existing_config_with_wrong_bytes_gets_another_spelling() 
 def test_push_manifest_existing_config_is_not_pushed_again() -> None:
     memory = MemoryRegistry({})
     with serve_registry(memory) as registry:
-        assert registry.push_manifest(CACHE) == CACHE.digest
+        assert registry.push_manifest(CACHE) != CACHE.digest
         assert registry.push_manifest(CACHE, "cache") == CACHE.digest
     assert memory.blobs == {CONFIG: CACHE.config}
+
+
+def test_push_manifest_without_tag_is_new_each_day() -> None:
+    """Push what a build imports anew each day, so that its age tells whether a build may still read it."""
+    memory, seconds = MemoryRegistry({}), [0.0]
+    with serve_registry(memory, clock=lambda: seconds[0]) as registry:
+        first = registry.push_manifest(CACHE)
+        seconds[0] = 86_399.0
+        assert registry.push_manifest(CACHE) == first
+        seconds[0] = 86_400.0
+        second = registry.push_manifest(CACHE)
+    assert second != first
+    for digest in (first, second):
+        manifest = memory.manifests[digest]
+        assert sha256_digest(manifest) == digest
+        assert parse_cache(manifest, CACHE.config) == parse_cache(CACHE.manifest, CACHE.config)
 
 
 @pytest.mark.parametrize("document", [CACHE, build_artifact(b"\xfd7z", "application/x-ledger")])
