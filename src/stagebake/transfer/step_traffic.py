@@ -45,11 +45,6 @@ def is_linked(instruction: Instruction) -> bool:
     return instruction.has_switch("link") and instruction.flag_value("chmod") is None
 
 
-def all_steps(graph: StageGraph, stages: Iterable[str]) -> dict[str, frozenset[int]]:
-    """Return every step of these stages as a running one."""
-    return {name: frozenset(range(len(graph[name].steps))) for name in stages}
-
-
 def foretell_traffic(
     graph: StageGraph,
     layered: LayeredStages,
@@ -134,21 +129,6 @@ def sum_traffic(steps: Iterable[Traffic]) -> Traffic:
         pulled += step.pulled
         pushed += step.pushed
     return Traffic(pulled=pulled, pushed=pushed)
-
-
-def step_cost(
-    graph: StageGraph,
-    layered: LayeredStages,
-    running: RunningSteps,
-    stage: str,
-    number: int,
-) -> Traffic:
-    """Return the bytes that a build would not move if this step did not run; all other steps run as before."""
-    others = {name: frozenset(numbers) for name, numbers in running.items()}
-    others[stage] = others.get(stage, frozenset()) - {number}
-    with_step = sum_traffic(foretell_traffic(graph, layered, running))
-    without = sum_traffic(foretell_traffic(graph, layered, others))
-    return Traffic(pulled=with_step.pulled - without.pulled, pushed=with_step.pushed - without.pushed)
 
 
 @dataclass(frozen=True, kw_only=True)

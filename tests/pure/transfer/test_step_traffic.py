@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
+from stagebake.transfer.running_steps import spread_changes
 from stagebake.transfer.step_layers import Layer, LayeredStep
 from stagebake.transfer.step_traffic import (
     Traffic,
-    all_steps,
     foretell_traffic,
-    step_cost,
     sum_traffic,
     unknown_sources,
     unread_image_bytes,
@@ -91,7 +90,7 @@ def test_traffic_mounted_stage_is_pulled() -> None:
 
 def test_traffic_everything_runs_pulls_the_image_of_from() -> None:
     graph = parse_dockerfile(DOCKERFILE)
-    found = sum_traffic(foretell_traffic(graph, layer_steps(graph), all_steps(graph, graph.names)))
+    found = sum_traffic(foretell_traffic(graph, layer_steps(graph), spread_changes(graph, dict.fromkeys(graph.names))))
     assert found == Traffic(pulled=1000, pushed=200 + 800 + 8 + 1405)
 
 
@@ -113,10 +112,3 @@ def test_unknown_sources_are_stages_without_layers_that_a_stage_needs() -> None:
     assert unknown_sources(graph, layered, CODE, "builder") == frozenset()
     assert unknown_sources(graph, layered, {"python": {1}}, "python") == {"python"}
     assert unknown_sources(graph, {}, {}, "runtime") == frozenset()
-
-
-def test_step_cost_is_what_the_build_saves_without_the_step() -> None:
-    graph = parse_dockerfile(DOCKERFILE)
-    layered = layer_steps(graph)
-    assert step_cost(graph, layered, CODE, "runtime", 3) == Traffic(pulled=0, pushed=701)
-    assert step_cost(graph, layered, {"runtime": {3}}, "runtime", 3) == Traffic(pulled=1904, pushed=701)
