@@ -64,8 +64,8 @@ def test_report_code_push_names_the_step_that_needed_each_byte(project: Project)
     project.write({"src/page.tsx": "two\n"})
     plan = json.loads(project.stagebake("plan", "--push", "--json").stdout)
     assert planned_by(plan, "builder") == {7: (BASE, 0), 8: (0, BUILT)}
-    # A plan does not know that the linked copy is the same layer as the builder's, which is pushed once
-    assert planned_by(plan, "runtime") == {12: (0, BUILT), 13: (DEPS, TAIL)}
+    # The linked copy is the same layer as the builder's, which is pushed once
+    assert planned_by(plan, "runtime") == {12: (0, 0), 13: (DEPS, TAIL)}
     local = json.loads(project.stagebake("plan", "--json").stdout)
     assert local["bytes"] == {"pulled": plan["bytes"]["pulled"], "pushed": 0}
     with project.registry.proxy.watched() as seen:

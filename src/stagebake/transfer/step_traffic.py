@@ -8,7 +8,7 @@ they take from. A push uploads the layers that running steps made; the registry 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import StageGraph, StageStep
@@ -54,10 +54,10 @@ def foretell_traffic(
 ) -> tuple[StepTraffic, ...]:
     """Return what each running step moves, the stages in the order in which they are built.
 
-    A running step is assumed to make as many bytes as in its cache. With `saves_stages` the layers of all stages are
-    pushed; without it only those of the image, as with an inline cache.
+    A running step is assumed to make as many bytes as in its cache; of steps with equal layers there, one pushes.
+    With `saves_stages` the layers of all stages are pushed; without it only the image's, as with an inline cache.
     """
-    forecast = _Forecast(graph=graph, layered=layered, running=running, pulled=set())
+    forecast = _Forecast(graph=graph, layered=layered, running=running)
     pushing = image_stages(graph) if not saves_stages else frozenset(graph.names)
     found: list[StepTraffic] = []
     for stage in graph.needed_stages():
@@ -65,13 +65,13 @@ def foretell_traffic(
             step = stage.steps[number]
             if step.instruction.keyword not in LAYER_KEYWORDS:
                 continue
-            made = forecast.made_bytes(stage.name, number)
+            key = (stage.name, number)
             found.append(
                 StepTraffic(
                     stage=stage.name,
                     step=step,
-                    pulled=forecast.pull_layers(forecast.needed_layers((stage.name, number))),
-                    pushed=made if stage.name in pushing else 0,
+                    pulled=forecast.pull_layers(forecast.needed_layers(key)),
+                    pushed=forecast.push_layers(forecast.list_layers([key])) if stage.name in pushing else 0,
                 )
             )
     return tuple(found)
@@ -106,7 +106,7 @@ def unread_image_bytes(graph: StageGraph, layered: LayeredStages, running: Runni
 
     BuildKit leaves them in the registry, unless the engine keeps the image.
     """
-    forecast = _Forecast(graph=graph, layered=layered, running=running, pulled=set())
+    forecast = _Forecast(graph=graph, layered=layered, running=running)
     for stage, numbers in running.items():
         for number in numbers:
             forecast.pull_layers(forecast.needed_layers((stage, number)))
@@ -133,17 +133,13 @@ def sum_traffic(steps: Iterable[Traffic]) -> Traffic:
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast:
-    """Build of which these steps run, and the digests of the layers that it has pulled so far."""
+    """Build of which these steps run, and the digests of the layers that it has pulled and pushed so far."""
 
     graph: StageGraph
     layered: LayeredStages
     running: RunningSteps
-    pulled: set[str]
-
-    def made_bytes(self, stage: str, number: int) -> int:
-        """Return the bytes of the step's own layer, 0 where they are not known."""
-        steps = self.layered.get(stage)
-        return steps[number].bytes if steps else 0
+    pulled: set[str] = field(default_factory=set)
+    pushed: set[str] = field(default_factory=set)
 
     def needed_layers(self, key: StepKey) -> Iterator[Layer]:
         """Yield the restored layers that a running step reads."""
@@ -158,9 +154,18 @@ class _Forecast:
 
     def pull_layers(self, layers: Iterable[Layer]) -> int:
         """Return the bytes of the layers that were not pulled yet, and count them as pulled."""
-        new = {layer.digest: layer.bytes for layer in layers if layer.digest not in self.pulled}
-        self.pulled.update(new)
-        return sum(new.values())
+        return _count_new(layers, self.pulled)
+
+    def push_layers(self, layers: Iterable[Layer]) -> int:
+        """Return the bytes of the layers that were not pushed yet, and count them as pushed."""
+        return _count_new(layers, self.pushed)
+
+
+def _count_new(layers: Iterable[Layer], known: set[str]) -> int:
+    """Return the bytes of the layers that are not known, and add them."""
+    new = {layer.digest: layer.bytes for layer in layers if layer.digest not in known}
+    known.update(new)
+    return sum(new.values())
 
 
 def image_stages(graph: StageGraph) -> frozenset[str]:

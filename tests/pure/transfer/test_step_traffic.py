@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.transfer.running_steps import spread_changes
 from stagebake.transfer.step_layers import Layer, LayeredStep
@@ -92,6 +94,18 @@ def test_traffic_everything_runs_pulls_the_image_of_from() -> None:
     graph = parse_dockerfile(DOCKERFILE)
     found = sum_traffic(foretell_traffic(graph, layer_steps(graph), spread_changes(graph, dict.fromkeys(graph.names))))
     assert found == Traffic(pulled=1000, pushed=200 + 800 + 8 + 1405)
+
+
+def test_traffic_equal_layers_are_pushed_once() -> None:
+    """A linked copy of one file is the layer that the source stage has."""
+    graph = parse_dockerfile(DOCKERFILE)
+    layered = layer_steps(graph)
+    copy = replace(layered["runtime"][2], layers=layered["builder"][2].layers)
+    layered["runtime"] = (*layered["runtime"][:2], copy, *layered["runtime"][3:])
+    found = foretell_traffic(graph, layered, CODE)
+    assert [step.pushed for step in found] == [3, 5, 0, 701]
+    image = foretell_traffic(graph, layered, CODE, saves_stages=False)
+    assert [step.pushed for step in image] == [0, 0, 5, 701]
 
 
 def test_unread_image_bytes_are_those_that_only_a_stored_image_needs() -> None:
