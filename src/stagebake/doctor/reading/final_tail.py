@@ -151,8 +151,12 @@ def is_setup(run: TailRun, command: ShellCommand) -> bool:
     names_unknown = any("$" in path or "*" in path for path in paths)
     if command.program in _OWNERS:
         return not names_unknown and not any(_is_inside(run, path) or _is_above(run, path) for path in paths)
-    reads = command.program == "ln" and any(_is_inside(run, path) for path in paths[:1])
-    return not names_unknown and not reads
+    if command.program == "corepack" and command.operands[:1] != ("enable",):  # `corepack install` reads package.json
+        return False
+    if command.program == "ln":  # what a symbolic link leads to need not exist yet
+        is_symbolic = any(re.fullmatch(r"-\w*s\w*|--symbolic", word) for word in command.arguments)
+        return is_symbolic and not names_unknown and not any(_is_inside(run, path) for path in paths[1:])
+    return not names_unknown
 
 
 def _is_inside(run: TailRun, path: str) -> bool:

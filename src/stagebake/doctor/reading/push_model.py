@@ -36,6 +36,7 @@ _MANIFESTS = re.compile(
 )
 # What `turbo prune --docker` and `cargo chef prepare` extract from the manifests
 _EXTRACTED = re.compile(r"(?:^|/)(?:out/json|recipe\.json)$")
+_CONDITIONAL = re.compile(r"\$\{\w+:[-+]")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 # Folders of the system, which code does not change
 _SYSTEM = re.compile(r"^/(?:etc|usr/(?:share|lib|include)|lib|lib64)(?:/|$)")
@@ -187,6 +188,8 @@ def takes_settled_files(step: StageStep, graph: StageGraph, stage: Stage) -> boo
         return False
     for written in step.instruction.args[:-1]:
         path = posixpath.normpath(expand_known(written, graph, stage))
+        if _CONDITIONAL.search(path):  # a path that an argument switches on
+            continue
         patterns = (_INSTALLED, _MANIFESTS, _EXTRACTED, _SYSTEM, _SETTLED)
         if not any(pattern.search(path) for pattern in patterns):
             return False

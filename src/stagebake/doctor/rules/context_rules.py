@@ -13,6 +13,7 @@ from stagebake.dockerfile.stages import StageGraph
 from stagebake.doctor.facts import RepositoryFacts
 from stagebake.doctor.finding import Finding
 from stagebake.doctor.reading.context_copies import ContextCopy, list_rebuilds
+from stagebake.doctor.reading.shell_commands import read_commands
 from stagebake.doctor.reading.subject import Subject
 from stagebake.formatting import make_printable
 
@@ -35,6 +36,10 @@ _MIN_UNUSED_REBUILDS = 3
 _MIN_UNUSED_SHARE = 0.05
 
 _READS_GIT = re.compile(r"\bgit\s+(?!clone\b)[a-z]|setuptools[_-]scm|hatch-vcs|versioneer")
+_VERSIONED_BUILD = re.compile(
+    r"(?:make|mage|just|task|bash|sh|\./\S+|\S+\.sh|(?:xx-)?cargo|(?:xx-)?go build|mvn|gradle|mix|dotnet"
+    r"|pip3? install (?:\S+ )*\.|python3? (?:setup\.py|-m build)|(?:uv|poetry) build)(?:\s|$)"
+)
 _SECRET_FILE = re.compile(r"^(?:\.env(?:\.local|\.\w+\.local)?|id_(?:rsa|ed25519|ecdsa)|\.netrc|\.pgpass)$")
 
 
@@ -48,14 +53,15 @@ def find_copied_junk(subject: Subject) -> Iterator[Finding]:
         counts = Counter(generated[path] for path in paths)
         listed = _list_counts(counts)
         keyword = copy.instruction.keyword
-        ignore_lines = [f"**/{name}" for name in sorted(counts)]
+        unsure = _may_read_git(graph)
+        ignore_lines = [f"**/{name}" for name in sorted(counts) if not (unsure and name == ".git")]
         yield Finding(
             rule="dockerignore",
             path=graph.path,
             line=copy.instruction.line,
             problem=f"this {keyword} includes {listed}; these differ on each machine, so no cache matches"
             + _doubt(counts),
-            fix=(f"# {facts.ignore_file}", *ignore_lines),
+            fix=(f"# {facts.ignore_file}", *ignore_lines) if ignore_lines else (),
             stage=copy.stage.name,
             seconds=facts.seconds.get(copy.stage.name),
         )
@@ -69,6 +75,17 @@ def _doubt(counts: Counter[str]) -> str:
         "; keep .git only if the build reads the version from it, as vergen in a build.rs, setuptools-scm, Go's "
         "-buildvcs or Maven's git plugin do, and then copy it after the installs"
     )
+
+
+def _may_read_git(graph: StageGraph) -> bool:
+    """Return whether the build runs make, a script or a compiler, which may read the version from git."""
+    for stage in graph.needed_stages():
+        for instruction in stage.instructions:
+            if instruction.keyword != "RUN":
+                continue
+            if any(_VERSIONED_BUILD.match(" ".join(command.arguments)) for command in read_commands(instruction)):
+                return True
+    return False
 
 
 def _lets_git_in(facts: RepositoryFacts) -> bool:

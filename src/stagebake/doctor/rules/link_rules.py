@@ -42,7 +42,7 @@ _OWNED_PARENTS = re.compile(r"^/(?:tmp|home/[^/]+|root|var/www|var/lib/[^/]+|var
 
 @dataclass(frozen=True)
 class _LinkedCopy:
-    """COPY with --link and, where it had an owner by name, with the owner's numbers."""
+    """COPY with --link and, where it had an owner by name, with the owner's numbers; "" where these are unknown."""
 
     instruction: Instruction
     text: str
@@ -64,12 +64,13 @@ def find_unlinked_copies(subject: Subject) -> Iterator[Finding]:
     if not changed:
         return
     folders = [place.step.instruction for place in tail.steps if place.step.instruction.keyword == "WORKDIR"]
+    texts = [copy.text for copy in changed]
     yield Finding(
         rule="copy-link",
         path=graph.path,
         line=changed[0].instruction.line,
         problem=_describe_links(changed, folders),
-        fix=(*(folder.text for folder in folders), *(copy.text for copy in changed)),
+        fix=(*(folder.text for folder in folders), *texts) if all(texts) else (),
         stage=graph.final.name,
         lines=tuple(copy.instruction.line for copy in changed[1:]) + tuple(folder.line for folder in folders),
     )
@@ -89,6 +90,10 @@ def _describe_links(changed: list[_LinkedCopy], folders: list[Instruction]) -> s
             "; --link needs the numbers of the owner, because it does not read the image's /etc/passwd, and gives the "
             "folders above the same owner"
         )
+    unknown = {copy.instruction.flag_value("chown") for copy in changed if not copy.text}
+    if unknown:
+        names = ", ".join(f"`{name}`" for name in sorted(filter(None, unknown)))
+        message += f"; the numbers of {names} are not in the Dockerfile: give them to useradd, or ask `id`"
     modes = [str(copy.instruction.line) for copy in changed if copy.instruction.flag_value("chmod") is not None]
     if modes:
         message += (
@@ -117,21 +122,26 @@ def _link_copy(
 ) -> _LinkedCopy | None:
     """Return the COPY with --link; None where it would need the layers below all the same, or change the image."""
     instruction = place.step.instruction
-    path = next((copy.path for copy in tail.copies if copy.place == place), _plain_destination(instruction))
     if instruction.has_switch("link"):
         return _LinkedCopy(instruction, instruction.text)
-    if path is None or any(isinstance(source, ImageReference) for source in place.step.sources):
-        return None
-    if path == "/" or "$" in path or is_linked_folder(path) or _OWNED_PARENTS.match(path):
+    path = next((copy.path for copy in tail.copies if copy.place == place), _plain_destination(instruction))
+    owner = instruction.flag_value("chown")
+    if any(isinstance(source, ImageReference) for source in place.step.sources) or not _takes_link(path, owner, owned):
         return None
     text = re.sub(r"^(\w+)\s+(?:--link=false\s+)?", r"\1 --link ", instruction.text)
-    owner = instruction.flag_value("chown")
+    if owner is None or _NUMBERS.fullmatch(owner):
+        return _LinkedCopy(instruction, text)
+    numbers = _owner_numbers(owner, users)
+    return _LinkedCopy(instruction, text.replace(f"--chown={owner}", f"--chown={numbers}") if numbers else "")
+
+
+def _takes_link(path: str | None, owner: str | None, owned: list[str]) -> bool:
+    """Return whether a COPY to this path gives the same files with --link: its folders are root's, and no links."""
+    if path is None or path == "/" or "$" in path or is_linked_folder(path) or _OWNED_PARENTS.match(path):
+        return False
     if owner is None:
-        return None if any(covers(folder, path) for folder in owned) else _LinkedCopy(instruction, text)
-    numbers = owner if _NUMBERS.fullmatch(owner) else _owner_numbers(owner, users)
-    if numbers is None or _SYSTEM_FOLDERS.match(path):
-        return None
-    return _LinkedCopy(instruction, text.replace(f"--chown={owner}", f"--chown={numbers}"))
+        return not any(covers(folder, path) for folder in owned)
+    return "$" not in owner and not _SYSTEM_FOLDERS.match(path)
 
 
 def _list_owned_paths(graph: StageGraph, tail: FinalTail) -> list[str]:

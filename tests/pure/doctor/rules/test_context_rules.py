@@ -65,6 +65,12 @@ def test_copied_junk_tracked_files_are_the_same_everywhere() -> None:
     assert "dockerignore" not in rule_names(examine_text("FROM a\nCOPY . .\n", files=" ".join(files), tracked=files))
 
 
+def test_copied_junk_git_folder_stays_where_a_compiler_may_read_it() -> None:
+    text = "FROM rust\nCOPY . .\nRUN cargo build\n"
+    found = only_finding("dockerignore", examine_text(text, files=".git/HEAD x .venv/a"))
+    assert found.fix == ("# .dockerignore", "**/.venv")
+
+
 def test_copied_junk_git_folder_has_a_word_of_doubt_unless_it_is_let_in() -> None:
     found = only_finding("dockerignore", examine_text("FROM a\nCOPY . .\n", files=".git/HEAD x"))
     assert "keep .git only if the build reads the version from it" in found.problem

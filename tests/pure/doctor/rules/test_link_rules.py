@@ -34,9 +34,11 @@ def test_unlinked_copies_owner_by_name_becomes_numbers(setup: str, owner: str, n
 
 
 @pytest.mark.parametrize("owner", ["web", "nextjs", "rails:web"])
-def test_unlinked_copies_unknown_owner_is_not_reported(owner: str) -> None:
+def test_unlinked_copies_unknown_owner_gets_no_lines(owner: str) -> None:
     text = "FROM a AS build\nCOPY . .\nFROM debian\nRUN adduser --system --uid 1001 nextjs\n"
-    assert "copy-link" not in rule_names(examine_text(f"{text}COPY --from=build --chown={owner} /x /x\n"))
+    found = only_finding("copy-link", examine_text(f"{text}COPY --from=build --chown={owner} /x /x\n"))
+    assert found.fix == ()
+    assert f"the numbers of `{owner}` are not in the Dockerfile" in found.problem
 
 
 def test_unlinked_copies_workdir_after_them_moves_up() -> None:

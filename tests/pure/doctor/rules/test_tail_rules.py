@@ -57,7 +57,7 @@ def test_late_owner_changes_without_copied_files_are_not_reported(end: str) -> N
 
 @pytest.mark.parametrize(
     "run",
-    ["useradd -u 1001 app", "mkdir -p /data", "mkdir /data && chown 10 /data", "ln -s /usr/bin/x /usr/bin/y"],
+    ["useradd -u 1001 app", "mkdir -p /data", "mkdir /data && chown 10 /data", "ln -s /app/cli.js /usr/bin/cli"],
 )
 def test_late_setup_moves_above_the_code(run: str) -> None:
     text = f"{BUILD}COPY --from=build /app /app\nRUN {run}\n"
@@ -68,14 +68,15 @@ def test_late_setup_moves_above_the_code(run: str) -> None:
 @pytest.mark.parametrize(
     "end",
     [
-        "RUN ln -s /app/cli.js /usr/bin/cli\n",
+        "RUN ln -s /app/bin/* /usr/bin/\n",
+        "RUN corepack install\n",
         "RUN mkdir $DATA\n",
         "USER app\nRUN mkdir /tmp/x\n",
         "RUN chown app /app/data\n",
         "WORKDIR /app\nRUN mkdir -p data && chown -R app data\n",
         "RUN mkdir /data && /app/install\n",
     ],
-    ids=["links-code", "unknown", "other-user", "in-code", "relative", "runs-code"],
+    ids=["links-code", "reads-manifest", "unknown", "other-user", "in-code", "relative", "runs-code"],
 )
 def test_late_setup_that_needs_the_code_is_not_reported(end: str) -> None:
     assert "setup-after-code" not in rule_names(examine_text(f"{BUILD}COPY --from=build /app /app\n{end}"))
