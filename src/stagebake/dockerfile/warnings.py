@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stagebake.dockerfile.parser import Instruction, onbuild_instructions
@@ -80,10 +80,11 @@ def list_secret_variables(graph: StageGraph) -> Iterator[SecretVariable]:
     An ARG before the first FROM is not in the history (measured); the ARG of a stage that repeats it is.
     """
     for stage in graph.stages:
+        placeholders = _list_placeholders(stage.instructions)
         for instruction in stage.instructions:
             for effective in _unwrap_onbuild(instruction, graph.path):
                 for name in _list_set_names(effective):
-                    if looks_secret(name):
+                    if looks_secret(name) and name not in placeholders:
                         yield SecretVariable(name, effective)
 
 
@@ -125,6 +126,15 @@ def _unwrap_onbuild(instruction: Instruction, path: str) -> tuple[Instruction, .
         return onbuild_instructions(instruction, path)
     except InputError:
         return ()
+
+
+def _list_placeholders(instructions: Iterable[Instruction]) -> set[str]:
+    """Return the names that an ARG declares with a placeholder as its default: an ENV of that name takes it."""
+    names = set()
+    for instruction in instructions:
+        if instruction.keyword == "ARG":
+            names |= {name for name, default in instruction.declarations if default and _PLACEHOLDER.fullmatch(default)}
+    return names
 
 
 def _list_set_names(instruction: Instruction) -> list[str]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from stagebake.dockerfile.parser import Instruction
 from stagebake.dockerfile.stages import StageGraph
-from stagebake.doctor.reading.push_model import PushModel, StepPlace, expand_known, list_chain
+from stagebake.doctor.reading.push_model import (
+    PushModel,
+    StepPlace,
+    expand_known,
+    expand_values,
+    known_values,
+    list_chain,
+)
 from stagebake.doctor.reading.shell_commands import ShellCommand, read_commands
 
 # Programs that set up the system and read nothing of the code, unless a path of theirs says so
@@ -38,10 +45,10 @@ class CopiedPath:
 
 @dataclass(frozen=True)
 class TailRun:
-    """RUN of the tail with its commands, the folder that it starts in, and the COPYs before it that code changes.
+    """RUN of the tail with its commands, the folder that it starts in, and the COPYs before it.
 
-    `has_new_environment` says that USER or SHELL is between. `other_paths` are where other COPYs and RUNs
-    before it may have put files.
+    `first_copy` is the first COPY that code changes. `has_new_environment` says that USER or SHELL is between.
+    `other_paths` are where RUNs before it may have put files, `values` the variables that are known.
     """
 
     place: StepPlace
@@ -51,6 +58,7 @@ class TailRun:
     first_copy: CopiedPath
     has_new_environment: bool
     other_paths: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def instruction(self) -> Instruction:
@@ -74,14 +82,17 @@ def read_tail(graph: StageGraph, model: PushModel) -> FinalTail:
     runs: list[TailRun] = []
     changed_environment = False
     others: list[str] = []
+    all_copies: list[CopiedPath] = []
+    values = known_values(graph, graph.final)
     for place in list_chain(graph, graph.final):
         instruction = place.step.instruction
         if instruction.keyword == "WORKDIR":
             folder = posixpath.join(folder, instruction.args[0])
-        if instruction.keyword in ("COPY", "ADD") and model.is_code_step(place):
-            copies.append(CopiedPath(place, _destination(instruction, folder, graph)))
-        elif instruction.keyword in ("COPY", "ADD"):
-            others.append(_destination(instruction, folder, graph) or "/")
+        if instruction.keyword in ("COPY", "ADD"):
+            copied = CopiedPath(place, _destination(instruction, folder, graph))
+            all_copies.append(copied)
+            if model.is_code_step(place):
+                copies.append(copied)
         if instruction.keyword == "RUN" and not copies and folder != "/":
             others.append(folder)
         if not copies:
@@ -91,7 +102,17 @@ def read_tail(graph: StageGraph, model: PushModel) -> FinalTail:
             changed_environment = True
         if instruction.keyword == "RUN":
             commands = read_commands(instruction)
-            runs.append(TailRun(place, commands, folder, tuple(copies), copies[0], changed_environment, tuple(others)))
+            run = TailRun(
+                place=place,
+                commands=commands,
+                folder=folder,
+                copies=tuple(all_copies),
+                first_copy=copies[0],
+                has_new_environment=changed_environment,
+                other_paths=tuple(others),
+                values=values,
+            )
+            runs.append(run)
             if folder != "/":
                 others.append(folder)
     return FinalTail(steps=tuple(steps), copies=tuple(copies), runs=tuple(runs))
@@ -119,7 +140,7 @@ def list_paths(run: TailRun, command: ShellCommand) -> Iterator[str]:
             folder = posixpath.join(folder, other.operands[0])
     words = command.operands[1:] if command.program in _OWNERS else command.operands
     for word in words:
-        yield posixpath.normpath(posixpath.join(folder, word))
+        yield posixpath.normpath(posixpath.join(folder, expand_values(word, run.values)))
 
 
 def covers(above: str, below: str) -> bool:

@@ -124,6 +124,16 @@ def _find_code_steps(pushes: list[set[StepKey]]) -> set[StepKey]:
 
 def expand_known(word: str, graph: StageGraph, stage: Stage) -> str:
     """Return a word with the variables expanded whose value an ENV or ARG of the stage says; others stay."""
+    return expand_values(word, known_values(graph, stage))
+
+
+def expand_values(word: str, values: Mapping[str, str]) -> str:
+    """Return a word without quotes and with these variables expanded; others stay."""
+    return _VARIABLE.sub(lambda found: values.get(found[1] or found[2]) or found[0], word.strip("\"'"))
+
+
+def known_values(graph: StageGraph, stage: Stage) -> dict[str, str]:
+    """Return the variables of a stage whose value an ENV or ARG says."""
     values = dict(graph.variables)
     for instruction in graph.inherited_instructions(stage):
         pairs: list[tuple[str, str | None]] = []
@@ -134,7 +144,7 @@ def expand_known(word: str, graph: StageGraph, stage: Stage) -> str:
         for name, value in pairs:
             if value is not None and "$" not in value:
                 values[name] = value.strip("\"'")
-    return _VARIABLE.sub(lambda found: values.get(found[1] or found[2]) or found[0], word.strip("\"'"))
+    return values
 
 
 def make_push_model(graph: StageGraph, facts: RepositoryFacts, context_copies: Iterable[ContextCopy]) -> PushModel:

@@ -33,21 +33,36 @@ _NEUTRAL = frozenset({
 def find_heavy_bases(subject: Subject) -> Iterator[Finding]:
     """Find each stage that a push of code runs on a heavy base, only to run Node.js.
 
-    Compilers may need the C library and headers of the base, so stages for them are left out.
+    Compilers may need the C library and headers of the base, so stages for them are left out. The stages below it that
+    run only Node.js as well, such as one for `npm ci`, move with it.
     """
     graph, facts = subject.graph, subject.facts
-    model = subject.model
     for stage in graph.needed_stages():
-        runs = _code_runs(stage, model)
-        programs = _list_programs(runs)
-        if stage is graph.final or not programs or not programs <= _NODE_PROGRAMS:
+        runs = _code_runs(stage, subject.model)
+        if stage is graph.final or not runs or not _runs_only_node(stage):
             continue
-        if not _only_hands_on_files(stage, graph):
-            continue
-        size = _base_bytes(graph, stage, facts)
-        if size < _HEAVY_BYTES and not (size == 0 and _HEAVY_IMAGE.search(root_image(graph, stage))):
-            continue
-        yield _report_heavy_base(stage, graph, facts, runs, size)
+        family = _list_node_stages(stage, graph)
+        size = _base_bytes(graph, family[-1], facts)
+        is_heavy = size >= _HEAVY_BYTES or (size == 0 and _HEAVY_IMAGE.search(root_image(graph, stage)) is not None)
+        if is_heavy and _only_hand_on_files(family, graph):
+            yield _report_heavy_base(family, graph, facts, runs, size)
+
+
+def _runs_only_node(stage: Stage) -> bool:
+    """Return whether all RUNs of a stage run nothing but Node.js."""
+    runs = [instruction for instruction in stage.instructions if instruction.keyword == "RUN"]
+    programs = {command.program for run in runs for command in read_commands(run)} - _NEUTRAL
+    return programs <= _NODE_PROGRAMS
+
+
+def _list_node_stages(stage: Stage, graph: StageGraph) -> list[Stage]:
+    """Return the stage and the stages below it that also run nothing but Node.js, the lowest last."""
+    family = [stage]
+    below = graph.base_stage(stage)
+    while below is not None and _runs_only_node(below) and any(each.keyword == "RUN" for each in below.instructions):
+        family.append(below)
+        below = graph.base_stage(below)
+    return family
 
 
 def _code_runs(stage: Stage, model: PushModel) -> list[StepPlace]:
@@ -56,17 +71,10 @@ def _code_runs(stage: Stage, model: PushModel) -> list[StepPlace]:
     return [place for place in places if place.step.instruction.keyword == "RUN" and model.is_code_step(place)]
 
 
-def _list_programs(runs: list[StepPlace]) -> set[str]:
-    """Return the programs of these RUNs, without those that every image has."""
-    programs: set[str] = set()
-    for place in runs:
-        programs |= {command.program for command in read_commands(place.step.instruction)}
-    return programs - _NEUTRAL
-
-
-def _only_hands_on_files(stage: Stage, graph: StageGraph) -> bool:
-    """Return whether other stages only copy from a stage, and none starts from it."""
-    return all(other.base != stage.name for other in graph.stages)
+def _only_hand_on_files(family: list[Stage], graph: StageGraph) -> bool:
+    """Return whether other stages only copy from these stages, and none starts from them."""
+    names = {stage.name for stage in family}
+    return all(other in family or other.base not in names for other in graph.stages)
 
 
 def _base_bytes(graph: StageGraph, stage: Stage, facts: RepositoryFacts) -> int:
@@ -78,22 +86,23 @@ def _base_bytes(graph: StageGraph, stage: Stage, facts: RepositoryFacts) -> int:
 
 
 def _report_heavy_base(
-    stage: Stage,
+    family: list[Stage],
     graph: StageGraph,
     facts: RepositoryFacts,
     runs: list[StepPlace],
     size: int,
 ) -> Finding:
-    start = stage.instructions[0]
-    programs = ", ".join(f"`{name}`" for name in sorted(_list_programs(runs)))
+    stage, lowest = family[0], family[-1]
     known = f"{format_size(size)} of layers" if size else f"the layers of `{root_image(graph, stage)}`"
+    moves = f"start stage `{lowest.name}` from a small image of the same version of Node.js"
+    name = f" AS {lowest.written_name}" if lowest.written_name else ""
     return Finding(
         rule="heavy-base",
         path=graph.path,
-        line=start.line,
-        problem=f"each push of code pulls {known} to run {programs} in stage `{stage.name}`, which only hands on "
-        "files; start it from a small image, if the tools need no library of this one",
-        fix=(f"FROM {_SMALL_IMAGE} AS {stage.name}",),
+        line=lowest.instructions[0].line,
+        problem=f"each push of code pulls {known} for stage `{stage.name}`, which runs nothing but Node.js and only "
+        f"hands on files; {moves}, if the packages need no library of this one",
+        fix=(f"FROM {_SMALL_IMAGE}{name}",),
         stage=stage.name,
         seconds=facts.seconds.get(stage.name),
         lines=tuple(place.step.instruction.line for place in runs),

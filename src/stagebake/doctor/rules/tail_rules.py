@@ -39,7 +39,7 @@ _MAKES_USER = frozenset({"useradd", "adduser", "groupadd", "addgroup"})
 
 
 def find_late_owner_changes(subject: Subject) -> Iterator[Finding]:
-    """Find each `chown -R` or `chmod -R` over files that a COPY of the tail brought: it stores them a second time.
+    """Find each `chown -R` or `chmod -R` over files that a COPY brought: it stores them a second time.
 
     Many of them are one finding, in the first line of them.
     """
@@ -76,7 +76,7 @@ def _list_owner_changes(subject: Subject) -> Iterator[Finding]:
 
 
 def _changes_owners(run: TailRun, command: ShellCommand) -> bool:
-    """Return whether a command is a recursive chown or chmod over files that a COPY of the tail brought."""
+    """Return whether a command is a recursive chown or chmod over files that a COPY brought."""
     if command.program not in ("chown", "chmod"):
         return False
     if any(word.startswith("--from") for word in command.arguments):  # only files of one owner
@@ -245,4 +245,6 @@ def _needs_code(run: TailRun) -> bool:
     is_install = bool(find_package_managers(run.instruction.command))
     others = [command for command in run.commands if not is_setup(run, command)]
     covered = [command for command in others if _changes_owners(run, command) or _removes_folders(command)]
+    if covered:
+        covered += [command for command in others if command.program == "chmod" and command not in covered]
     return not is_install and len(covered) < len(others)

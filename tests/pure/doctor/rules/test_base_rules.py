@@ -44,7 +44,14 @@ COPY --from=build /app /app
 def test_heavy_bases_stage_that_only_runs_npm_is_reported() -> None:
     found = only_finding("heavy-base", examine_text(HEAVY))
     assert (found.line, found.lines, found.fix) == (3, (5,), ("FROM node:22-slim AS build",))
-    assert "`npm` in stage `build`" in found.problem
+    assert "stage `build`, which runs nothing but Node.js" in found.problem
+
+
+def test_heavy_bases_stage_for_the_install_moves_with_it() -> None:
+    """Propose the small image for the lowest stage that runs only Node.js, so that its packages stay there."""
+    text = HEAVY.replace("FROM base AS build", "FROM base AS deps\nRUN npm ci\nFROM deps AS build")
+    found = only_finding("heavy-base", examine_text(text))
+    assert (found.line, found.stage, found.fix) == (3, "build", ("FROM node:22-slim AS deps",))
 
 
 @pytest.mark.parametrize(

@@ -41,15 +41,32 @@ def test_late_owner_changes_are_set_in_the_copy(end: str, fix: tuple[str, ...]) 
     assert only_finding("chown-after-copy", examine_text(BUILD + end)).fix == fix
 
 
+def test_late_owner_changes_of_installed_packages_are_found_through_a_variable() -> None:
+    """Each push stores the packages again, although code changes none of them."""
+    text = (
+        "FROM cuda AS deps\nRUN pip install torch\nFROM node AS build\nCOPY . .\nFROM cuda\nENV VENV=/opt/venv\n"
+        "COPY --from=deps /opt/venv ${VENV}\nCOPY --from=build /app /app\n"
+        "RUN npm prune --omit=dev && chown -R web:web ${VENV} && chmod +x ${VENV}/bin/*\n"
+    )
+    findings = examine_text(text)
+    found = only_finding("chown-after-copy", findings)
+    assert found.fix == (
+        "RUN mkdir -p ${VENV} && chown web:web ${VENV}",
+        "COPY --chown=web:web --from=deps /opt/venv ${VENV}",
+        "RUN npm prune --omit=dev && chmod +x ${VENV}/bin/*",
+    )
+    assert "run-after-code" not in rule_names(findings)
+
+
 @pytest.mark.parametrize(
     "end",
     [
         "COPY --from=build /app /app\nRUN chown -R node /data\n",
         "COPY --from=build /app /app\nRUN chown node /app\n",
         "RUN chown -R node /app\nCOPY --from=build /app /app\n",
-        "COPY package.json /app/\nRUN chown -R node /app\n",
+        "RUN chown -R node /app\n",
     ],
-    ids=["elsewhere", "one-folder", "before", "seldom"],
+    ids=["elsewhere", "one-folder", "before", "no-copy"],
 )
 def test_late_owner_changes_without_copied_files_are_not_reported(end: str) -> None:
     assert "chown-after-copy" not in rule_names(examine_text(BUILD + end))
