@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,15 @@ def read_exact_text(path: Path) -> str:
     Raises OSError.
     """
     return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def file_mode(path: Path) -> int | None:
+    """Return the permissions of a regular file; None where it is missing, a link or anything else."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    return stat.S_IMODE(mode) if stat.S_ISREG(mode) else None
 
 
 def refuse_unwritable(path: Path, flag: str) -> None:

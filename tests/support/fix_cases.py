@@ -13,12 +13,17 @@ FROM busybox:1 AS base
 RUN mkdir -p /etc /root && echo 'root:x:0:0::/root:/bin/sh' > /etc/passwd && echo 'root:x:0:' > /etc/group \\
  && echo 'app:x:1001:1002::/home/app:/bin/sh' >> /etc/passwd && echo 'team:x:1002:' >> /etc/group
 """
+# The folder `shadow` has the programs of the package of that name
+USERS = """\
+COPY --from=shadow / /
+ENV PATH=/bin:/usr/sbin
+"""
 BUILD = """\
 FROM base AS build
 WORKDIR /src
-COPY . .
-RUN mkdir -p out/deep && cp code.txt out/ && cp /bin/busybox out/deep/big \\
- && ln -s deep/big out/link && ln -s /nowhere out/dangling && chmod 750 out/deep && chown -R app:team out/deep
+COPY etc .
+RUN mkdir -p out/deep/er && cp /bin/busybox out/deep/big && cp app.conf out/ && cp app.conf out/deep/er/ \\
+ && ln -s deep/big out/link && ln -s /nowhere out/dangling && chmod 750 out/deep && chown -R app:team out/deep/er
 """
 FILES = {
     "code.txt": "one\n",
@@ -46,12 +51,15 @@ class FixCase:
 
     @property
     def dockerfile(self) -> str:
-        return f"{BASE}{self.text}"
+        users = USERS if "useradd" in self.text else ""
+        return f"{BASE}{users}{self.text}"
 
 
 _FINAL = f"{BUILD}FROM base\n"
 
-_OUT = "COPY --from=build /src/out /app"
+_OUT = "COPY --from=build /src/out /app\nCOPY code.txt /app/"
+
+_OUT_AND_CODE = "COPY --from=build /src/out /app\nCOPY code.txt /code/"
 
 CASES: Mapping[str, FixCase] = {
     # chown -R and chmod -R over what COPY brought
@@ -60,7 +68,8 @@ CASES: Mapping[str, FixCase] = {
     ),
     "chown-of-the-context": FixCase(text="FROM base\nWORKDIR /app\nCOPY . .\nRUN chown -R app:team /app\n"),
     "chown-in-a-folder-that-is-missing": FixCase(
-        text=f"{_FINAL}{_OUT}/inner/\nRUN chown -R app:team /app\n", fewer=True
+        text=f"{_FINAL}COPY --from=build /src/out /app/inner/\nCOPY code.txt /app/\nRUN chown -R app:team /app\n",
+        fewer=True,
     ),
     "chown-with-folders-and-links-of-before": FixCase(
         text=f"{_FINAL}WORKDIR /app\nRUN mkdir -p deep/old && touch old && ln -s old oldlink && chmod 700 deep\n"
@@ -68,7 +77,7 @@ CASES: Mapping[str, FixCase] = {
         fewer=True,
     ),
     "chown-replaces-other-owners": FixCase(
-        text=f"{_FINAL}WORKDIR /app\nCOPY --chown=7:8 --from=build /src/out /app\nCOPY --chown=app site site\n"
+        text=f"{_FINAL}WORKDIR /app\nCOPY --chown=7:8 --from=build /src/out /app\nCOPY --chown=app code.txt site/\n"
         "RUN chown -R app:team /app\n",
         fewer=True,
     ),
@@ -77,7 +86,7 @@ CASES: Mapping[str, FixCase] = {
         text="FROM base\nWORKDIR /app\nCOPY site .\nCOPY --chown=root:team etc etc\nRUN chown -R app /app\n"
     ),
     "chown-beside-a-user-that-is-made": FixCase(
-        text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN addgroup -g 3000 crew && adduser -D -u 3001 -G crew sailor \\\n"
+        text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN groupadd -g 3000 crew && useradd -u 3001 -g crew sailor \\\n"
         "  # the crew owns it\n  && chown -R sailor:crew /app\nUSER sailor\n",
         fewer=True,
     ),
@@ -104,7 +113,7 @@ CASES: Mapping[str, FixCase] = {
         text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN cp code.txt copy.txt\nRUN chown -R app:team /app\n", kept=True
     ),
     "chown-of-a-file-is-left": FixCase(
-        text=f"{_FINAL}COPY --from=build /src/out/code.txt /program\nRUN chown -R app:team /program\n", kept=True
+        text=f"{_FINAL}COPY --from=build /src/out/app.conf /program\nRUN chown -R app:team /program\n", kept=True
     ),
     "chmod-of-a-copied-stage": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN chmod -R 755 /app\n", fewer=True),
     "chmod-of-the-context": FixCase(text="FROM base\nWORKDIR /app\nCOPY site .\nRUN chmod -R 0750 /app\n"),
@@ -119,21 +128,21 @@ CASES: Mapping[str, FixCase] = {
         text="FROM base\nCOPY site /srv/www\nRUN mkdir -p /srv/www/img /srv/www/new\n"
     ),
     "user-after-the-code": FixCase(
-        text="FROM base\nWORKDIR /app\nCOPY . .\n# runs as this user\nRUN addgroup -g 3000 crew \\\n"
-        ' && adduser -D -u 3001 -G crew sailor\nUSER sailor\nENTRYPOINT ["sh", "run.sh"]\n'
+        text="FROM base\nWORKDIR /app\nCOPY . .\n# runs as this user\nRUN groupadd -g 3000 crew \\\n"
+        ' && useradd -u 3001 -g crew sailor\nUSER sailor\nENTRYPOINT ["sh", "run.sh"]\n'
     ),
     "user-and-folder-of-its-own": FixCase(
-        text="FROM base\nWORKDIR /app\nCOPY . .\nENV A=1\nRUN adduser -D -u 3001 sailor && mkdir /data "
-        "&& chown sailor:sailor /data\nVOLUME /data\n"
+        text="FROM base\nWORKDIR /app\nCOPY . .\nENV A=1\nRUN useradd -u 3001 sailor && mkdir /data "
+        "&& chown sailor /data\nVOLUME /data\n"
     ),
     "user-whose-home-has-the-code-is-left": FixCase(
-        text="FROM base\nCOPY site /home/sailor\nRUN adduser -D -u 3001 sailor\n", kept=True
+        text="FROM base\nCOPY site /home/sailor\nRUN useradd -m -u 3001 sailor\n", kept=True
     ),
     "link-over-the-code-is-left": FixCase(
         text="FROM base\nWORKDIR /app\nCOPY . .\nRUN ln -sf /etc/motd site/index.html\n", kept=True
     ),
     "workdir-after-the-code": FixCase(
-        text=f'{_FINAL}COPY --from=build /src/out/code.txt /usr/bin/code\n# data\nWORKDIR /data/x\nCMD ["sh"]\n'
+        text=f'{_FINAL}COPY --from=build /src/out/app.conf /usr/bin/code\n# data\nWORKDIR /data/x\nCMD ["sh"]\n'
     ),
     "workdir-that-a-copy-depends-on-is-left": FixCase(
         text="FROM base\nWORKDIR /one\nCOPY site .\nWORKDIR /two\nCOPY etc .\n", kept=True
@@ -141,24 +150,39 @@ CASES: Mapping[str, FixCase] = {
     "commands-with-other-operators-are-left": FixCase(
         text="FROM base\nWORKDIR /app\nCOPY . .\nRUN mkdir -p /data || true; chown -R app:team /app\n", kept=True
     ),
+    "mode-of-a-copied-file": FixCase(
+        text="FROM base\nWORKDIR /app\nCOPY code.txt .\nCOPY run.sh /\nRUN chmod +x /run.sh && mkdir /data\n"
+    ),
+    "modes-of-copied-files": FixCase(
+        text="FROM base\nCOPY code.txt /code\nCOPY --chown=app:team run.sh /x/run\nRUN chmod 755 /x/run /code\n"
+    ),
     # In the stage that makes the files
     "chmod-in-the-stage": FixCase(
-        text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN chmod 700 /app/deep/*\n", unsafe=True, fewer=True
+        text=f"{_FINAL}WORKDIR /app\n{_OUT_AND_CODE}\nRUN chmod 700 /app/deep/*\n", unsafe=True, fewer=True
     ),
-    "removal-in-the-stage": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN rm -rf /app/deep\n", unsafe=True),
+    "removal-in-the-stage": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT_AND_CODE}\nRUN rm -rf /app/deep\n", unsafe=True),
     "two-tasks-in-the-stage": FixCase(
-        text=f"{_FINAL}{_OUT}\nRUN cat /etc/passwd > /seen && chmod -R 700 /app/deep && rm -f /app/link\n",
+        text=f"{_FINAL}{_OUT_AND_CODE}\nRUN cat /etc/passwd > /seen && chmod -R 700 /app/deep && rm -f /app/link\n",
         unsafe=True,
+    ),
+    # Cache mounts
+    "mount-that-its-run-empties": FixCase(
+        text="FROM base\nRUN --mount=type=cache,target=/var/cache/apt mkdir -p /var/cache/apt/a && touch /made \\\n"
+        "  && rm -rf /var/cache/apt/*\n"
+    ),
+    "mount-that-its-run-empties-with-more": FixCase(
+        text="FROM base\nRUN mkdir /more\nRUN --mount=type=cache,target=/root/.npm touch /root/.npm/a /made && "
+        "rm -rf /root/.npm/a /more\n"
     ),
     # --link
     "link-into-a-folder-of-root": FixCase(
-        text=f"{_FINAL}WORKDIR /app\n{_OUT}/\nCOPY run.sh /usr/local/bin/run\n", unsafe=True
+        text=f"{_FINAL}WORKDIR /app\n{_OUT}\nCOPY run.sh /usr/local/bin/run\n", unsafe=True
     ),
     "link-with-the-owner-of-the-folder": FixCase(
         text=f"{_FINAL}WORKDIR /app\nRUN chown 1001:1002 /app\nCOPY --chown=1001:1002 site .\n", unsafe=True
     ),
     "link-of-a-chown-by-name": FixCase(
-        text="FROM base\nRUN addgroup -g 3000 crew && adduser -D -u 3001 -G crew sailor && mkdir /app "
+        text="FROM base\nRUN groupadd -g 3000 crew && useradd -u 3001 -g crew sailor && mkdir /app "
         "&& chown sailor:crew /app\nCOPY --chown=sailor:crew site /app/\n",
         unsafe=True,
     ),

@@ -27,7 +27,7 @@ from stagebake.doctor.output.selection import RuleChoice, choose_rules, read_ign
 from stagebake.doctor.proof.document import Document
 from stagebake.doctor.reading.subject import Subject
 from stagebake.errors import EngineError
-from stagebake.files import refuse_unwritable, write_file
+from stagebake.files import file_mode, refuse_unwritable, write_file
 from stagebake.report.tables import make_console
 
 _FORMATS = ("text", "json", "github", "sarif")
@@ -149,7 +149,10 @@ def _examine_text(
     graph = subject.graph
     chosen = tuple(each for each in examine_dockerfile(subject, checks) if choice.is_reported(each))
     findings, notes = silence_findings(chosen, read_ignore_comments(text, graph), graph.path)
-    document = Document(text=text, graph=graph, files=subject.facts.files)
+    context = command.settings.root / command.settings.context
+    document = Document(
+        text=text, graph=graph, files=subject.facts.files, find_mode=lambda path: file_mode(context / path)
+    )
     return attach_edits(findings, propose_edits(document)), notes
 
 

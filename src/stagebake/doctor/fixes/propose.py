@@ -12,12 +12,13 @@ from stagebake.doctor.fixes.edit import Edit
 from stagebake.doctor.fixes.link_copies import propose_links
 from stagebake.doctor.fixes.made_in_stage import propose_tasks
 from stagebake.doctor.fixes.move_up import propose_moves
+from stagebake.doctor.fixes.set_modes import propose_modes
 from stagebake.doctor.proof.document import Document
 
 Proposer = Callable[[Document, Stage], Iterator[Edit]]
 
 # For the final stage. What moves up comes before what then stays at the end
-PROPOSERS: tuple[Proposer, ...] = (propose_moves, propose_tasks, propose_links)
+PROPOSERS: tuple[Proposer, ...] = (propose_moves, propose_modes, propose_tasks, propose_links)
 # For each stage that is built
 STAGE_PROPOSERS: tuple[Proposer, ...] = (propose_mounts,)
 
