@@ -21,6 +21,11 @@ from stagebake.doctor.proof.stage_state import StagePlace, StageState, is_within
 
 _METADATA = ("CMD", "ENTRYPOINT", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "STOPSIGNAL", "VOLUME")
 _PACKAGE_TOOL = re.compile(r"\b(?:apt|apt-get|apk|dpkg|dnf|microdnf|yum)\b|/var/(?:lib/apt|cache)")
+# Folders of programs and of the libraries that they load; a COPY of one program into them is named in full
+_TOOL_FOLDERS = frozenset({
+    "/", "/bin", "/sbin", "/lib", "/lib64", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/usr/local/bin", "/usr/sbin",
+})  # fmt: skip
+_TOOLS = frozenset({"sh", "bash", "busybox", "chown", "chmod", "ln", "mkdir", "useradd", "groupadd", "apk", "apt-get"})
 _OWNER_RULES = ("chown-after-copy", "run-after-code")
 _SETUP_RULES = ("setup-after-code", "run-after-code")
 
@@ -148,7 +153,7 @@ def _touches(effect: CommandEffect, path: str) -> bool:
 
 def _may_pass_copy(document: Document, copy: StagePlace, effect: CommandEffect) -> bool:
     target = copy.target
-    if target is None:
+    if target is None or _brings_tools(target, effect):
         return False
     if effect.installs and is_system_path(target):
         return False
@@ -158,6 +163,13 @@ def _may_pass_copy(document: Document, copy: StagePlace, effect: CommandEffect) 
         return _may_change_tree(document, copy, effect.tree)
     plain = not any(copy.instruction.has_switch(flag) for flag in ("chown", "chmod", "link"))
     return bool(effect.folders) and plain and copy.keyword == "COPY"
+
+
+def _brings_tools(target: str, effect: CommandEffect) -> bool:
+    """Return whether a COPY may bring the programs that the command needs, or the names of users and groups."""
+    named = effect.tree is not None and re.search("[a-z]", effect.tree.value) is not None
+    is_accounts = named and overlap(target, "/etc")
+    return target in _TOOL_FOLDERS or posixpath.basename(target) in _TOOLS or is_accounts
 
 
 def _may_change_tree(document: Document, copy: StagePlace, tree: TreeChange) -> bool:

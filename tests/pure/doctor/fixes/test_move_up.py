@@ -68,6 +68,9 @@ def test_chown_past_a_prune_that_works_elsewhere() -> None:
         "WORKDIR /app\nCOPY --chown=web --from=build /src/x x/\nRUN mkdir -p x/y\n",
         "COPY --from=other.test/image:1 /x /x\nRUN mkdir -p /data\n",
         "COPY --from=build /src /app\nRUN apt-get update && apt-get install x && ./x && rm -rf /var/lib/apt/lists/*\n",
+        "COPY --from=build /src/bin /bin/\nRUN mkdir -p /data\n",
+        "COPY --from=build /src/busybox /usr/bin/busybox\nRUN mkdir -p /data\n",
+        "WORKDIR /app\nCOPY --from=build /src .\nCOPY passwd /etc/passwd\nRUN chown -R web:web /app\n",
         "COPY --from=build /src /app\nENV PATH=/app/bin:$PATH\nRUN mkdir -p /data\n",
     ],
 )  # fmt: skip
