@@ -21,7 +21,7 @@ from stagebake.cli.report import write_page
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import BuildFailed, InputError
-from stagebake.explain.after_build import BuildRecord, record_build
+from stagebake.explain.after_build import BuildRecord, BuildScopes, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
 from stagebake.explain.ledger import stage_sizes
 from stagebake.files import refuse_unwritable, write_file
@@ -110,8 +110,7 @@ def _build_and_record(command: Command, request: BuildRequest, engine: Engine) -
             fingerprinter,
             prints,
             command.ledger_store,
-            command.access,
-            command.scope_name,
+            BuildScopes(access=command.access, name=command.scope_name, too_old=command.too_old),
         )
 
 
@@ -151,7 +150,7 @@ def _make_request(command: Command, names: ImageNames) -> BuildRequest:
         dockerfile_text=command.dockerfile_text,
         push=options.push,
         load=options.load or not command.on_github,
-        forced=command.forced_stages,
+        forced=command.stages_to_force,
         override=command.override_text,
     )
 

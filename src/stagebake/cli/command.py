@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from stagebake.cache.backends import CacheRepository
 from stagebake.cache.cache_refs import read_stage_caches
-from stagebake.cache.scopes import Access, Trigger, access_for
+from stagebake.cache.scopes import DEFAULT_SCOPE, Access, Trigger, access_for
 from stagebake.ci.ci_run import CiRun, trust_checkout
 from stagebake.ci.github_run import GITHUB_ACTIONS, read_github_run
 from stagebake.ci.other_ci import read_other_ci
@@ -20,7 +21,9 @@ from stagebake.context.hash_memory import hash_memory_file
 from stagebake.dockerfile.stages import ForcedStages, StageGraph, parse_dockerfile
 from stagebake.dockerfile.warnings import force_warnings, namesake_warnings
 from stagebake.errors import InputError, RegistryError
+from stagebake.explain.decision import TooOld
 from stagebake.explain.ledger_store import LedgerStore
+from stagebake.explain.max_age import choose_refresh, find_too_old
 from stagebake.explain.stage_times import given_stage_times, ledger_stage_times
 from stagebake.files import read_exact_text, read_text, user_cache_folder
 from stagebake.fingerprint.fingerprinter import Fingerprinter
@@ -175,6 +178,30 @@ class Command:
             revision=commit.revision or self.ci_run.revision,
             source=self.ci_run.source or commit.source,
         )
+
+    @cached_property
+    def too_old(self) -> dict[str, TooOld]:
+        """Return the stages that this push refreshes because of `max-age`; none but on the default branch."""
+        max_ages = self._find_max_ages()
+        if not max_ages or self.access.writes != DEFAULT_SCOPE or self._forces_all:
+            return {}
+        (ledger, *_) = self.ledger_store.read_ledgers(self.access)
+        too_old = find_too_old(self.graph, ledger, max_ages, time.time())
+        return choose_refresh(too_old, all_at_once=self.options.refresh)
+
+    def _find_max_ages(self) -> dict[str, float]:
+        """Return `max-age` with the names of the graph. Raises InputError for an unknown stage."""
+        origin = self.settings.origins.get("max-age", "max-age")
+        max_ages: dict[str, float] = {}
+        for written, seconds in self.settings.max_age.items():
+            name = written and self.graph.find_stage(written, origin).name
+            max_ages[name] = seconds
+        return max_ages
+
+    @cached_property
+    def stages_to_force(self) -> ForcedStages:
+        """Return the stages that --no-cache and `max-age` force."""
+        return self.graph.force_stages((*self.forced_stages.named, *self.too_old))
 
     def _read_image_labels(self, tag: str) -> Mapping[str, str] | None:
         """Read the labels of an image; a registry that fails counts as empty, and the build reports it."""

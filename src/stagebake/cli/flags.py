@@ -51,6 +51,10 @@ def add_build_choices(parser: argparse.ArgumentParser) -> None:
         "--expect", action="append", default=[], metavar="restore:STAGE,…",
         help="exit with 1 if a stage is not restored (or with `rebuild:STAGE,…` not rebuilt); repeatable",
     )  # fmt: skip
+    parser.add_argument(
+        "--refresh", action="store_true",
+        help="with --push on the default branch: rebuild all stages that are older than `max-age`, not only one",
+    )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="print all reasons, not only three for each stage")
 
 

@@ -96,14 +96,21 @@ def _make_plan(
             prints=prints,
             ledgers=command.ledger_store.read_ledgers(command.access),
             caches=_describe_caches(command, caches),
-            forced=command.forced_stages,
+            forced=command.forced_stages if since else command.stages_to_force,
+            too_old={} if since else command.too_old,
             since=since,
             buildkit=buildkit,
         )
     )
     runs = any(stage.verdict != "restore" for stage in plan.stages)
     layered = _read_layers(command, caches) if runs else {}
-    plan = add_traffic(plan, command.graph, layered, command.forced_stages, pushes=command.options.push)
+    plan = add_traffic(
+        plan,
+        command.graph,
+        layered,
+        command.forced_stages if since else command.stages_to_force,
+        pushes=command.options.push,
+    )
     return replace(plan, warnings=(*command.input_warnings, *caches.warnings))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from stagebake.build.result import BuildResult, StageResult
 from stagebake.cache.evidence import Evidence
@@ -14,13 +14,14 @@ from stagebake.dockerfile.stages import Stage, StageGraph
 from stagebake.explain.decision import (
     Reasons,
     StageFacts,
+    TooOld,
     decide_stage,
     find_buildkit_change,
     nearest_changes,
     rebuilt_parents,
     unknown_inputs,
 )
-from stagebake.explain.ledger import Ledger, LedgerEntry, last_seconds, stage_entries
+from stagebake.explain.ledger import Ledger, LedgerEntry, last_built, last_seconds, stage_entries
 from stagebake.explain.ledger_store import LedgerStore
 from stagebake.explain.stage_times import longest_path_seconds
 from stagebake.fingerprint.fingerprinter import Fingerprinter, Fingerprints
@@ -39,14 +40,22 @@ class BuildRecord:
     ledgers: Sequence[Ledger]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuildScopes:
+    """Scopes of a build, the name of the one that it reads first, and the stages that `max-age` forced in it."""
+
+    access: Access
+    name: str
+    too_old: Mapping[str, TooOld] = field(default_factory=dict)
+
+
 def record_build(
     result: BuildResult,
     graph: StageGraph,
     fingerprinter: Fingerprinter,
     first_prints: Future[Fingerprints],
     ledger_store: LedgerStore,
-    access: Access,
-    scope: str,
+    scopes: BuildScopes,
 ) -> BuildRecord:
     """Explain a build and add it to the ledger; `first_prints` are the fingerprints taken when it began.
 
@@ -55,17 +64,17 @@ def record_build(
     """
     ledgers: Sequence[Ledger] = ()
     try:
-        ledgers = ledger_store.read_ledgers(access)
+        ledgers = ledger_store.read_ledgers(scopes.access)
         first = first_prints.result(_FINGERPRINT_TIMEOUT_SECONDS)
         now = fingerprinter.fingerprint_folder()
         unchanged = {name: found for name, found in now.items() if found.digest == first[name].digest}
-        reasons = explain_rebuilds(result, graph, now, ledgers, scope)
+        reasons = explain_rebuilds(result, graph, now, ledgers, scopes.name, scopes.too_old)
         entries = ledger_entries(result, graph, unchanged, ledgers, int(time.time()))
-        warnings = ledger_store.add_build(access, entries, overhead_seconds(result, graph))
+        warnings = ledger_store.add_build(scopes.access, entries, overhead_seconds(result, graph))
     except Exception as error:
         problem = str(error) or type(error).__name__
         warnings = (f"cannot explain the rebuilds in detail or update the ledger: {problem}",)
-        reasons = explain_rebuilds(result, graph, {}, (), scope)
+        reasons = explain_rebuilds(result, graph, {}, (), scopes.name, scopes.too_old)
     return BuildRecord(
         result=replace(result, warnings=(*result.warnings, *warnings)),
         reasons=reasons,
@@ -79,6 +88,7 @@ def explain_rebuilds(
     prints: Mapping[str, Fingerprint],
     ledgers: Sequence[Ledger],
     scope: str,
+    too_old: Mapping[str, TooOld] | None = None,
 ) -> dict[str, Reasons]:
     """Return the reasons of each rebuilt stage; `scope` is the name of the scope whose caches were read first."""
     stages = {stage.name: stage for stage in result.stages}
@@ -92,6 +102,7 @@ def explain_rebuilds(
         parents = [name for name in stage.parents if name in rebuilt]
         facts = StageFacts(
             forced=result.forced.is_forced(stage.name),
+            too_old=(too_old or {}).get(stage.name),
             changes=nearest_changes(entries, now) if now else (),
             rebuilt_parents=rebuilt_parents(parents, reasons),
             unknown=unknown_inputs(now) if now else (),
@@ -130,9 +141,15 @@ def ledger_entries(
             restored=stage.seconds if stage.status == "restored" else None,
             bytes=stage.cache.bytes if stage.cache else 0,
             when=when,
+            built=when if stage.status == "rebuilt" else _find_built(prints[stage.name], ledgers, when),
             versions=result.versions,
         )
     return found
+
+
+def _find_built(now: Fingerprint, ledgers: Sequence[Ledger], when: int) -> int:
+    """Return when the restored result of a stage was built; where no ledger knows that, the time of this build."""
+    return last_built(stage_entries(ledgers, now.stage), now) or when
 
 
 def overhead_seconds(result: BuildResult, graph: StageGraph) -> float:

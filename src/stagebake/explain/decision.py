@@ -31,6 +31,15 @@ class Forced(RebuildReason):
 
 
 @dataclass(frozen=True)
+class TooOld(RebuildReason):
+    """Result of the stage is older than `max-age` (seconds); `built` is its time in seconds since 1970."""
+
+    max_age: float
+    built: int
+    kind = "age"
+
+
+@dataclass(frozen=True)
 class InputChanged(RebuildReason):
     """Part of the stage's own inputs changed since the last build; JSON documents show the kind of that part."""
 
@@ -133,10 +142,11 @@ Reasons = tuple[RebuildReason, ...]
 class StageFacts:
     """Facts about one stage that decide its verdict.
 
-    `unknown` are the inputs and parents that cannot be known before the build. `restorable`: the caches hold the
-    stage as it is now. `read_failure` says why caches could not be read, "" if all could. `recorded`: the ledger knows
-    what the stage's cache was built from; `built_before`: that is the same as now. `step` is the first step that
-    BuildKit ran, "" before the build; `buildkit_change` is set where another version of BuildKit built the same before.
+    `too_old` is set where `max-age` forces the stage. `unknown` are the inputs and parents that cannot be known
+    before the build. `restorable`: the caches hold the stage as it is now. `read_failure` says why caches could not
+    be read, "" if all could. `recorded`: the ledger knows what the stage's cache was built from; `built_before`:
+    that is the same as now. `step` is the first step that BuildKit ran, "" before the build; `buildkit_change` is
+    set where another version of BuildKit built the same before.
     """
 
     forced: bool
@@ -146,6 +156,7 @@ class StageFacts:
     blob_missing: bool
     has_cache: bool
     scope: str
+    too_old: TooOld | None = None
     restorable: bool = False
     read_failure: str = ""
     recorded: bool = False
@@ -168,6 +179,7 @@ def decide_stage(facts: StageFacts) -> Decision:
     changes = (*facts.changes, *facts.rebuilt_parents)
     before_build = not facts.step
     table: tuple[tuple[object, Decision], ...] = (
+        (facts.too_old, Decision("rebuild", (facts.too_old,) if facts.too_old else ())),
         (facts.forced, Decision("rebuild", (Forced(),))),
         (changes, Decision("rebuild", changes)),
         # After the build a missing cache explains more than an unknown input

@@ -41,7 +41,8 @@ class LedgerEntry:
 
     `evidence` is what its cache held, empty if it was never saved. `ran` and `restored` are the seconds that it last
     took to run and to restore, None if not known. `bytes` is the size of its own layers, `when` the end of the build
-    in seconds since 1970. `versions` are those of the last build that ran or restored it.
+    in seconds since 1970. `versions` are those of the last build that ran or restored it. `built` is the end of the
+    build that ran it last; where no ledger knows that, of the first build that restored it.
     """
 
     fingerprint: Fingerprint
@@ -50,6 +51,7 @@ class LedgerEntry:
     restored: float | None = None
     bytes: int = 0
     when: int = 0
+    built: int = 0
     versions: Versions = field(default_factory=Versions)
 
 
@@ -115,6 +117,11 @@ def last_versions(entries: Iterable[LedgerEntry], now: Fingerprint) -> Versions:
     return Versions()
 
 
+def last_built(entries: Iterable[LedgerEntry], now: Fingerprint) -> int:
+    """Return when a stage with these inputs ran last, in seconds since 1970; 0 where no entry knows."""
+    return max((entry.built for entry in entries if entry.fingerprint.digest == now.digest), default=0)
+
+
 def stage_sizes(ledgers: Iterable[Ledger], graph: StageGraph) -> dict[str, int]:
     """Return the compressed bytes of each needed stage's own layers, of the newest build that knows them."""
     ledgers = tuple(ledgers)
@@ -148,6 +155,7 @@ def _merge_entries(one: LedgerEntry, other: LedgerEntry) -> LedgerEntry:
         evidence=newer.evidence or older.evidence,
         ran=_first_known(newer.ran, older.ran),
         restored=_first_known(newer.restored, older.restored),
+        built=max(newer.built, older.built),
         bytes=newer.bytes or older.bytes,
         versions=newer.versions if newer.versions.buildkit else older.versions,
     )
@@ -211,6 +219,7 @@ def _entry_to_json(entry: LedgerEntry) -> dict[str, Any]:
         "restored": entry.restored,
         "bytes": entry.bytes,
         "when": entry.when,
+        "built": entry.built,
         "buildkit": entry.versions.buildkit,
         "buildx": entry.versions.buildx,
     }
@@ -225,6 +234,7 @@ def _entry_from_json(stage: str, document: Mapping[str, Any]) -> LedgerEntry:
         restored=_parse_optional_seconds(document["restored"]),
         bytes=int(document["bytes"]),
         when=int(document["when"]),
+        built=int(document.get("built", document["when"])),
         versions=Versions(str(document.get("buildkit", "")), str(document.get("buildx", ""))),
     )
 

@@ -20,6 +20,7 @@ from stagebake.explain.decision import (
     ParentUnknown,
     Reasons,
     StageFacts,
+    TooOld,
     Verdict,
     changed_inputs,
     decide_stage,
@@ -108,6 +109,7 @@ class PlanInput:
     ledgers: Sequence[Ledger] = ()
     caches: AvailableCaches = field(default_factory=AvailableCaches)
     forced: ForcedStages = field(default_factory=ForcedStages)
+    too_old: Mapping[str, TooOld] = field(default_factory=dict)
     since: Mapping[str, Fingerprint] | None = None
     buildkit: str = ""
 
@@ -189,6 +191,7 @@ def _gather_facts(stage: Stage, plan_input: PlanInput, planned: Mapping[str, Pla
     never_saved = bool(same_inputs) and not any(entry.evidence for entry in same_inputs)
     return StageFacts(
         forced=plan_input.forced.is_forced(stage.name),
+        too_old=plan_input.too_old.get(stage.name),
         changes=() if restorable else plan_input.find_changes(stage.name),
         rebuilt_parents=rebuilt_parents(rebuilt, {parent.name: parent.reasons for parent in parents}),
         unknown=unknown_parents or unknown_inputs(now),

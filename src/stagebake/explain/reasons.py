@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from stagebake.explain.changes import Change
@@ -20,6 +21,7 @@ from stagebake.explain.decision import (
     ParentUnknown,
     RebuildReason,
     StepRan,
+    TooOld,
     Unknown,
 )
 from stagebake.fingerprint.model import Part
@@ -71,7 +73,7 @@ def reason_words(reason: RebuildReason) -> str:
             return make_printable(change_words(reason.change))
         case ParentRebuilt():
             return reason.parent
-        case StepRan() | BuildKitChanged():
+        case StepRan() | BuildKitChanged() | TooOld():
             return _run_words(reason)
         case CacheProblem():
             return _cache_words(reason)
@@ -80,9 +82,21 @@ def reason_words(reason: RebuildReason) -> str:
     return "--no-cache"
 
 
-def _run_words(reason: StepRan | BuildKitChanged) -> str:
+def _age_words(reason: TooOld) -> str:
+    """Return the limit, in days or hours, and the day of the result in UTC."""
+    day = datetime.fromtimestamp(reason.built, UTC).date()
+    count, unit = reason.max_age / 86_400, "day"
+    if reason.max_age % 86_400:
+        count, unit = reason.max_age / 3600, "hour"
+    plural = "" if count == 1 else "s"
+    return f"older than {count:g} {unit}{plural} (built {day})"
+
+
+def _run_words(reason: StepRan | BuildKitChanged | TooOld) -> str:
     if isinstance(reason, BuildKitChanged):
         return f"BuildKit {reason.old} → {reason.new}"
+    if isinstance(reason, TooOld):
+        return _age_words(reason)
     return reason.step
 
 

@@ -30,6 +30,9 @@ _TRUSTED_EVENTS = ("release", "repository_dispatch", "workflow_call")
 
 _NO_PARTS = WorkflowParts()
 
+# What the variable FORCE holds: a scheduled run refreshes the stages that are due, or all where no age is set
+_FORCE = "${{ github.event_name == 'schedule' && 'SCHEDULED' || inputs.force || 'none' }}"
+
 _VARIABLE_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Also as a formatter leaves it: with another indentation, or over several lines
 _STAGE_LIST = re.compile(r"^(?P<indent> +)options:\s*\[[^\]]*\] +# the stages$", re.MULTILINE)
@@ -66,6 +69,7 @@ def render_workflow(
         "runner": parts.runner,
         "folder": json.dumps(settings.folder),
         "install": install,
+        "force": _FORCE.replace("SCHEDULED", "due" if settings.max_age else "all"),
         **_metadata_outputs(parts.metadata),
     }
     secrets = [name for name in _secret_variables(settings) if name not in parts.variables]
@@ -90,6 +94,7 @@ def _conditions_of(settings: Settings, parts: WorkflowParts) -> dict[str, bool]:
         "weekly": not parts.crons,
         "metadata": parts.metadata is not None,
         "pull_request": parts.builds_pull_requests,
+        "max_age": bool(settings.max_age),
         "prune": settings.cache == "registry" and parts.log_in_to_ghcr,
     }
 

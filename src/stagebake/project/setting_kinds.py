@@ -18,6 +18,9 @@ _SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 _SIZE_PATTERN = "([0-9]+([.][0-9]+)?) ?([kKMGT]?B)?"
 _SIZE = re.compile(_SIZE_PATTERN)
 _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_AGE_PATTERN = "([1-9][0-9]*)([hdw])"
+_AGE = re.compile(_AGE_PATTERN)
+_AGE_SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -118,6 +121,33 @@ class LevelKind(TextKind):
         if not (text.isascii() and text.isdecimal()):
             self.refuse_value(text, place)
         return int(text)
+
+
+class AgeTableKind(TextKind):
+    """Age such as `7d` for all names, or a table of names and ages; in seconds, with the name "" for all names.
+
+    In a variable `7d`, or `NAME=AGE` words, quoted as in a shell.
+    """
+
+    description = 'an age such as "7d" or "12h", or a table of stages and ages'
+
+    def json_schema(self) -> dict[str, Any]:
+        age = {"type": "string", "pattern": f"^{_AGE_PATTERN}$"}
+        return {"anyOf": [age, {"type": "object", "additionalProperties": age}]}
+
+    def read_toml(self, value: Any, place: ValuePlace) -> _Numbers:
+        table = value if isinstance(value, dict) else {"": value}
+        return {name: self._read_age(age, place) for name, age in table.items()}
+
+    def read_variable(self, text: str, place: ValuePlace) -> _Numbers:
+        table = parse_pairs(_split_words(text, place), place.origin) if "=" in text else text
+        return self.read_toml(table, place)
+
+    def _read_age(self, text: Any, place: ValuePlace) -> float:
+        found = _AGE.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            self.refuse_value(text, place)
+        return int(found[1]) * _AGE_SECONDS[found[2]]
 
 
 class ListKind(TextKind):

@@ -33,6 +33,7 @@ from stagebake.project.setting_checks import (
     split_image,
 )
 from stagebake.project.setting_kinds import (
+    AgeTableKind,
     ByteCountKind,
     LevelKind,
     ListKind,
@@ -197,6 +198,11 @@ _KEYS = (
         meaning="rules that doctor reports, ignores and fails on",
     ),
     SettingKey(
+        name="max-age",
+        kind=AgeTableKind(),
+        meaning="age at which a push of the default branch rebuilds a stage: for all stages, or a table of stages",
+    ),
+    SettingKey(
         name="cache-limit",
         kind=ByteCountKind(),
         meaning="bytes that caches may take in the registry beside the images; `cache prune` keeps below it",
@@ -236,6 +242,7 @@ class Settings:
     cache_mounts: bool = False
     cache_mounts_limit: int = 2_000_000_000
     doctor: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    max_age: Mapping[str, float] = field(default_factory=dict)
     cache_limit: int | None = None
     tag: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from stagebake.cache.scopes import DEFAULT_SCOPE, Access
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.after_build import (
     BuildRecord,
+    BuildScopes,
     explain_rebuilds,
     ledger_entries,
     overhead_seconds,
@@ -32,6 +33,7 @@ from stagebake.explain.decision import (
     ParentRebuilt,
     Reasons,
     StepRan,
+    TooOld,
 )
 from stagebake.explain.ledger import Ledger, LedgerEntry
 from stagebake.explain.ledger_store import LedgerStore
@@ -231,6 +233,15 @@ def test_ledger_entries_have_the_versions_of_the_build() -> None:
     assert {entry.versions for name in NAMES for entry in unknown.find_entries(name)} == {versions}
 
 
+def test_explain_rebuilds_stage_that_is_too_old_says_so_and_its_dependents_name_it() -> None:
+    """Do not name --no-cache for what `max-age` forces; a stage that both force is too old."""
+    forced = replace(IMAGE_BUILD, forced=GRAPH.force_stages(("deps",)))
+    too_old = {"deps": TooOld(max_age=86_400.0, built=5)}
+    reasons = explain_rebuilds(forced, GRAPH, make_prints("1"), [make_ledger()], "main", too_old)
+    assert reasons["deps"] == (too_old["deps"],)
+    assert reasons["image"] == (ParentRebuilt("deps", too_old["deps"]),)
+
+
 def test_explain_rebuilds_forced_stage_stays_forced() -> None:
     """Name --no-cache even where inputs changed too, and name the forced parent for a stage that takes from it."""
     forced = replace(IMAGE_BUILD, forced=GRAPH.force_stages(("deps",)))
@@ -251,9 +262,18 @@ def test_ledger_entries_hold_the_time_and_the_cache_of_each_stage() -> None:
         restored=None,
         bytes=7,
         when=5,
+        built=5,
     )
+    assert entries["base"].built == 5  # no ledger knows when it ran
     assert entries["base"].ran is None
     assert entries["base"].restored == 1.0
+
+
+def test_ledger_entries_restored_stage_keeps_the_time_of_its_run() -> None:
+    prints = make_prints("1")
+    known = Ledger(stages={"base": (LedgerEntry(fingerprint=prints["base"], when=3, built=2),)})
+    entries = ledger_entries(make_build(), GRAPH, prints, [Ledger(), known], 5)
+    assert (entries["base"].built, entries["base"].when) == (2, 5)
 
 
 def test_ledger_entries_stage_without_own_cache_has_the_child_cache() -> None:
@@ -306,8 +326,7 @@ def record_deps_build(first: Future[Fingerprints], home: Path) -> tuple[BuildRec
         cast(Fingerprinter, FixedFingerprinter()),
         first,
         store,
-        access,
-        "main",
+        BuildScopes(access=access, name="main"),
     )
     (ledger,) = store.read_ledgers(access)
     return record, ledger

@@ -10,7 +10,15 @@ import pytest
 
 from stagebake.buildkit.versions import Versions
 from stagebake.dockerfile.stages import ForcedStages, parse_dockerfile
-from stagebake.explain.decision import BlobMissing, CacheMissing, CachesUnreadable, Forced, ParentsDiffer, Reasons
+from stagebake.explain.decision import (
+    BlobMissing,
+    CacheMissing,
+    CachesUnreadable,
+    Forced,
+    ParentsDiffer,
+    Reasons,
+    TooOld,
+)
 from stagebake.explain.ledger import Ledger, LedgerEntry
 from stagebake.explain.plan import (
     AvailableCaches,
@@ -107,6 +115,24 @@ def predict(
         buildkit=buildkit,
     )
     return make_plan(plan_input)
+
+
+def test_plan_stage_that_is_too_old_is_rebuilt_with_its_dependents() -> None:
+    too_old = {"deps": TooOld(max_age=86_400.0, built=1_795_132_800)}
+    forced = GRAPH.force_stages(too_old)
+    plan = make_plan(
+        PlanInput(
+            graph=GRAPH,
+            prints=make_prints(),
+            ledgers=(FIRST_LEDGER,),
+            caches=ALL_CACHES,
+            forced=forced,
+            too_old=too_old,
+        )
+    )
+    reasons = {stage.name: stage.reasons for stage in plan.stages if stage.verdict == "rebuild"}
+    assert reasons.keys() == forced.with_dependents
+    assert reasons["deps"] == (too_old["deps"],)
 
 
 def read_verdicts(plan: Plan) -> dict[str, str]:

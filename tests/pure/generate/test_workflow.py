@@ -255,6 +255,15 @@ def test_render_workflow_does_not_push_for_dependabot() -> None:
     )
 
 
+def test_render_workflow_with_max_age_refreshes_weekly_only_what_is_due() -> None:
+    *_, plain = list_build_steps()
+    *_, build = list_build_steps(Settings(max_age={"base": 1.0}))
+    assert "&& 'all' ||" in plain["env"]["FORCE"]
+    assert "--refresh" not in plain["run"]
+    assert "&& 'due' ||" in build["env"]["FORCE"]
+    assert "due) set -- --refresh ;;" in build["run"]
+
+
 def test_render_workflow_prunes_weekly_where_the_caches_are_in_a_registry() -> None:
     """Delete what no build needs on the default branch alone; other back ends delete by themselves."""
     prune = render_jobs()["prune"]

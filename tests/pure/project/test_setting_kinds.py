@@ -7,7 +7,7 @@ import re
 import pytest
 
 from stagebake.errors import InputError
-from stagebake.project.setting_kinds import ByteCountKind, ValuePlace, WordTableKind, parse_pairs
+from stagebake.project.setting_kinds import AgeTableKind, ByteCountKind, ValuePlace, WordTableKind, parse_pairs
 
 
 def test_parse_pairs_splits_at_first_equals_sign() -> None:
@@ -56,3 +56,23 @@ def test_byte_count_kind_reads_numbers_and_units(value: object, count: int) -> N
 def test_byte_count_kind_of_other_values_raises_input_error(value: object) -> None:
     with pytest.raises(InputError, match=r"`cache-limit` must be a number of bytes, such as"):
         ByteCountKind().read_toml(value, ValuePlace("cache-limit", "x"))
+
+
+@pytest.mark.parametrize(
+    ("value", "ages"),
+    [("7d", {"": 604_800.0}), ({"base": "12h", "deps": "2w"}, {"base": 43_200.0, "deps": 1_209_600.0}), ({}, {})],
+)
+def test_age_table_kind_reads_one_age_or_one_for_each_stage(value: object, ages: dict[str, float]) -> None:
+    assert AgeTableKind().read_toml(value, ValuePlace("max-age", "x")) == ages
+
+
+def test_age_table_kind_reads_variables() -> None:
+    place = ValuePlace("max-age", "STAGEBAKE_MAX_AGE")
+    assert AgeTableKind().read_variable("7d", place) == {"": 604_800.0}
+    assert AgeTableKind().read_variable("base=1d deps=2d", place) == {"base": 86_400.0, "deps": 172_800.0}
+
+
+@pytest.mark.parametrize("value", [7, "7", "0d", "7 d", "7m", "", None, {"base": 7}, {"base": "x"}, ["7d"]])
+def test_age_table_kind_of_other_values_raises_input_error(value: object) -> None:
+    with pytest.raises(InputError, match=r"`max-age` must be an age such as"):
+        AgeTableKind().read_toml(value, ValuePlace("max-age", "x"))
