@@ -390,6 +390,15 @@ def test_renovate_rule_finds_the_builder_in_the_workflow(manager: dict[str, Any]
     assert (unpinned["currentValue"], unpinned["currentDigest"]) == (found["currentValue"], None)
 
 
+def test_renovate_rule_of_this_repository_covers_every_file_with_the_builder() -> None:
+    """A commit that moves BuildKit changes them all: other tests compare them."""
+    (pattern,) = read_renovate_managers()[0]["managerFilePatterns"]
+    folders = (ROOT / ".github", ROOT / "src", ROOT / "tests")
+    paths = [path for folder in folders for path in folder.rglob("*.yml") if "image=moby/" in path.read_text("utf-8")]
+    assert len(paths) > 2
+    assert not [path for path in paths if not re.search(pattern.strip("/"), path.relative_to(ROOT).as_posix())]
+
+
 def test_checks_run_the_engine_tests_with_several_versions_of_buildkit() -> None:
     """Name the version in the job's name; run weekly and on pull requests."""
     workflow = parse_workflow((ROOT / ".github/workflows/checks.yml").read_text(encoding="utf-8"))
