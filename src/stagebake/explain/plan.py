@@ -217,9 +217,13 @@ def add_traffic(
     """Return the plan with the bytes that each running step moves, as far as the caches tell.
 
     `layered` are the layers of the steps in the caches, `pushes` tells whether the image is pushed. The engine is
-    assumed to be empty.
+    assumed to be empty. Nothing is known of a stage that may run or not, nor of the stages that read it.
     """
-    changed = {stage.name: _changed_lines(stage) for stage in plan.stages if stage.verdict != "restore"}
+    layered = dict(layered)
+    for stage in plan.stages:
+        if stage.verdict == "unknown":
+            layered.pop(stage.name, None)
+    changed = {stage.name: _changed_lines(stage) for stage in plan.stages if stage.verdict == "rebuild"}
     changed |= dict.fromkeys(forced.with_dependents, None)
     running = spread_changes(graph, changed)
     traffic = foretell_traffic(graph, layered, running)
@@ -228,7 +232,7 @@ def add_traffic(
     found: list[PlannedStage] = []
     for stage in plan.stages:
         own = tuple(step for step in traffic if step.stage == stage.name)
-        is_known = not unknown_sources(graph, layered, running, stage.name)
+        is_known = stage.verdict != "unknown" and not unknown_sources(graph, layered, running, stage.name)
         found.append(replace(stage, traffic=own if is_known else None))
     return replace(plan, stages=tuple(found))
 

@@ -396,6 +396,15 @@ def test_add_traffic_forced_stage_runs_all_its_steps() -> None:
     assert foretold.moved == Traffic(pulled=130, pushed=20)
 
 
+def test_add_traffic_stage_that_may_run_leaves_its_readers_unknown() -> None:
+    """The file of `side` cannot be known before the build."""
+    ledger = make_ledger(make_entries(make_prints(side="?")))
+    plan = predict(make_prints(src="2", side="?"), ledgers=[ledger])
+    foretold = add_traffic(plan, GRAPH, layer_steps(), ForcedStages(), pushes=True)
+    moved = moved_by_stage(foretold)
+    assert (moved["builder"], moved["side"], moved["image"]) == ((110, 10), None, None)
+
+
 def test_add_traffic_stage_without_known_layers_has_none() -> None:
     layered = layer_steps()
     del layered["side"]
