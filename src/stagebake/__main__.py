@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     and 143 for SIGTERM.
     """
     _replace_unprintable()
+    _collect_rarely()
     with raise_on_signals():
         return _run_verb(arguments, make_console(stderr=True))
 
@@ -58,6 +60,11 @@ def _replace_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _collect_rarely() -> None:
+    """Collect garbage less often: with 50,000 files, Python's own thresholds take a fifth of the time of `plan`."""
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _run_verb(arguments: Sequence[str] | None, errors: Console) -> int:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from stagebake.interrupts import Interrupted, raise_on_signals
+from stagebake.interrupts import Interrupted, raise_on_signals, run_later
 from tests.support.signals import interruptible
 
 
@@ -38,3 +38,9 @@ def test_raise_on_signals_ignored_signal_stays_ignored() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_run_later_returns_the_result_or_raises_the_error() -> None:
+    assert run_later(lambda: 1).result() == 1
+    with pytest.raises(ZeroDivisionError):
+        run_later(lambda: 1 // 0).result()

@@ -29,6 +29,7 @@ from stagebake.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
+    from python_on_whales.components.system.models import SystemInfo
     from python_on_whales.docker_client import Version
 
 LOWEST_ENGINE = (28, 0)
@@ -156,6 +157,11 @@ class Engine:
 
         return DockerClient()
 
+    @cached_property
+    def _info(self) -> SystemInfo:
+        """Return what `docker info` says. Raises DockerException."""
+        return self._client.system.info()
+
     def check_versions(self) -> None:
         """Raise EngineError, with the command that helps, where the engine or buildx is missing or too old.
 
@@ -212,7 +218,7 @@ class Engine:
         from python_on_whales.exceptions import DockerException
 
         try:
-            info = self._client.system.info()
+            info = self._info
             if info.name != platform.node() or info.docker_root_dir is None:
                 return None
             return DiskSpace(folder=str(info.docker_root_dir), free=shutil.disk_usage(info.docker_root_dir).free)
@@ -222,7 +228,7 @@ class Engine:
     @cached_property
     def exports_caches(self) -> bool:
         """Tell whether the builder can write caches: the `docker` driver needs the containerd image store for it."""
-        for pair in self._client.system.info().driver_status or []:
+        for pair in self._info.driver_status or []:
             if any("io.containerd.snapshotter" in str(word) for word in pair):
                 return True
         return bool(self._client.buildx.inspect(self._builder).driver != "docker")

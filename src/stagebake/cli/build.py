@@ -6,7 +6,6 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from stagebake.build.run import BuildRequest, build_image
 from stagebake.buildkit.engine import Engine
@@ -25,18 +24,13 @@ from stagebake.explain.after_build import BuildRecord, BuildScopes, record_build
 from stagebake.explain.expectations import check_build, parse_expectations
 from stagebake.explain.ledger import stage_sizes
 from stagebake.files import refuse_unwritable, write_file
+from stagebake.interrupts import run_later
 from stagebake.naming.image_tags import ImageNames
 from stagebake.project.settings import Settings
 from stagebake.report.github_summary import render_summary, usual_stages
 from stagebake.report.progress import BuildProgress
 from stagebake.report.report_file import parse_report
 from stagebake.report.tables import build_report_json, make_console, show_build
-
-
-class DiskReader(Protocol):
-    """Part of the engine that knows its disk."""
-
-    def read_disk_space(self) -> DiskSpace | None: ...
 
 
 def add_build_parser(verbs: VerbParsers) -> None:
@@ -71,11 +65,13 @@ def run_build(options: argparse.Namespace) -> int:
     elif options.open:
         raise InputError("--open: missing page", "name the page to write: --html build.html --open")
     expected = parse_expectations(options.expect, graph)
+    engine = Engine(settings.root, options.builder)
+    checked = run_later(engine.check_versions)  # docker takes as long as everything else before the build
+    disk_space = run_later(engine.read_disk_space)
     image_names = command.choose_image_names()
     request = _make_request(command, image_names.names)
-    engine = Engine(settings.root, options.builder)
-    engine.check_versions()
-    warn_of_limits(command, engine, image_names.names)
+    checked.result()
+    warn_of_limits(command, disk_space.result(), image_names.names)
     try:
         record = _build_and_record(command, request, engine)
     except BuildFailed as error:
@@ -114,12 +110,11 @@ def _build_and_record(command: Command, request: BuildRequest, engine: Engine) -
         )
 
 
-def warn_of_limits(command: Command, engine: DiskReader, names: ImageNames) -> None:
+def warn_of_limits(command: Command, disk: DiskSpace | None, names: ImageNames) -> None:
     """Print before the build what the ledger says about the free disk and the limits of the registry.
 
-    Where the disk is ample and the registry has no known limit, the ledger is not read for this.
+    `disk` is None where it is unknown. Where it is ample and the registry has no known limit, the ledger is not read.
     """
-    disk = engine.read_disk_space()
     low = disk is not None and disk.free < AMPLE_DISK_BYTES
     limited = command.options.push and has_layer_limit(names.refs)
     if not low and not limited:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 
 from stagebake.cache.manifest import sha256_digest
 from stagebake.context.entries import BuildContext
@@ -17,6 +16,7 @@ from stagebake.fingerprint.model import BuildInputs, Fingerprint, ImageInfo, Par
 from stagebake.fingerprint.source_policy import source_policy_parts
 from stagebake.fingerprint.stage_inputs import fingerprint_stages
 from stagebake.generate.bake_file import OVERRIDE_FILE
+from stagebake.interrupts import run_later
 from stagebake.project.settings import Settings
 
 _IMAGE = "docker-image://"
@@ -66,16 +66,7 @@ class Fingerprinter:
 
     def fingerprint_later(self) -> Future[Fingerprints]:
         """Start `fingerprint_folder` in a thread, which an interrupt does not wait for."""
-        future: Future[Fingerprints] = Future()
-
-        def set_result() -> None:
-            try:
-                future.set_result(self.fingerprint_folder())
-            except Exception as error:
-                future.set_exception(error)
-
-        Thread(target=set_result, daemon=True).start()
-        return future
+        return run_later(self.fingerprint_folder)
 
     def _build_inputs(self, graph: StageGraph, context: BuildContext) -> BuildInputs:
         settings = self.settings

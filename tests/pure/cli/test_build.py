@@ -39,8 +39,7 @@ def print_warnings(
         access=None,
         graph=GRAPH,
     )
-    engine = SimpleNamespace(read_disk_space=lambda: disk)
-    warn_of_limits(cast(Command, command), engine, ImageNames(refs=(ref,), labels={}))
+    warn_of_limits(cast(Command, command), disk, ImageNames(refs=(ref,), labels={}))
     return capsys.readouterr().err, len(reads)
 
 
