@@ -138,6 +138,10 @@ class Project:
         self.engine.docker("image", "save", f"--output={file}", f"{self.image}:latest")
         return _values(archive.saved(file))
 
+    def solves(self) -> int:
+        """Return how many builds the engine has run since it was emptied."""
+        return len(self.engine.docker("buildx", "history", "ls", "--format={{.Ref}}").split())
+
     def tags(self) -> set[str]:
         return self.registry.tags(self.name)
 

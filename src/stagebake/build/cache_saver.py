@@ -13,7 +13,7 @@ from stagebake.build.result import SavedCache, rerun_stages
 from stagebake.buildkit.engine import BakeResult, BuildEngine
 from stagebake.buildkit.events import ProgressListener, Trace
 from stagebake.buildkit.stall_timer import StallTimer
-from stagebake.cache.backends import CacheRepository
+from stagebake.cache.backends import BACKENDS, CacheRepository
 from stagebake.cache.cache_refs import image_layer_sizes, read_stage_caches, repair_refs, rotate_generations
 from stagebake.cache.evidence import collect_evidence
 from stagebake.cache.manifest import InvalidCache, ManifestAndConfig, config_digest, layer_sizes, sha256_digest
@@ -32,7 +32,8 @@ BakeFunction = Callable[[str, BakeOptions, StallTimer], tuple[BakeResult, Trace]
 class CacheSaver:
     """Save the caches of one build in the refs of `scope`.
 
-    `stage_caches` are the caches that the build read. `images` is the repository of the pushed image. `saved` holds a
+    `stage_caches` are the caches that the build read, `imported` is what its bake call imported, and `is_forced` tells
+    that it ran stages although these caches had them. `images` is the repository of the pushed image. `saved` holds a
     result for each stage that was to be saved.
     """
 
@@ -43,6 +44,8 @@ class CacheSaver:
     repository: CacheRepository
     images: CacheRepository | None
     stage_caches: StageCaches
+    imported: str | None
+    is_forced: bool
     engine: BuildEngine
     run_bake: BakeFunction
     progress: ProgressListener
@@ -59,7 +62,7 @@ class CacheSaver:
             return {}
         self.progress("saving the caches", Trace())
         try:
-            other_caches = self._push_other_caches(rebuilt)
+            other_caches = self._push_other_caches(rebuilt) if stages else None
             for stage in stages:
                 self.saved[stage] = self._save_stage(stage, other_caches)
             merged = self._merge_again()
@@ -137,12 +140,14 @@ class CacheSaver:
 
     def _export_cache(self, stage: str, other_caches: str | None) -> Trace:
         """Run the bake call that writes the cache of a stage. Raise RegistryError where it fails."""
+        shares_layers = self._shares_layers(stage)
         bake_options = BakeOptions(
             stage=stage,
             output="type=cacheonly",
-            cache=other_caches,
+            cache=self.imported if shares_layers else other_caches,
             save=True,
             recompress=bool(self.stage_caches.corrupt_blobs),
+            image_layers=shares_layers,
         )
         stall_timer = StallTimer(self.settings.patience)
         bake_result, trace = self.run_bake(f"saving {stage}", bake_options, stall_timer)
@@ -154,6 +159,22 @@ class CacheSaver:
             names = ", ".join(sorted(rerun))
             self.warnings.append(f"saving {stage} ran {names} again; the saved cache differs from the pushed image")
         return trace
+
+    def _shares_layers(self, stage: str) -> bool:
+        """Tell whether the cache of a stage is saved from the layers of the image alone.
+
+        The call imports what the build of the image imported. BuildKit then takes the results that it restored without
+        downloading them, where it would otherwise copy the files of each COPY --link again and upload them. Not in a
+        forced build: the old results would return. Not where a stage has no name: its only cache is that of the final
+        stage, and the image does not have its layers.
+        """
+        buildable = self.graph.buildable_stages
+        return (
+            stage == self.graph.final.name
+            and not self.is_forced
+            and BACKENDS[self.settings.cache].compresses
+            and all(needed in buildable for needed in self.graph.needed_stages())
+        )
 
     def _read_layers(self, tag: str) -> dict[str, int]:
         """Return digest and size in bytes of the layers under a tag; empty where they cannot be read."""

@@ -111,11 +111,15 @@ def build_image(
 
 @dataclass(frozen=True, kw_only=True)
 class _ShippedImage:
-    """Image that was built, the events of its build, and the caches that it was built with."""
+    """Image that was built, the events of its build, and the caches that it was built with.
+
+    `bake_options` are those of the bake call that succeeded.
+    """
 
     digest: str | None
     trace: Trace
     stage_caches: StageCaches
+    bake_options: BakeOptions
 
 
 @dataclass(kw_only=True)
@@ -163,7 +167,8 @@ class _Run:
         while True:
             strict = bool(stage_caches.caches) and not self.retries.paused
             stall_timer = StallTimer(self.settings.patience, strict=strict, suspect=self.retries.stalled)
-            bake_result, trace = self._build_final(self._final_options(stage_caches), stall_timer, trace)
+            bake_options = self._final_options(stage_caches)
+            bake_result, trace = self._build_final(bake_options, stall_timer, trace)
             if bake_result.exit_code == 0:
                 break
             cached_blobs = stage_caches.blob_sizes().keys()
@@ -171,7 +176,9 @@ class _Run:
             stage_caches = self._handle_failure(failure, stage_caches, trace)
         self._add_warnings(trace)
         self._refuse_restored(trace)
-        return _ShippedImage(digest=bake_result.digest, trace=trace, stage_caches=stage_caches)
+        return _ShippedImage(
+            digest=bake_result.digest, trace=trace, stage_caches=stage_caches, bake_options=bake_options
+        )
 
     def _handle_failure(self, failure: BakeFailure, stage_caches: StageCaches, trace: Trace) -> StageCaches:
         """Prepare the next attempt and return the caches for it. Raise a failure that is final."""
@@ -272,6 +279,8 @@ class _Run:
             repository=self.stores.caches,
             images=self.stores.images,
             stage_caches=image.stage_caches,
+            imported=image.bake_options.cache,
+            is_forced=bool(image.bake_options.forced.with_dependents),
             engine=self.engine,
             run_bake=self._run_bake,
             progress=self.progress,

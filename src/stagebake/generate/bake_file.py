@@ -48,7 +48,8 @@ class BakeOptions:
 
     `output` is BuildKit's output, `cache` the ref of the cache to import (None for no cache). `save` exports the
     stage's own cache. `names` has the image's refs and labels. `recompress` makes other blobs of the same layers,
-    because a registry that holds a blob with wrong bytes does not accept the right ones under the same digest.
+    because a registry that holds a blob with wrong bytes does not accept the right ones under the same digest. With
+    `image_layers`, the export has the layers of the image only.
     """
 
     stage: str
@@ -57,6 +58,7 @@ class BakeOptions:
     forced: ForcedStages = field(default_factory=ForcedStages)
     save: bool = False
     recompress: bool = False
+    image_layers: bool = False
     names: ImageNames | None = None
 
 
@@ -131,9 +133,10 @@ def render_call_file(graph: StageGraph, settings: Settings, bake_options: BakeOp
     if output.startswith("type=image"):
         compression = _image_compression(settings, recompress=bake_options.recompress)
         target["output"] = [f"{output}{compression}"]
-    if bake_options.recompress and bake_options.save:
-        export = _cache_export(graph[bake_options.stage], settings, recompress=True)
-        target["cache-to"] = [export]
+    if bake_options.save and bake_options.image_layers:
+        target["cache-to"] = [_image_layers_export(graph, settings, bake_options)]
+    elif bake_options.save and bake_options.recompress:
+        target["cache-to"] = [_cache_export(graph[bake_options.stage], settings, recompress=True)]
     if names:
         target["tags"] = list(names.refs)
         target["labels"] = names.labels
@@ -251,10 +254,27 @@ def _target_attributes(stage: Stage, graph: StageGraph, settings: Settings) -> d
 
 def _cache_export(stage: Stage, settings: Settings, *, recompress: bool = False) -> str:
     """Return the cache-to of a stage. BuildKit's exporter for GitHub's cache service has no compression to choose."""
-    backend = BACKENDS[settings.cache]
-    name = short_stage_name(stage.name)
-    export = backend.export_attribute("cache${SCOPE}-" + name)
-    return export + _compression_attributes(settings, recompress=recompress) if backend.compresses else export
+    export = _plain_export(stage, settings)
+    if not BACKENDS[settings.cache].compresses:
+        return export
+    return export + _compression_attributes(settings, recompress=recompress)
+
+
+def _plain_export(stage: Stage, settings: Settings) -> str:
+    return BACKENDS[settings.cache].export_attribute("cache${SCOPE}-" + short_stage_name(stage.name))
+
+
+def _image_layers_export(graph: StageGraph, settings: Settings, bake_options: BakeOptions) -> str:
+    """Return the cache-to that saves the layers of the image and no other.
+
+    The image has all of them, so nothing is compressed. The other compression avoids a bug of BuildKit (seen in 0.25,
+    read in 0.35; cache/remote.go, GetRemotes): where the engine has a result's own layer in the requested compression,
+    and the layers below are in the registry only, the export drops the result, because getAvailableBlobs takes those
+    for local ones. The next build would then run the step again.
+    """
+    export = _plain_export(graph[bake_options.stage], settings).replace("mode=max", "mode=min")
+    forced = ",force-compression=true" if bake_options.recompress else ""
+    return f"{export},compression={_OTHER_COMPRESSION[settings.compression]}{forced}"
 
 
 def _image_compression(settings: Settings, *, recompress: bool) -> str:

@@ -17,7 +17,7 @@ from stagebake.buildkit.stall_timer import StallTimer
 from stagebake.cache.cache_refs import read_stage_caches
 from stagebake.cache.manifest import ManifestAndConfig
 from stagebake.cache.scopes import DEFAULT_SCOPE, Access
-from stagebake.dockerfile.stages import parse_dockerfile
+from stagebake.dockerfile.stages import StageGraph, parse_dockerfile
 from stagebake.errors import RegistryError
 from stagebake.generate.bake_file import BakeOptions
 from stagebake.project.settings import Settings
@@ -45,18 +45,23 @@ class SavedBuild:
     failing: frozenset[str] = frozenset()
     events: tuple[str, ...] = ()
     exports_caches: bool = True
+    is_forced: bool = False
+    graph: StageGraph = GRAPH
+    options: list[BakeOptions] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def save(self, rebuilt: Iterable[str]) -> dict[str, SavedCache]:
         saver = CacheSaver(
-            graph=GRAPH,
+            graph=self.graph,
             settings=Settings(image="host/name"),
             access=ACCESS,
             scope=DEFAULT_SCOPE,
             repository=self.layout,
             images=None,
             stage_caches=read_stage_caches(self.layout, GRAPH, ACCESS),
+            imported="host/name@sha256:imported",
+            is_forced=self.is_forced,
             engine=ScriptedEngine([], exports_caches=self.exports_caches),
             run_bake=self.run_bake,
             progress=ignore_progress,
@@ -67,6 +72,7 @@ class SavedBuild:
     def run_bake(self, doing: str, options: BakeOptions, _stall_timer: StallTimer) -> tuple[BakeResult, Trace]:
         """Write a cache with one layer of the stage's name, as BuildKit would."""
         self.calls.append(doing)
+        self.options.append(options)
         trace = Trace()
         for line in self.events:
             trace.feed_line(line)
@@ -93,6 +99,32 @@ def test_save_caches_rebuilt_stage_is_saved_with_its_dependents(tmp_path: Path) 
     assert all(entry.evidence for entry in saved.values())
     assert build.layout.read_manifest(DEFAULT_SCOPE.merged_tag) is not None
     assert build.warnings == []
+
+
+def test_save_caches_final_stage_is_saved_from_the_image_s_layers(tmp_path: Path) -> None:
+    """Import what the build of the image imported; the other stages import nothing that the build replaced."""
+    build = SavedBuild(OciLayout(tmp_path))
+    build.save({"base"})
+    assert [(options.stage, options.image_layers, options.cache) for options in build.options] == [
+        ("base", False, None),
+        ("app", True, "host/name@sha256:imported"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("is_forced", "dockerfile"),
+    [
+        (True, "FROM debian AS base\nRUN one\nFROM base AS app\nRUN two\n"),
+        (False, "FROM debian\nRUN one\nFROM debian AS app\nCOPY --from=0 /a /a\n"),
+    ],
+)
+def test_save_caches_of_a_forced_build_or_an_unnamed_stage_holds_every_step(
+    tmp_path: Path, is_forced: bool, dockerfile: str
+) -> None:
+    build = SavedBuild(OciLayout(tmp_path), is_forced=is_forced, graph=parse_dockerfile(dockerfile))
+    build.save({"app"})
+    (options,) = [options for options in build.options if options.stage == "app"]
+    assert (options.image_layers, options.cache) == (False, None)
 
 
 def test_save_caches_known_layers_are_not_counted_again(tmp_path: Path) -> None:

@@ -241,6 +241,17 @@ def test_render_call_file_with_forced_stages_filters_them_in_order(
     assert body == ({key: value} if key else {})
 
 
+@pytest.mark.parametrize(("compression", "other"), [("gzip", "zstd"), ("zstd", "gzip")])
+def test_render_call_file_with_image_layers_asks_for_the_other_compression(compression: str, other: str) -> None:
+    settings = replace(SETTINGS, compression=compression, compression_level=9)
+    options = BakeOptions(stage="runtime", output="type=cacheonly", save=True, image_layers=True)
+    plain = "type=registry,ref=${IMAGE}:cache${SCOPE}-runtime,mode=min,image-manifest=true,oci-mediatypes=true"
+    for recompress, more in ((False, ""), (True, ",force-compression=true")):
+        text = render_call_file(FIVE, settings, replace(options, recompress=recompress))
+        (body,) = json.loads(text)["target"].values()
+        assert body["cache-to"] == [f"{plain},compression={other}{more}"]
+
+
 def test_render_call_file_with_an_unnamed_forced_stage_forces_all() -> None:
     graph = parse_dockerfile("FROM a\nFROM b AS x\nFROM c AS y\n")
     options = BakeOptions(
