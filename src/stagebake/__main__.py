@@ -9,37 +9,32 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from types import ModuleType
 
 from rich.console import Console
 from rich.text import Text
 
 from stagebake.ci.github_run import publish_summary, workflow_command
-from stagebake.cli.build import add_build_parser
-from stagebake.cli.caches.actions import add_cache_parser
 from stagebake.cli.completion import complete_arguments
-from stagebake.cli.doctor import add_doctor_parser
-from stagebake.cli.forecast import add_forecast_parser
-from stagebake.cli.generate import add_generate_parser
-from stagebake.cli.init import add_init_parser
-from stagebake.cli.plan import add_plan_parser
-from stagebake.cli.report import add_report_parser
 from stagebake.cli.version import add_version_flags, print_versions
 from stagebake.errors import InputError, StagebakeError
 from stagebake.interrupts import Interrupted, raise_on_signals
 from stagebake.report.github_summary import render_failure
 from stagebake.report.tables import make_console
 
-_VERBS = (
-    add_build_parser,
-    add_plan_parser,
-    add_generate_parser,
-    add_cache_parser,
-    add_init_parser,
-    add_doctor_parser,
-    add_forecast_parser,
-    add_report_parser,
-)
+# Each verb and the module with its function `add_VERB_parser`; only the module of the verb that runs is loaded
+_VERBS = {
+    "build": "stagebake.cli.build",
+    "plan": "stagebake.cli.plan",
+    "generate": "stagebake.cli.generate",
+    "cache": "stagebake.cli.caches.actions",
+    "init": "stagebake.cli.init",
+    "doctor": "stagebake.cli.doctor",
+    "forecast": "stagebake.cli.forecast",
+    "report": "stagebake.cli.report",
+}
 _BUG_EXIT_CODE = 3
 
 
@@ -107,9 +102,10 @@ def _print_error(errors: Console, problem: str, hint: str) -> None:
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of a verb, or of `--version`; exit where they are not valid."""
-    parser = _create_parser()
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = _create_parser(words[:1] if words and words[0] in _VERBS else _VERBS)
     complete_arguments(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if options.verb is None:
         if not options.version:
             parser.error("the following arguments are required: VERB")
@@ -117,12 +113,18 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _create_parser() -> argparse.ArgumentParser:
+def load_verbs(names: Iterable[str] = tuple(_VERBS)) -> dict[str, ModuleType]:
+    """Load the modules of these verbs."""
+    return {name: import_module(_VERBS[name]) for name in names}
+
+
+def _create_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the parser of these verbs."""
     parser = argparse.ArgumentParser(prog="stagebake", description="Per-stage Docker build caches that work.")
     add_version_flags(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for add_parser in _VERBS:
-        add_parser(verbs)
+    for name, module in load_verbs(names).items():
+        getattr(module, f"add_{name}_parser")(verbs)
     return parser
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import hcl2.parser
 import python_on_whales  # noqa: F401 (stagebake loads it when it asks the engine something)
 
-from stagebake.__main__ import main
+from stagebake.__main__ import load_verbs, main
 
 _LONGEST_REQUEST = 1 << 17
 
@@ -63,5 +63,6 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], outputs:
 
 if __name__ == "__main__":
     hcl2.parser.parser()
+    load_verbs()
     gc.freeze()  # or each run looks through all that is loaded when it ends
     sys.exit(answer(serve(Path(sys.argv[1]))))
