@@ -6,7 +6,9 @@ import re
 import subprocess
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Thread
+from functools import partial
+
+from stagebake.interrupts import run_later
 
 # Seconds that buildx has to reach its builder; the versions only explain
 _ANSWER_SECONDS = 5.0
@@ -30,17 +32,16 @@ class Versions:
 def read_versions(builder: str | None = None) -> Versions:
     """Return the versions of buildx and of a builder's BuildKit, None for the current builder; never raise."""
     inspect = ["inspect", builder] if builder else ["inspect"]
+    printed = run_later(partial(_run_buildx, ["version"]))
     return Versions(
         buildkit=parse_buildkit_version(_run_buildx(inspect)),
-        buildx=parse_buildx_version(_run_buildx(["version"])),
+        buildx=parse_buildx_version(printed.result()),
     )
 
 
 def read_versions_later(builder: str | None = None) -> Future[Versions]:
     """Start `read_versions` in a thread, which an interrupt does not wait for."""
-    future: Future[Versions] = Future()
-    Thread(target=lambda: future.set_result(read_versions(builder)), daemon=True).start()
-    return future
+    return run_later(partial(read_versions, builder))
 
 
 def parse_buildkit_version(inspected: str) -> str:
