@@ -228,7 +228,7 @@ CACHE_TOOLS = (
     ),
     _tool(
         "cargo",
-        r"(?:xx-)?cargo (?:\+\S+ )?(?:-\S+ )*(?:build|install|fetch|test|check|run|rustc|\w+build|chef cook)\b",
+        r"(?:xx-|just-)?cargo (?!--version|-V|new|init|fmt|chef prepare)",
         "/root/.cargo/registry /root/.cargo/git",
         image_folders={
             "rust": ("/usr/local/cargo/registry", "/usr/local/cargo/git"),
@@ -240,14 +240,14 @@ CACHE_TOOLS = (
     ),
     _tool(
         "mvn",
-        r"mvnw?(?:\.cmd)? (?:\S+ )*?(?:package|install|verify|compile|test|deploy|dependency:\S+|spring-boot:\S+)",
+        r"mvnw?(?: |$)",  # every call: what one downloads into a layer, the mount of another would hide
         "/root/.m2/repository",
         is_store=True,
         compiles=True,
     ),
     _tool(
         "gradle",
-        r"gradlew? (?:\S+ )*?\S*(?:[bB]uild|assemble|[jJ]ar|[dD]ependencies|[dD]ist|classes|[iI]nstall|publish)\S*",
+        r"gradlew?(?: |$)",
         "/root/.gradle",
         image_folders={"gradle": ("/home/gradle/.gradle",)},
         moved_by={"GRADLE_USER_HOME": ("",)},
@@ -256,7 +256,7 @@ CACHE_TOOLS = (
     ),
     _tool(
         "nuget",
-        r"dotnet (?:restore|build|publish|test|pack|run|tool restore)\b",
+        r"dotnet (?:restore|build|publish|test|pack|run|tool|msbuild|ef)\b",
         "/root/.nuget/packages",
         moved_by={"NUGET_PACKAGES": ("",)},
         empties=re.compile(r"dotnet nuget locals \S+ --clear"),

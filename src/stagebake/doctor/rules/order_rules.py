@@ -118,7 +118,10 @@ class _EarlyCopy:
         if not self.install.manifests:
             return False
         other_lists = all(is_manifest(path) for path in self.copy.files)
-        return other_lists or any(_INSTALL_SCRIPTS.search(source) for source in self.copy.sources)
+        chosen_files = bool(self.needed) and self.copy.files >= set(
+            self.copy.sources
+        )  # named one by one for the install
+        return other_lists or chosen_files or any(_INSTALL_SCRIPTS.search(source) for source in self.copy.sources)
 
 
 def _list_copies_before(

@@ -45,6 +45,9 @@ def test_find_cache_folders_variables_move_or_disable_them(tool: str, lines: str
         ("cargo", "cargo --version", False),
         ("pip", "python -m pip install x", True),
         ("mvn", "./mvnw -B package", True),
+        ("gradle", "./gradlew", True),
+        ("gradle", "chmod +x ./gradlew", False),
+        ("cargo", "just-cargo fetch", True),
         ("gradle", "./gradlew :app:installDist --no-daemon", True),
     ],
 )

@@ -184,3 +184,10 @@ def test_early_copies_files_of_install_scripts_are_copied_as_well() -> None:
 def test_early_copies_script_of_the_code_before_the_install_is_not_reported() -> None:
     text = "FROM a\nCOPY . .\nRUN ./scripts/setup.sh && npm ci\n"
     assert "copy-before-install" not in rule_names(examine_text(text, files="package.json scripts/setup.sh"))
+
+
+def test_early_copies_files_chosen_for_the_install_are_not_reported() -> None:
+    """A variable may name another manifest than the usual one, as BUNDLE_GEMFILE does."""
+    text = "FROM ruby\nENV BUNDLE_GEMFILE=Gemfile.saas\nCOPY Gemfile Gemfile.saas ./\nRUN bundle install\n"
+    found = examine_text(text, files="Gemfile Gemfile.saas", commits=("Gemfile.saas",) * 9)
+    assert "copy-before-install" not in rule_names(found)
