@@ -228,7 +228,7 @@ CACHE_TOOLS = (
     ),
     _tool(
         "cargo",
-        r"(?:xx-|just-)?cargo (?!--version|-V|new|init|fmt|chef prepare)",
+        r"(?:xx-|just-)?cargo (?!--version|-V|new|init|fmt|chef prepare)(?:chef )?\S+",
         "/root/.cargo/registry /root/.cargo/git",
         image_folders={
             "rust": ("/usr/local/cargo/registry", "/usr/local/cargo/git"),
@@ -240,14 +240,14 @@ CACHE_TOOLS = (
     ),
     _tool(
         "mvn",
-        r"mvnw?(?: |$)",  # every call: what one downloads into a layer, the mount of another would hide
+        r"mvnw?(?: \S+|$)",  # every call: what one downloads into a layer, the mount of another would hide
         "/root/.m2/repository",
         is_store=True,
         compiles=True,
     ),
     _tool(
         "gradle",
-        r"gradlew?(?: |$)",
+        r"gradlew?(?: \S+|$)",
         "/root/.gradle",
         image_folders={"gradle": ("/home/gradle/.gradle",)},
         moved_by={"GRADLE_USER_HOME": ("",)},
