@@ -209,7 +209,7 @@ def find_lost_stages(check: CacheCheck) -> dict[str, tuple[str, ...]]:
         now = available_evidence(checked.cache for checked in caches if checked.cache)
         stages = []
         for checked in caches:
-            expected = _expected_evidence(check, checked)
+            expected = _expected_evidence(check, checked, before)
             was_available = checked.whole is None or expected <= before
             is_current = checked.tag.generation == 0 and checked.tag.suffix == suffix
             if is_current and was_available and not expected <= now:
@@ -219,14 +219,17 @@ def find_lost_stages(check: CacheCheck) -> dict[str, tuple[str, ...]]:
     return lost
 
 
-def _expected_evidence(check: CacheCheck, checked: CheckedTag) -> Evidence:
-    """Return what a stage's cache held; where it cannot be read, what the merged cache of its scope held."""
+def _expected_evidence(check: CacheCheck, checked: CheckedTag, readable: Evidence) -> Evidence:
+    """Return what a stage's cache held; where it cannot be read, what it alone gave the merged cache of its scope.
+
+    `readable` is what the caches that can be read held.
+    """
     if checked.whole is not None:
         return collect_evidence(checked.whole)
     for other in check.tags:
         is_merged = other.tag.kind is TagKind.MERGED and other.tag.suffix == checked.tag.suffix
         if is_merged and other.whole is not None:
-            return collect_evidence(other.whole)
+            return collect_evidence(other.whole) - readable
     return _UNKNOWN_EVIDENCE
 
 

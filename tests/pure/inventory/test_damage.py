@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from stagebake.cache.backends import SizeAnswers
-from stagebake.cache.cache_config import parse_cache
+from stagebake.cache.cache_config import parse_cache, serialize_cache
 from stagebake.cache.manifest import LEDGER_TYPE, build_artifact
+from stagebake.cache.merge import merge_caches
 from stagebake.cache.scopes import DEFAULT_SCOPE, Scope
 from stagebake.errors import RegistryError
 from stagebake.inventory.damage import CacheCheck, DamageKind, check_caches, find_lost_stages, plan_repairs
@@ -131,6 +132,17 @@ def test_find_lost_stages_result_in_another_cache_is_not_lost() -> None:
     registry.put_cache("layer-1", "layer-9", tags=[MERGED])
     del registry.manifests[registry.tags[BASE]]
     assert find_lost_stages(check(registry)) == {}
+
+
+def test_find_lost_stages_unreadable_cache_is_not_blamed_for_another_one() -> None:
+    """Restore a stage whose tag dangles from the cache of a later stage, although the result of a third is lost."""
+    registry = fill_registry()
+    registry.put_cache("layer-1", "layer-9", tags=[DEFAULT_SCOPE.stage_tag("all")])
+    stages = [checked.whole for checked in check(registry).tags if checked.tag.tag != MERGED and checked.whole]
+    registry.push_manifest(serialize_cache(merge_caches(stages)), MERGED)
+    lose_layer(registry)
+    del registry.manifests[registry.tags[BASE]]
+    assert find_lost_stages(check(registry)) == {"": ("app",)}
 
 
 def test_find_lost_stages_result_that_a_newer_one_replaced_is_not_lost() -> None:
