@@ -26,14 +26,14 @@ from stagebake.report.tables import make_console
 
 # Each verb and the module with its function `add_VERB_parser`; only the module of the verb that runs is loaded
 _VERBS = {
-    "build": "stagebake.cli.build",
-    "plan": "stagebake.cli.plan",
-    "generate": "stagebake.cli.generate",
+    "build": "stagebake.cli.verbs.build",
+    "plan": "stagebake.cli.verbs.plan",
+    "generate": "stagebake.cli.verbs.generate",
     "cache": "stagebake.cli.caches.actions",
-    "init": "stagebake.cli.init",
-    "doctor": "stagebake.cli.doctor",
-    "forecast": "stagebake.cli.forecast",
-    "report": "stagebake.cli.report",
+    "init": "stagebake.cli.verbs.init",
+    "doctor": "stagebake.cli.verbs.doctor",
+    "forecast": "stagebake.cli.verbs.forecast",
+    "report": "stagebake.cli.verbs.report",
 }
 _BUG_EXIT_CODE = 3
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stagebake.__main__ import main
-from stagebake.cli.build import add_build_parser
+from stagebake.cli.verbs.build import add_build_parser
 from stagebake.doctor.examine import RULES
 from stagebake.project.settings import SETTING_KEYS
 from stagebake.sessions import VERBS

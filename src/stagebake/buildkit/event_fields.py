@@ -19,7 +19,7 @@ def read_items(event: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]
             yield item
 
 
-def read_text(event: Mapping[str, Any], key: str) -> str:
+def text_field(event: Mapping[str, Any], key: str) -> str:
     """Return a text, "" where it is missing or not a text."""
     value = event.get(key)
     return value if isinstance(value, str) else ""
@@ -34,7 +34,7 @@ def read_count(event: Mapping[str, Any], key: str) -> int:
 def read_seconds(event: Mapping[str, Any], key: str) -> float | None:
     """Return a timestamp in seconds since 1970, None where it is missing or not valid."""
     try:
-        return timestamp_seconds(read_text(event, key))
+        return timestamp_seconds(text_field(event, key))
     except (ValueError, OverflowError):
         return None
 
@@ -42,7 +42,7 @@ def read_seconds(event: Mapping[str, Any], key: str) -> float | None:
 def read_bytes(event: Mapping[str, Any], key: str) -> bytes:
     """Return what a text encodes in base64, nothing where it is not valid."""
     try:
-        return base64.b64decode(read_text(event, key))
+        return base64.b64decode(text_field(event, key))
     except ValueError:
         return b""
 

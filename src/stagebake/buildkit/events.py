@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagebake.buildkit.event_fields import read_bytes, read_count, read_items, read_seconds, read_text
+from stagebake.buildkit.event_fields import read_bytes, read_count, read_items, read_seconds, text_field
 from stagebake.buildkit.layer_pulls import LayerPull, PullLog
 from stagebake.dockerfile.stages import Stage, StageGraph
 
@@ -121,7 +121,7 @@ class _Vertex:
 
     def update_from(self, event: Mapping[str, Any]) -> None:
         self.cached |= event.get("cached") is True
-        self.error = read_text(event, "error") or self.error
+        self.error = text_field(event, "error") or self.error
         start = read_seconds(event, "started")
         end = read_seconds(event, "completed")
         if start is None:
@@ -317,8 +317,8 @@ class Trace:
         )
 
     def _read_vertex(self, event: Mapping[str, Any]) -> None:
-        digest = read_text(event, "digest")
-        name = read_text(event, "name") or self._names_by_digest.get(digest, "")
+        digest = text_field(event, "digest")
+        name = text_field(event, "name") or self._names_by_digest.get(digest, "")
         if not name:
             return
         self.changes += 1
@@ -329,13 +329,13 @@ class Trace:
         self._vertexes[name].update_from(event)
 
     def _read_status(self, event: Mapping[str, Any]) -> None:
-        name = read_text(event, "id")
+        name = text_field(event, "id")
         if not name:
             return
         exported = _EXPORTED.match(name)
         if exported:
             self.exported = exported[1]
-        vertex = self._names_by_digest.get(read_text(event, "vertex"), "")
+        vertex = self._names_by_digest.get(text_field(event, "vertex"), "")
         self._pulls.read_status(event, vertex)
         status = _Status(vertex, read_count(event, "current"), not event.get("completed"))
         if self._statuses.get(name) != status:
@@ -344,7 +344,7 @@ class Trace:
 
     def _read_log(self, event: Mapping[str, Any]) -> None:
         self.changes += 1
-        name = self._names_by_digest.get(read_text(event, "vertex"))
+        name = self._names_by_digest.get(text_field(event, "vertex"))
         if name is not None:
             self._vertexes[name].log.append(read_bytes(event, "data"))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagebake.buildkit.event_fields import read_count, read_seconds, read_text
+from stagebake.buildkit.event_fields import read_count, read_seconds, text_field
 
 _BLOB = re.compile(r"^(?P<extracting>extracting )?(?P<blob>sha256:[0-9a-f]{64})$")
 
@@ -49,7 +49,7 @@ class PullLog:
 
     def read_status(self, event: Mapping[str, Any], vertex: str) -> None:
         """Read one status of BuildKit; `vertex` is the name of the vertex that reports it."""
-        found = _BLOB.match(read_text(event, "id"))
+        found = _BLOB.match(text_field(event, "id"))
         if found is None:
             return
         layer = self._layers.setdefault(found["blob"], _Progress(vertex))

@@ -52,7 +52,7 @@ StepKey = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushCost:
+class CodePushCost:
     """What a push of code runs and moves; `traffic` is None where no cache says the sizes."""
 
     steps: int
@@ -73,10 +73,10 @@ class Weighing:
         weighed = [self._weigh_finding(finding) for finding in findings]
         return tuple(sorted(weighed, key=self._sort_key))
 
-    def push_cost(self) -> PushCost:
+    def push_cost(self) -> CodePushCost:
         """Return what a push of code runs and moves."""
         makers = [place for place in self.model.places if place.step.instruction.keyword in LAYER_KEYWORDS]
-        return PushCost(
+        return CodePushCost(
             steps=len(self.model.code_steps),
             all_steps=len(makers),
             traffic=self._move_steps(self.model.running_steps()) if self.facts.layered else None,
@@ -174,7 +174,7 @@ def weigh(subject: Subject) -> Weighing:
     return Weighing(subject.graph, subject.facts, subject.model)
 
 
-def describe_push(cost: PushCost, findings: Iterable[Finding], saved: Traffic | None) -> str:
+def describe_push(cost: CodePushCost, findings: Iterable[Finding], saved: Traffic | None) -> str:
     """Return the first line of doctor: what a push of code moves, and how much of it the findings cause."""
     findings = [finding for finding in findings if not finding.is_note and finding.origin == "stagebake"]
     if cost.traffic is None or saved is None:

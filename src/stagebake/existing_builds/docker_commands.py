@@ -74,7 +74,7 @@ class ScriptLine:
 def find_docker_builds(context: JobContext) -> Iterator[ExistingBuild]:
     """Yield the builds in the script of a step."""
     pushes = any(_PUSH.search(step.script) for step in context.job.steps)
-    for line in read_script(context):
+    for line in list_commands(context):
         found = _BUILD.search(line.text)
         if found:
             yield _read_command(context, line, found["rest"], pushes=pushes)
@@ -84,7 +84,7 @@ def find_docker_builds(context: JobContext) -> Iterator[ExistingBuild]:
                 yield ExistingBuild(place=place, kind=kind, inputs={}, context=context, problem=problem)
 
 
-def read_script(context: JobContext) -> Iterator[ScriptLine]:
+def list_commands(context: JobContext) -> Iterator[ScriptLine]:
     """Yield the commands of a step's script, without comments, and with continued lines joined."""
     node = context.step.node.find_field("run")
     first = node.line if node.line == node.end else node.line + 1

@@ -9,7 +9,7 @@ from stagebake.buildkit.event_fields import (
     read_count,
     read_items,
     read_seconds,
-    read_text,
+    text_field,
     timestamp_seconds,
 )
 
@@ -22,12 +22,12 @@ def test_fields_of_another_type_count_as_missing(event: dict[str, object]) -> No
 
 
 def test_fields_of_their_type_are_returned() -> None:
-    assert read_text({"a": "b"}, "a") == "b"
+    assert text_field({"a": "b"}, "a") == "b"
     assert read_count({"a": 7}, "a") == 7
     assert list(read_items({"a": [{"b": 1}, 2, None, {}]}, "a")) == [{"b": 1}, {}]
     assert read_bytes({"a": "aGk="}, "a") == b"hi"
     assert read_bytes({"a": "h"}, "a") == b""
-    assert read_text({"a": 1}, "a") == ""
+    assert text_field({"a": 1}, "a") == ""
     assert read_seconds({"a": "1970-01-01T00:00:01.5Z"}, "a") == 1.5
 
 

@@ -89,12 +89,12 @@ class Document:
         for place in self.list_places(stage):
             if place.keyword == "WORKDIR" and _is_same_or_below(place, path):
                 return True
-            if f"{path}/" in expand_known(place.instruction.full_text, place.state):
+            if f"{path}/" in expand_text(place.instruction.full_text, place.state):
                 return True
         return False
 
 
-def expand_known(text: str, state: StageState) -> str:
+def expand_text(text: str, state: StageState) -> str:
     """Return text with the variables that have known values expanded."""
     return re.sub(
         r"\$(?:(\w+)|\{(\w+)\})",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from stagebake.build.result import BuildResult, StageResult
+from stagebake.cli.expectations import check_build, check_plan, parse_expectations
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.errors import ExpectationFailed, InputError
 from stagebake.explain.changes import Change
 from stagebake.explain.decision import InputChanged, InputUnknown
-from stagebake.explain.expectations import check_build, check_plan, parse_expectations
 from stagebake.explain.plan import Plan, PlannedStage
 from stagebake.fingerprint.model import Part
 

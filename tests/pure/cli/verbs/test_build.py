@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from stagebake.buildkit.limits import AMPLE_DISK_BYTES, DiskSpace
-from stagebake.cli.build import warn_of_limits
 from stagebake.cli.command import Command
+from stagebake.cli.verbs.build import warn_of_limits
 from stagebake.dockerfile.stages import parse_dockerfile
 from stagebake.explain.ledger import Ledger, LedgerEntry
 from stagebake.fingerprint.model import Fingerprint

@@ -11,10 +11,10 @@ from stagebake.cache.evidence import available_evidence
 from stagebake.cache.merge import drop_blobs
 from stagebake.cache.stage_caches import StageCaches
 from stagebake.cli.command import Command, read_command
+from stagebake.cli.expectations import check_plan, parse_expectations
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
 from stagebake.context.work_tree import open_contexts
 from stagebake.errors import InputError
-from stagebake.explain.expectations import check_plan, parse_expectations
 from stagebake.explain.plan import (
     AvailableCaches,
     Plan,

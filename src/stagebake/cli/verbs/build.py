@@ -15,13 +15,13 @@ from stagebake.buildkit.versions import read_versions
 from stagebake.cache.scopes import Trigger
 from stagebake.ci.github_run import publish_summary, workflow_command
 from stagebake.cli.command import Command, read_command
+from stagebake.cli.expectations import check_build, parse_expectations
 from stagebake.cli.flags import VerbParsers, add_build_choices, add_settings
-from stagebake.cli.report import write_page
+from stagebake.cli.verbs.report import write_page
 from stagebake.dockerfile.stages import StageGraph
 from stagebake.dockerfile.warnings import secret_warnings, writable_by_others
 from stagebake.errors import BuildFailed, InputError
 from stagebake.explain.after_build import BuildRecord, BuildScopes, record_build
-from stagebake.explain.expectations import check_build, parse_expectations
 from stagebake.explain.ledger import stage_sizes
 from stagebake.files import refuse_unwritable, write_file
 from stagebake.interrupts import run_later

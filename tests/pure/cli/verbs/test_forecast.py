@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stagebake.cli.forecast import parse_rates
+from stagebake.cli.verbs.forecast import parse_rates
 from stagebake.errors import InputError
 from stagebake.transfer.rates import HOSTED_RUNNER, Rates
 
