@@ -42,7 +42,7 @@ class Finding:
     `line`, that would not run, or would not run as they are, without the problem. `seconds` is how long that stage last
     took, None where it is unknown. `origin` is who found it: stagebake or BuildKit. `cost` is what the line costs at
     each push that runs it, `frequency` how many of the last pushes did; None without a history. `is_note` marks what
-    makes no push slower. `edit` is the change of the Dockerfile that `--fix` makes, None where there is none.
+    makes no push slower. `edit` is the change of the Dockerfile that `--fix` makes, None where it has none.
     """
 
     rule: str

@@ -16,7 +16,7 @@ from stagebake.inventory.cache_tags import CacheTag, TagKind, parse_cache_tag
 from stagebake.inventory.contents import OWN_KINDS, Contents, StoredManifest, is_provably_cache
 from stagebake.inventory.listing import find_time
 
-# Seconds after which no build reads a manifest without a tag: stores.registry pushes one anew each day, and a job on a
+# Seconds after which no build reads a manifest without a tag: stores.registry pushes one again each day, and a job on a
 # runner hosted by GitHub ends after six hours
 GRACE_SECONDS = 48 * 3600.0
 

@@ -88,7 +88,7 @@ def move_tag(registry: MemoryRegistry) -> None:
 
 
 def put_other_layers(registry: MemoryRegistry) -> None:
-    """Give a layer a media type that is none of a layer."""
+    """Give a layer a media type that layers do not have."""
     content = registry.manifests.pop(registry.tags[APP])
     registry.tags[APP] = "sha256:1"
     registry.manifests["sha256:1"] = content.replace(b"application/vnd.oci.image.layer", b"text/plain; layer")

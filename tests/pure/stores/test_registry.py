@@ -211,7 +211,7 @@ def test_push_manifest_existing_config_is_not_pushed_again() -> None:
 
 
 def test_push_manifest_without_tag_is_new_each_day() -> None:
-    """Push what a build imports anew each day, so that its age tells whether a build may still read it."""
+    """Push what a build imports again each day, so that its age tells whether a build may still read it."""
     memory, seconds = MemoryRegistry({}), [0.0]
     with serve_registry(memory, clock=lambda: seconds[0]) as registry:
         first = registry.push_manifest(CACHE)

@@ -286,7 +286,7 @@ def _write_moved_run(move: _Move) -> tuple[str, ...]:
 
 
 def _change_copy(document: Document, copy: StagePlace, trees: tuple[TreeChange, ...]) -> Replacement | None:
-    """Return a COPY with the flags for the trees that its files are in; None where there is none."""
+    """Return a COPY with the flags for the trees that its files are in; None where it has none."""
     lines = document.find_lines(copy.instruction)
     changed = lines
     for tree in trees:

@@ -36,7 +36,7 @@ _OPTIONS_WITH_VALUE = frozenset({
 })  # fmt: skip
 # A --chown beside --link changes the owner of the folders above as well
 _SYSTEM_FOLDERS = re.compile(r"^/(?:usr|etc|lib|opt|var)(?:/|$)")
-# Folders that are not root's, or have special modes: --link makes their parents anew, as root's with mode 755
+# Folders that are not root's, or have special modes: --link makes their parents again, as root's with mode 755
 _OWNED_PARENTS = re.compile(r"^/(?:tmp|home/[^/]+|root|var/www|var/lib/[^/]+|var/tmp|run|srv/[^/]+)(?:/|$)")
 
 
