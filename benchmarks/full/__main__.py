@@ -29,6 +29,8 @@ from benchmarks.servers import start_servers
 from tests.support.daemon import missing
 from tests.support.proxy import Link
 
+# Seconds that one push may take; on a busy machine the first one takes a quarter of an hour at full size
+PATIENCE = 7200.0
 PROGRAMS = ("docker", "dockerd", "containerd", "docker-registry", "busybox", "git")
 
 
@@ -63,6 +65,7 @@ def run_pushes(options: argparse.Namespace, sizes: ImageSizes, results: Results)
     if not missing_pushes:
         return
     with start_servers() as servers:
+        servers.engine.patience = PATIENCE
         hub_folder = servers.folder / "hub"
         hub_folder.mkdir()
         hub = Hub(

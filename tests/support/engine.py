@@ -34,9 +34,11 @@ class Engine:
     It has only the base images. `home` is that of the programs that talk to it; `flags` are dockerd's. Projects on it
     run stagebake in a process that `preloaded` forks, or start one where that is None. They build on another BuildKit
     where `builder` names one (see chosen_builder.py), which pulls the base images from a registry that only they use.
+    A command may take `patience` seconds.
     """
 
     preloaded: PreloadedStagebake | None = None
+    patience = 900.0
 
     def __init__(
         self, folder: Path, home: Path, bases: tuple[Base, ...], flags: tuple[str, ...] = (), builder: str = ""
@@ -103,7 +105,7 @@ class Engine:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=900,
+            timeout=self.patience,
         )
 
     def empty(self) -> None:
