@@ -2,7 +2,7 @@
 
 At scale 1 they are the uncompressed sizes that the team of the seed gives: base 3 GB (of which the CUDA image has 2.4),
 python-deps 2 GB, node-deps 500 MB, builder 200 MB. The seconds are those of the work that moves no bytes here: to
-resolve and download packages, and to compile. They were measured with real packages on two cores.
+resolve and download packages, and to compile. They are assumptions about a runner with two cores.
 """
 
 from __future__ import annotations
