@@ -95,11 +95,20 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Run the long form of six tests: builds in a row, at once and beside prunes, restores, changes, commits."""
+    """Run the long form of seven tests: builds in a row, at once, beside prunes; restores, changes, commits, fixes."""
     install_group(session, "test")
-    lengths = {"SOAK": "200", "MANY": "20", "RESTORES": "10", "TABLE": "all", "REPLAY": "100", "PRUNE": "20"}
+    lengths = {
+        "SOAK": "200",
+        "MANY": "20",
+        "RESTORES": "10",
+        "TABLE": "all",
+        "REPLAY": "100",
+        "PRUNE": "20",
+        "FIXES": "all",
+    }
     whole = {f"STAGEBAKE_{name}": length for name, length in lengths.items()}
-    files = (f"tests/engine/test_{name}.py" for name in ("soak", "many", "build", "plan_table", "replay", "caches"))
+    names = ("soak", "many", "build", "plan_table", "replay", "caches", "fixes")
+    files = [f"tests/engine/test_{name}.py" for name in names]
     session.run("pytest", "--capture=no", *(session.posargs or files), env=whole)
 
 

@@ -79,7 +79,6 @@ CASES: Mapping[str, FixCase] = {
     "chown-replaces-other-owners": FixCase(
         text=f"{_FINAL}WORKDIR /app\nCOPY --chown=7:8 --from=build /src/out /app\nCOPY --chown=app code.txt site/\n"
         "RUN chown -R app:team /app\n",
-        fewer=True,
     ),
     "chown-by-numbers": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN chown -R 4000:4001 /app\n", fewer=True),
     "chown-of-the-user-alone": FixCase(
@@ -115,7 +114,7 @@ CASES: Mapping[str, FixCase] = {
     "chown-of-a-file-is-left": FixCase(
         text=f"{_FINAL}COPY --from=build /src/out/app.conf /program\nRUN chown -R app:team /program\n", kept=True
     ),
-    "chmod-of-a-copied-stage": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN chmod -R 755 /app\n", fewer=True),
+    "chmod-of-a-copied-stage": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN chmod -R 755 /app\n"),
     "chmod-of-the-context": FixCase(text="FROM base\nWORKDIR /app\nCOPY site .\nRUN chmod -R 0750 /app\n"),
     "chmod-and-chown": FixCase(
         text=f"{_FINAL}WORKDIR /app\n{_OUT}\nRUN chown -R app:team /app && chmod -R 775 /app\n", fewer=True
@@ -158,7 +157,7 @@ CASES: Mapping[str, FixCase] = {
     ),
     # In the stage that makes the files
     "chmod-in-the-stage": FixCase(
-        text=f"{_FINAL}WORKDIR /app\n{_OUT_AND_CODE}\nRUN chmod 700 /app/deep/*\n", unsafe=True, fewer=True
+        text=f"{_FINAL}WORKDIR /app\n{_OUT_AND_CODE}\nRUN chmod 700 /app/deep/*\n", unsafe=True
     ),
     "removal-in-the-stage": FixCase(text=f"{_FINAL}WORKDIR /app\n{_OUT_AND_CODE}\nRUN rm -rf /app/deep\n", unsafe=True),
     "two-tasks-in-the-stage": FixCase(

@@ -34,7 +34,7 @@ def make_installers(name: str, folder: Path) -> Base:
         **_below("/opt/npm", _NODE / "lib/node_modules/npm"),
         **_below(str(library), library),
     }
-    files |= {str(path): path for path in _libraries([python, node, *library.glob("lib-dynload/*.so")])}
+    files |= {str(path): path for path in list_libraries([python, node, *library.glob("lib-dynload/*.so")])}
     return make_busybox(name, folder, [(_member(place, path), path.read_bytes()) for place, path in files.items()])
 
 
@@ -45,7 +45,7 @@ def _below(place: str, folder: Path) -> dict[str, Path]:
     return {f"{place}/{name}": path for name, path in parts if not _LEFT_OUT & set(name.parts[:-1])}
 
 
-def _libraries(programs: Iterable[Path]) -> Iterator[Path]:
+def list_libraries(programs: Iterable[Path]) -> Iterator[Path]:
     """Yield the shared libraries that these programs load."""
     answer = subprocess.run([find("ldd"), *map(str, programs)], capture_output=True, text=True)
     yield from {Path(found): None for found in re.findall(r"(/\S+) \(0x", answer.stdout)}
