@@ -205,8 +205,8 @@ def test_generate_for_an_unknown_target_exits_2_and_lists_the_stages(repository:
     [
         (
             "# syntax=docker/dockerfile:1\nFROM busybox:1\nrun true\n",
-            "ConsistentInstructionCasing",
-            3,
+            "base-moves",
+            2,
             "could not fetch",
         ),
         ("FROM busybox:1\nCOPY --unknown a /a\n", "BuildError", 2, ""),

@@ -92,7 +92,9 @@ def ignored(project: Project, chance: random.Random) -> None:
 
 def revert(project: Project, _chance: random.Random) -> None:
     """Take back the last commit."""
-    project.git("checkout", "--quiet", "HEAD~1", "--", ".")
+    commits = project.engine.run("git", "rev-list", "--count", "HEAD", folder=project.folder).stdout
+    if int(commits) > 1:
+        project.git("checkout", "--quiet", "HEAD~1", "--", ".")
 
 
 def nothing(_project: Project, _chance: random.Random) -> None:
