@@ -69,8 +69,11 @@ class Workflow:
         return env
 
     def source_of(self, node: YamlNode) -> str:
-        """Return the lines of a node without indentation, and without comments and empty lines at its end."""
-        return _cut_lines(self.text, node.line, node.end)
+        """Return the lines of a node without indentation, its key, and comments and empty lines at its end."""
+        lines = self.text.splitlines()
+        key = lines[node.line - 1][: node.column]
+        lines[node.line - 1] = " " * len(key) + lines[node.line - 1][node.column :]
+        return _cut_lines("\n".join(lines), node.line, node.end)
 
 
 def parse_workflow(path: str, text: str) -> Workflow:

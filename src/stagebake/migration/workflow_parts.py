@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -196,7 +197,9 @@ def _take_filters(draft: TakeoverDraft, context: JobContext, event: str, *, with
 
 
 def _quote(text: str) -> str:
-    """Return a YAML scalar in single quotes."""
+    """Return a YAML scalar in single quotes; one of several lines in double quotes."""
+    if "\n" in text:
+        return json.dumps(text, ensure_ascii=False)
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -270,15 +273,13 @@ def _decide_permissions(draft: TakeoverDraft, context: JobContext) -> str:
 
 def _take_environment(draft: TakeoverDraft, context: JobContext) -> str:
     """Return the variables of workflow and job; steps that are taken over may need them."""
-    lines = ""
     for node in (context.workflow.node, context.job.node):
         env = node.find_field("env")
-        if not env.fields:
-            continue
-        names = ", ".join(env.fields)
-        lines += context.workflow.source_of(env)
-        draft.take(f"{context.workflow.path}:{env.line}", f"env: {names}", "the same variables")
-    return lines
+        if env.fields:
+            names = ", ".join(env.fields)
+            draft.take(f"{context.workflow.path}:{env.line}", f"env: {names}", "the same variables")
+    variables = context.workflow.read_env(context.job)
+    return "".join(f"{name}: {_quote(value)}\n" for name, value in variables.items())
 
 
 def _leave_other_jobs(draft: TakeoverDraft, context: JobContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+import yaml
 
 from stagebake.existing_builds.build_actions import find_workflow_builds
 from stagebake.existing_builds.existing_build import ExistingBuild
@@ -143,8 +144,10 @@ def test_decide_workflow_says_where_a_step_refers_to_one_that_is_gone() -> None:
 
 
 def test_decide_workflow_keeps_the_environment_and_names_other_jobs() -> None:
-    parts, draft = decide(top="env:\n  A: 1\n", job="environment: production\nneeds: test\n")
-    assert parts.environment == "A: 1\n"
+    parts, draft = decide(
+        top="env:\n  A: 1\n  B: workflow\n", job='env: {B: job, C: "x\\ny"}\nenvironment: production\nneeds: test\n'
+    )
+    assert parts.environment == "A: '1'\nB: 'job'\nC: \"x\\ny\"\n"
     assert parts.job == "environment: production\n"
     assert any(decision.subject == "job needs" for decision in draft.decisions)
 
@@ -153,3 +156,10 @@ def test_decide_workflow_of_a_build_outside_of_workflows_has_only_its_variables(
     draft = TakeoverDraft(variables={"STAGEBAKE_ARGS": "A='1'"})
     parts = decide_workflow(draft, ExistingBuild(place="c:1", kind="x", inputs={}), None)
     assert parts == WorkflowParts(variables={"STAGEBAKE_ARGS": "A='1'"})
+
+
+@pytest.mark.parametrize("body", ["{types: [published]}", "\n    types: [published]"], ids=["flow", "block"])
+def test_decide_workflow_takes_events_and_inputs_in_both_styles_of_yaml(body: str) -> None:
+    parts, _ = decide(on=f"release: {body}\nworkflow_dispatch:\n  inputs:\n    level: {{type: string}}\n")
+    assert yaml.safe_load(parts.triggers) == {"release": {"types": ["published"]}}
+    assert yaml.safe_load(parts.inputs) == {"level": {"type": "string"}}
