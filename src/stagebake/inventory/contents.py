@@ -98,10 +98,6 @@ class Contents:
                 found.append(manifest)
         return tuple(found)
 
-    def find_tag(self, tag: str) -> StoredManifest | None:
-        """Return the manifest that a tag names; None for an unknown tag."""
-        return self.by_tag.get(tag)
-
     @cached_property
     def by_tag(self) -> Mapping[str, StoredManifest]:
         """Return the manifest of each tag."""

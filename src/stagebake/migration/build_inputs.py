@@ -41,7 +41,6 @@ _LEFT: Mapping[str, str] = {
     "no-cache-filters": "run the workflow by hand with `force`, or `nox -s build -- --no-cache STAGE`",
     "cgroup-parent": "bake has no such attribute",
     "call": "`stagebake doctor` shows BuildKit's build checks",
-    "allow-failure": "not an input of a build",
 }
 # Bake attributes, written into docker-bake.override.hcl
 _ATTRIBUTES: Mapping[str, str] = {
